@@ -1,0 +1,179 @@
+"""What a run leaves on disk: trials, and everything needed to read them without running anything again.
+
+A run folder holds ``record.json`` (schema ``hwdse.record/1``), ``tables.npz`` (cost and loss tables), ``trials.csv``, ``front.csv``,
+``allocations/N.json``, ``checkpoints/N.pt``, ``study.db``, ``figures/`` and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from .bits import Allocation
+from .constraints import find_metric
+from .costs import CostTable
+from .errors import FileFormatError
+from .metrics import Metric
+from .storage import read_json, tables_from_bytes, tables_to_bytes, write
+
+RECORD_SCHEMA = "hwdse.record/1"
+State = Literal["complete", "failed", "interrupted"]
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity: an unsupported cost is written as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial.
+
+    Attributes:
+        number: position in the study, from 0.
+        knobs: what was tried: allocator, target accelerator, budget texts, epochs, seed ...
+        state: complete, failed (see ``error``), or interrupted.
+        allocation: the widths; None where the trial failed before it had any.
+        measures: by metric key, in stored units: every cost on every accelerator (+inf where one cannot run the allocation), the
+            score on the validation split under the score metric's key, ``"loss"`` the loss table's expectation.
+        test: score on the test split, where it was taken (front points, at the end of a sweep).
+        samples: validation samples behind the score.
+        slack: room left under each constraint of this trial, by its text, in stored units. All >= 0 in a complete trial.
+        seconds: wall time. error: one line. notes: what else must be said of the result (distillation used, ...).
+    """
+
+    number: int
+    knobs: Mapping[str, Any]
+    state: State
+    allocation: Allocation | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    test: float | None = None
+    samples: int = 0
+    slack: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; infinite costs become null."""
+        return {
+            **{k: getattr(self, k) for k in ("number", "state", "test", "samples", "seconds", "error")},
+            "knobs": dict(self.knobs),
+            "allocation": None if self.allocation is None else self.allocation.to_dict(),
+            "measures": {k: _plain(v) for k, v in self.measures.items()},
+            "slack": {k: _plain(v) for k, v in self.slack.items()},
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrialResult:
+        """The inverse of :meth:`to_dict`."""
+        if data["state"] not in get_args(State):
+            raise ValueError(f"state must be one of {', '.join(get_args(State))}, got {data['state']!r}")
+        return cls(
+            number=int(data["number"]),
+            knobs=dict(data["knobs"]),
+            state=data["state"],
+            allocation=None if data["allocation"] is None else Allocation.from_dict(data["allocation"]),
+            measures={k: math.inf if v is None else float(v) for k, v in data["measures"].items()},
+            test=data["test"],
+            samples=int(data["samples"]),
+            slack={k: math.inf if v is None else float(v) for k, v in data["slack"].items()},
+            seconds=float(data["seconds"]),
+            error=data["error"],
+            notes=tuple(data["notes"]),
+        )
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A whole run, readable without the model.
+
+    Attributes:
+        task: its name. score: what is maximised (or minimised) and how it is shown.
+        costs: metrics of the cost tables, in the order of the reports.
+        budgets: the budget texts of the sweep, each a list that holds together.
+        trials: in order of number.
+        reference: the FP32 model: ``{"validation": .., "test": .., "validation_samples": .., "test_samples": ..}``.
+        graph: ``{"fingerprint", "macs", "params", "batch", "layers": [{name, kind, macs, params, weight_shape, output_shape}],
+            "left_out": [{name, reason}]}``.
+        conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.
+        provenance: versions, seeds, fingerprints of weights and data, machine, time of creation, command.
+        config: the resolved configuration of the sweep.
+        tables: every cost table by metric key, and the loss table under ``"loss"``.
+    """
+
+    task: str
+    score: Metric
+    costs: tuple[Metric, ...]
+    budgets: tuple[tuple[str, ...], ...]
+    trials: tuple[TrialResult, ...]
+    reference: Mapping[str, float]
+    graph: Mapping[str, Any]
+    conventions: Mapping[str, Mapping[str, Any]]
+    provenance: Mapping[str, Any]
+    config: Mapping[str, Any]
+    tables: Mapping[str, CostTable] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> tuple[TrialResult, ...]:
+        """Trials that ended with a measured score."""
+        return tuple(t for t in self.trials if t.state == "complete")
+
+    def metric(self, key: str) -> Metric:
+        """The cost or score metric with this key."""
+        return find_metric(key, (self.score, *self.costs))
+
+    def with_trials(self, trials: tuple[TrialResult, ...]) -> SweepRecord:
+        """The same run with other trials, ordered by number."""
+        return replace(self, trials=tuple(sorted(trials, key=lambda t: t.number)))
+
+    def save(self, folder: Path) -> None:
+        """Writes ``record.json`` and, where there are tables and no file yet, ``tables.npz``."""
+        if self.tables and not (folder / "tables.npz").exists():
+            write(folder / "tables.npz", tables_to_bytes(self.tables))
+        body = {
+            "schema": RECORD_SCHEMA,
+            "task": self.task,
+            "score": asdict(self.score),
+            "costs": [asdict(m) for m in self.costs],
+            "budgets": [list(b) for b in self.budgets],
+            **{k: dict(getattr(self, k)) for k in ("reference", "graph", "conventions", "provenance", "config")},
+            "trials": [t.to_dict() for t in self.trials],
+        }
+        write(folder / "record.json", json.dumps(body, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> SweepRecord:
+        """Reads a run folder.
+
+        Raises:
+            StorageError: no record there. FileFormatError: truncated, of another schema, or with a key missing.
+        """
+        path = folder / "record.json"
+        data = read_json(path)
+        if data.get("schema") != RECORD_SCHEMA:
+            raise FileFormatError(path, f"must have schema '{RECORD_SCHEMA}', got {data.get('schema')!r}.", "key 'schema'")
+        try:
+            record = cls(
+                task=data["task"],
+                score=Metric(**data["score"]),
+                costs=tuple(Metric(**m) for m in data["costs"]),
+                budgets=tuple(tuple(b) for b in data["budgets"]),
+                trials=tuple(TrialResult.from_dict(t) for t in data["trials"]),
+                **{k: data[k] for k in ("reference", "graph", "conventions", "provenance", "config")},
+            )
+        except KeyError as error:
+            raise FileFormatError(path, "is missing.", f"key {error}") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(path, f"cannot be read: {error}.") from None
+        tables = folder / "tables.npz"
+        if tables.exists():
+            record = replace(record, tables=tables_from_bytes(tables.read_bytes(), tables))
+        return record

@@ -1,0 +1,1 @@
+"""Expected loss increase per layer and width."""

@@ -1,0 +1,139 @@
+"""Files that are whole or absent (write beside, sync, rename), and the cache under keys of all that determines its content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .bits import BitWidths
+from .costs import CostTable
+from .errors import FileFormatError, HwdseError
+from .metrics import Metric
+
+
+class StorageError(HwdseError, OSError):
+    """A file or folder that cannot be written or read, with the reason of the operating system."""
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never half of it.
+
+    Raises:
+        StorageError: no room, no permission. The old file, if any, is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has room."
+        ) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        StorageError: no such file. FileFormatError: truncated, not JSON, not an object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise FileFormatError(path, "is not a text file.") from None
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        what = "is empty" if not text.strip() else f"is truncated or not JSON ({error.msg})"
+        raise FileFormatError(path, what, f"line {error.lineno}") from None
+    if not isinstance(data, dict):
+        raise FileFormatError(path, f"must hold a JSON object, got {type(data).__name__}.")
+    return data
+
+
+def key_of(*parts: Any) -> str:
+    """A name for content determined by ``parts`` (JSON-able or bytes): 24 hex digits of SHA-256."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:24]
+
+
+def cache_folder() -> Path:
+    """``$HWDSE_CACHE``, else ``$XDG_CACHE_HOME/hwdse``, else ``~/.cache/hwdse``."""
+    own = os.environ.get("HWDSE_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwdse"
+
+
+def tables_to_bytes(tables: Mapping[str, CostTable]) -> bytes:
+    """Cost tables as an ``.npz`` archive without pickles; the inverse of :func:`tables_from_bytes`."""
+    arrays: dict[str, Any] = {}
+    heads = []
+    for number, (name, table) in enumerate(tables.items()):
+        metric = table.metric
+        heads.append(
+            {
+                "name": name,
+                "metric": [metric.name, metric.unit, metric.better, metric.on],
+                "layers": table.layers,
+                "options": [str(o) for o in table.options],
+                "convention": table.convention,
+                "notes": table.notes,
+                "row_names": table.row_names,
+            }
+        )
+        for part in ("cells", "row", "layer", "fixed", "sources"):
+            arrays[f"{number}.{part}"] = getattr(table, part)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, head=np.array(json.dumps({"schema": "hwdse.tables/1", "tables": heads})), **arrays)
+    return buffer.getvalue()
+
+
+def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, CostTable]:
+    """Reads :func:`tables_to_bytes`'s archive.
+
+    Raises:
+        FileFormatError: truncated, or another format.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            head = json.loads(str(archive["head"]))
+            if head.get("schema") != "hwdse.tables/1":
+                raise FileFormatError(file, f"must have schema 'hwdse.tables/1', got {head.get('schema')!r}.")
+            found = {}
+            for number, one in enumerate(head["tables"]):
+                parts = {p: archive[f"{number}.{p}"] for p in ("cells", "row", "layer", "fixed", "sources")}
+                found[one["name"]] = CostTable(
+                    Metric(*one["metric"]), tuple(one["layers"]), tuple(BitWidths.parse(o) for o in one["options"]),
+                    convention=one["convention"], notes=tuple(one["notes"]), row_names=tuple(one["row_names"]), **parts,
+                )  # fmt: skip
+            return found
+    except FileFormatError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        raise FileFormatError(file, f"is truncated or not a table archive ({error}). Delete it; it is made again.") from None
