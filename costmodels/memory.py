@@ -1,0 +1,109 @@
+"""Bytes that the weights take in storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..bits import FLOAT_BITS, BitWidths
+from ..costs import CostTable
+from ..errors import UsageError
+from ..graph import Layer, LayerGraph
+from ..metrics import WEIGHTS, Metric
+from .coverage import left_out_notes, listed
+from .packing import Metadata, Packing
+
+
+class WeightMemory:
+    """Cost model of weight storage: ``packed(elements, bits) + scales and zero points``, in bytes.
+
+    A weight that several layers share is stored once, with the first quantisable layer that uses it. Weights that no
+    width is chosen for stay at ``float_bits``; biases are at ``bias_bits``.
+
+    Args:
+        packing: ``dense``, ``byte``, ``pow2`` or ``align=N`` (see :class:`~.packing.Packing`).
+        scale_bits, zero_point_bits, per: see :class:`~.packing.Metadata`.
+        bias_bits: width of a bias element; 0 leaves biases out.
+        float_bits: width of weights without a choice.
+        on: the accelerator whose packing this is.
+        stored: pair chosen -> pair stored, for devices that store what they execute; None where they cannot run it.
+            Default: as chosen.
+    """
+
+    def __init__(
+        self,
+        packing: str = "dense",
+        *,
+        scale_bits: int = FLOAT_BITS,
+        zero_point_bits: int = 0,
+        per: str = "channel",
+        bias_bits: int = FLOAT_BITS,
+        float_bits: int = FLOAT_BITS,
+        on: str | None = None,
+        stored: Callable[[BitWidths], BitWidths | None] | None = None,
+    ) -> None:
+        self.packing, self.metadata = Packing(packing), Metadata(scale_bits, zero_point_bits, per)
+        if not 0 <= bias_bits <= FLOAT_BITS or not 1 <= float_bits <= FLOAT_BITS:
+            raise UsageError(f"bias_bits must lie in 0..{FLOAT_BITS}, float_bits in 1..{FLOAT_BITS}; got {bias_bits}, {float_bits}.")
+        self.bias_bits, self.float_bits = bias_bits, float_bits
+        self._metric = replace(WEIGHTS, on=on)
+        self._stored = stored or (lambda chosen: chosen)
+
+    @property
+    def metric(self) -> Metric:
+        """Weights, in bytes."""
+        return self._metric
+
+    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+        """One row; a layer whose weight is stored with another layer costs nothing more."""
+        layers, owners = graph.quantisable, self._owners(graph)
+        stored = [self._stored(option) for option in options]
+        cells = np.zeros((len(layers), len(options)))
+        mine = [i for i, layer in enumerate(layers) if owners.get(layer.weight or "") is layer]
+        widths = [pair.weight if pair else 1 for pair in stored]
+        cells[mine] = self.packing.table([layers[i].params for i in mine], widths)
+        cells[mine] += np.array([[self.metadata.bytes(layers[i].params, _channels(layers[i]))] for i in mine]).reshape(-1, 1)
+        cells[:, [pair is None for pair in stored]] = np.inf
+        rest = [layer for layer in owners.values() if not layer.quantisable]
+        fixed = sum(self.packing.bytes(layer.params, self.float_bits) for layer in rest)
+        fixed += -(-sum(_biases(graph).values()) * self.bias_bits // 8)
+        return CostTable.one_row(
+            self._metric, [layer.name for layer in layers], options, cells, float(fixed),
+            convention=self._sentence(), notes=(*self._notes(rest), *left_out_notes(graph)),
+        )  # fmt: skip
+
+    def _owners(self, graph: LayerGraph) -> dict[str, Layer]:
+        """Weight -> the layer that its storage is counted with: the first quantisable one, else the first."""
+        owners = {layer.weight: layer for layer in graph.weight_owners if layer.weight is not None}
+        for layer in reversed(graph.quantisable):
+            if layer.weight is not None:
+                owners[layer.weight] = layer
+        return owners
+
+    def _sentence(self) -> str:
+        meta = self.metadata
+        beside = f"{meta.scale_bits}-bit scale" + (f" and {meta.zero_point_bits}-bit zero point" if meta.zero_point_bits else "")
+        with_meta = f"plus a {beside} per {meta.per}" if meta.scale_bits or meta.zero_point_bits else "without scales"
+        biases = f"biases at {self.bias_bits} bits" if self.bias_bits else "biases left out"
+        return f"weight storage, packing '{self.packing.rule}', {with_meta}; {biases}; shared weights once."
+
+    def _notes(self, rest: Sequence[Layer]) -> tuple[str, ...]:
+        if not rest:
+            return ()
+        return (f"weights without a choice of width are stored at {self.float_bits} bits: {listed([r.name for r in rest])}.",)
+
+
+def _channels(layer: Layer) -> int:
+    """Output channels of a weight tensor: its first dimension, but of a transposed convolution the second times the groups."""
+    shape = layer.weight_shape
+    return shape[1] * layer.groups if layer.transposed and len(shape) > 1 else (shape[0] if shape else 1)
+
+
+def _biases(graph: LayerGraph) -> dict[str, int]:
+    """Module (layer, where it has none) -> its bias elements: a module used twice has one bias."""
+    found: dict[str, int] = {}
+    for layer in graph.layers:
+        found.setdefault(layer.module or layer.name, layer.extra_params)
+    return found
