@@ -177,9 +177,7 @@ class Choices:
         unknown = sorted(set(allocation) - set(self.layers))
         if missing or unknown:
             wrong = f"lacks {', '.join(missing[:5])}" if missing else f"names {', '.join(unknown[:5])}, which the model lacks"
-            raise UsageError(
-                f"an allocation must give widths to each of the {len(self.layers)} layers and to no other; it {wrong}."
-            )
+            raise UsageError(f"an allocation must give widths to each of the {len(self.layers)} layers and to no other; it {wrong}.")
         try:
             return np.array([self.column[allocation[n]] for n in self.layers], np.intp)
         except KeyError as error:

@@ -46,9 +46,7 @@ def write(path: Path, content: bytes | str) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has room."
-        ) from None
+        raise StorageError(f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has room.") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

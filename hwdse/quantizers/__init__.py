@@ -1,1 +1,49 @@
-"""Quantisers."""
+"""Quantisers of weights and activations, by name. Which one is used is independent of which allocator chooses the widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..registry import find
+from .base import MAX_BITS, MIN_BITS, Quantizer
+from .codebook import N2UQ, Codebook
+from .dorefa import DoReFa, Pact
+from .uniform import LearntRange
+
+WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {"lsq": LearntRange, "dorefa": DoReFa, "codebook": Codebook}
+ACTIVATION_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {"lsq": LearntRange, "pact": Pact, "n2uq": N2UQ}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Names of the weight and the activation quantiser. ``str`` gives ``"dorefa+pact"``."""
+
+    weight: str = "lsq"
+    activation: str = "lsq"
+
+    def __str__(self) -> str:
+        return f"{self.weight}+{self.activation}"
+
+    def make_weight(self) -> Quantizer:
+        """A fresh weight quantiser."""
+        return find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")()
+
+    def make_activation(self) -> Quantizer:
+        """A fresh activation quantiser."""
+        return find("activation quantiser", ACTIVATION_QUANTIZERS, self.activation, "hwdse.activation_quantizers")()
+
+
+__all__ = [
+    "ACTIVATION_QUANTIZERS",
+    "MAX_BITS",
+    "MIN_BITS",
+    "N2UQ",
+    "WEIGHT_QUANTIZERS",
+    "Codebook",
+    "DoReFa",
+    "LearntRange",
+    "Pact",
+    "Quantizer",
+    "Scheme",
+]

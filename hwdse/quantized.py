@@ -1,0 +1,233 @@
+"""A network under an allocation: weights through parametrisations, inputs through forward pre-hooks.
+
+No module of the user's is changed, there is one network in memory, and a new allocation is set in place. :meth:`QuantizedModel.remove`
+gives the original back, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils.hooks import RemovableHandle
+
+from .bits import FLOAT_BITS, Allocation, BitWidths
+from .errors import UnknownName, UsageError
+from .graph import LayerGraph
+from .quantizers import Quantizer, Scheme
+
+SAMPLED = 1 << 15  # elements of each input kept for calibrating ranges
+Tap = Callable[[str, Tensor], Tensor]  # (module path, floating-point input) -> the input to go on with
+
+
+class _AtBits(nn.Module):
+    """The parametrisation of one weight."""
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.bits = FLOAT_BITS
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight if self.bits >= FLOAT_BITS else self.quantizer.quantize(weight, self.bits)
+
+
+class QuantizedModel:
+    """A network whose layers can be set to any bit-widths.
+
+    Args:
+        network: the user's model; its modules stay as they are.
+        graph: its trace; ``graph.quantisable`` says what can be set.
+        scheme: which quantisers.
+
+    Until :meth:`set` is called, every layer runs in floating point.
+    """
+
+    def __init__(self, network: nn.Module, graph: LayerGraph, scheme: Scheme | None = None) -> None:
+        self.network, self.graph, self.scheme = network, graph, scheme or Scheme()
+        self.layers = tuple(layer.name for layer in graph.quantisable)
+        modules = dict(network.named_modules())
+        missing = [layer.module for layer in graph.quantisable if layer.module not in modules]
+        if missing:
+            raise UnknownName("module", str(missing[0]), [m for m in modules if m], "The graph was traced from another model.")
+        self.module = {layer.name: str(layer.module) for layer in graph.quantisable}
+        self._indexed = {layer.module for layer in graph.quantisable if layer.kind == "embedding"}
+        self.weights: dict[str, _AtBits] = {}  # by module path, as the following two
+        self.inputs: dict[str, Quantizer] = {}
+        self.input_bits: dict[str, int] = {}
+        self.allocation: Allocation | None = None
+        self._samples: dict[str, Tensor] = {}
+        self._taps: list[Tap] = []
+        self._handles: list[RemovableHandle] = []
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        for path in dict.fromkeys(self.module.values()):
+            owner = modules[path]
+            weight = _AtBits(self.scheme.make_weight()).to(device)
+            parametrize.register_parametrization(owner, "weight", weight, unsafe=True)
+            self.weights[path] = weight
+            if path not in self._indexed:
+                self.inputs[path] = self.scheme.make_activation().to(device)
+                self.input_bits[path] = FLOAT_BITS
+                self._handles.append(owner.register_forward_pre_hook(self._hook(path)))
+        self._owner = {path: modules[path] for path in self.weights}
+
+    def _hook(self, path: str) -> Any:
+        def quantise_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            x, bits = args[0], self.input_bits[path]
+            for tap in self._taps:
+                x = tap(path, x)
+            if bits < FLOAT_BITS:
+                x = self.inputs[path].quantize(x, bits)
+            return (x, *args[1:])
+
+        return quantise_input
+
+    def weight_of(self, layer: str) -> Tensor:
+        """The floating-point weight behind a layer, the leaf that training updates."""
+        owner = self._owner[self.module[layer]]
+        original: Tensor = owner.parametrizations.weight.original  # type: ignore[union-attr,assignment]  # set by parametrize
+        return original
+
+    def weight_quantizer(self, layer: str) -> Quantizer:
+        """The quantiser of a layer's weight."""
+        return self.weights[self.module[layer]].quantizer
+
+    def input_quantizer(self, layer: str) -> Quantizer | None:
+        """The quantiser of a layer's input; None for embeddings, which read indices."""
+        return self.inputs.get(self.module[layer])
+
+    def input_sample(self, layer: str) -> Tensor | None:
+        """Up to :data:`SAMPLED` elements of a layer's floating-point input, from :meth:`observe`; None for embeddings."""
+        return self._samples.get(self.module[layer])
+
+    def parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """(the network's own parameters, the quantisers' parameters)."""
+        mine = {id(p) for w in self.weights.values() for p in w.parameters()}
+        own = [p for p in self.network.parameters() if id(p) not in mine]
+        quantizers = [*(w.quantizer for w in self.weights.values()), *self.inputs.values()]
+        return own, [p for q in quantizers for p in q.parameters()]
+
+    @contextlib.contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """While open, ``tap`` sees every layer's floating-point input before it is quantised, and may replace it."""
+        self._taps.append(tap)
+        try:
+            yield
+        finally:
+            self._taps.remove(tap)
+
+    @contextlib.contextmanager
+    def in_float(self) -> Iterator[None]:
+        """While open, every layer runs in floating point."""
+        before = dict(self.input_bits), {p: w.bits for p, w in self.weights.items()}
+        self._to_bits(dict.fromkeys(self.inputs, FLOAT_BITS), dict.fromkeys(self.weights, FLOAT_BITS))
+        try:
+            yield
+        finally:
+            self._to_bits(*before)
+
+    def observe(self, batches: Iterable[tuple[tuple[Tensor, ...], Any]]) -> None:
+        """Runs batches in floating point and keeps a sample of every layer's input, from which ranges are calibrated."""
+        found: dict[str, list[Tensor]] = {path: [] for path in self.inputs}
+
+        def keep(path: str, x: Tensor) -> Tensor:
+            room = SAMPLED - sum(len(part) for part in found[path])
+            if room > 0:
+                flat = x.detach().flatten()
+                found[path].append(flat[:: len(flat) // min(room, SAMPLED // 4) + 1].clone())
+            return x
+
+        with torch.no_grad(), evaluating(self.network), self.in_float(), self.tapped(keep):
+            for inputs, _ in batches:
+                self.network(*inputs)
+        self._samples = {path: torch.cat(parts) for path, parts in found.items() if parts}
+
+    def _to_bits(self, inputs: Mapping[str, int], weights: Mapping[str, int]) -> None:
+        self.input_bits.update(inputs)
+        for path, bits in weights.items():
+            self.weights[path].bits = bits
+
+    def set(self, allocation: Mapping[str, BitWidths], *, calibrate: bool = False) -> None:
+        """Puts every layer at its widths, in place.
+
+        Args:
+            allocation: widths of every quantisable layer.
+            calibrate: fit ranges and codebooks anew at the new widths (needs :meth:`observe` before); otherwise they are kept.
+
+        Raises:
+            UsageError: layers missing or unknown, or nothing observed yet.
+        """
+        wrong = sorted(set(allocation) ^ set(self.layers))
+        if wrong:
+            raise UsageError(f"an allocation must name the model's quantisable layers; they differ in {', '.join(wrong[:5])}.")
+        self._to_bits(
+            {self.module[n]: b.activation for n, b in allocation.items() if self.module[n] in self.inputs},
+            {self.module[n]: b.weight for n, b in allocation.items()},
+        )
+        self.allocation = Allocation({n: allocation[n] for n in self.layers})
+        if calibrate:
+            self.calibrate()
+
+    def calibrate(self) -> None:
+        """Fits every quantiser to the weight, or to the observed inputs, at the present widths."""
+        for path, weight in self.weights.items():
+            if weight.bits < FLOAT_BITS:
+                original: Tensor = self._owner[path].parametrizations.weight.original  # type: ignore[union-attr,assignment]  # as above
+                weight.quantizer.calibrate(original, weight.bits)
+        for path, quantizer in self.inputs.items():
+            if self.input_bits[path] < FLOAT_BITS:
+                if path not in self._samples:
+                    raise UsageError(
+                        f"layer '{path}' saw no calibration data: call observe() first; a layer that never runs cannot be quantised."
+                    )
+                quantizer.calibrate(self._samples[path], self.input_bits[path])
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint needs: weights, quantisers, widths, scheme. Tensors and plain values only."""
+        return {
+            "network": self.network.state_dict(),
+            "inputs": {path: q.state_dict() for path, q in self.inputs.items()},
+            "allocation": None if self.allocation is None else self.allocation.to_dict(),
+            "scheme": [self.scheme.weight, self.scheme.activation],
+            "graph": self.graph.fingerprint,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`.
+
+        Raises:
+            UsageError: a checkpoint of another model or scheme.
+        """
+        mine = [[self.scheme.weight, self.scheme.activation], self.graph.fingerprint]
+        theirs = [list(state.get("scheme", ())), state.get("graph")]
+        if mine != theirs:
+            raise UsageError(f"the checkpoint is of another model or scheme: it has {theirs}, this model {mine}.")
+        self.network.load_state_dict(state["network"])
+        for path, part in state["inputs"].items():
+            self.inputs[path].load_state_dict(part)
+        if state["allocation"] is not None:
+            self.set(Allocation.from_dict(state["allocation"]))
+
+    def remove(self) -> nn.Module:
+        """Takes every quantiser off and returns the network with its floating-point weights."""
+        for handle in self._handles:
+            handle.remove()
+        for owner in self._owner.values():
+            parametrize.remove_parametrizations(owner, "weight", leave_parametrized=False)
+        return self.network
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """While open, the network is in evaluation mode; every module's own mode is put back."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,159 @@
+"""The user's side: a model, its data, its loss and its score.
+
+A task is any object with the members of :class:`Task`; no base class is needed. ``hwdse.tasks`` holds the built-in ones.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from .errors import TaskError
+from .metrics import Metric
+from .storage import key_of
+
+Split = Literal["train", "calibration", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with momentum, cosine to zero.
+
+    Attributes:
+        epochs: passes over the training split.
+        lr: peak learning rate of the weights.
+        quantizer_lr: learning rate (Adam, no weight decay) of the quantisers' own parameters.
+        weight_decay: of weights with two or more dimensions; biases and norms have none.
+        momentum: of SGD (Nesterov).
+        warmup: share of the steps over which the rate rises from 0.
+    """
+
+    epochs: int = 5
+    lr: float = 0.01
+    quantizer_lr: float = 1e-3
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    warmup: float = 0.05
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The task's defaults: ``scratch`` trains the FP32 network, ``finetune`` starts from it under quantisation."""
+
+    scratch: Recipe = field(default_factory=lambda: Recipe(epochs=30, lr=0.1))
+    finetune: Recipe = field(default_factory=Recipe)
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What hwdse needs to know.
+
+    Attributes:
+        name: short, used in file names.
+        metric: the score: its name, unit and direction, for example ``Metric("accuracy", "fraction", "higher")``.
+
+    Optional members: ``recipes`` (:class:`Recipes`), and ``trained = True`` where :meth:`model` comes with trained weights;
+    without it the network is trained with ``recipes.scratch`` first, and the result kept in the cache.
+    """
+
+    name: str
+    metric: Metric
+
+    def model(self) -> nn.Module:
+        """A fresh network. Random initialisation draws from torch's global generator, which is seeded before."""
+        ...
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        """The positional inputs of one forward pass. Their batch size is the batch that costs are given for."""
+        ...
+
+    def batches(self, split: Split, seed: int) -> Iterable[tuple[Inputs, Any]]:
+        """(inputs, target) pairs, one pass. ``seed`` shuffles the training split; the others ignore it."""
+        ...
+
+    def loss(self, output: Any, target: Any) -> Tensor:
+        """Scalar: the mean loss over the batch, in nats where it is a cross entropy."""
+        ...
+
+    def scores(self, output: Any, target: Any) -> Tensor:
+        """One number per sample; the score of a split is their mean."""
+        ...
+
+
+_MEMBERS = {
+    "name": 'a short text, such as "keywords"',
+    "metric": 'the score, such as Metric("accuracy", "fraction", "higher")',
+    "model": "model() -> nn.Module",
+    "example_inputs": "example_inputs() -> tuple of tensors",
+    "batches": "batches(split, seed) -> iterable of (inputs, target); split is train, calibration, validation or test",
+    "loss": "loss(output, target) -> scalar tensor",
+    "scores": "scores(output, target) -> one number per sample",
+}
+
+
+def check_task(task: object) -> Task:
+    """The same object, once it is known to have every member.
+
+    Raises:
+        TaskError: names what is missing or of the wrong kind, and what it must be.
+    """
+    lacking = [f"{name} ({what})" for name, what in _MEMBERS.items() if not hasattr(task, name)]
+    if lacking:
+        raise TaskError(f"task {type(task).__name__} lacks {'; '.join(lacking)}. See examples/my_task.py.")
+    for name, what in _MEMBERS.items():
+        if name not in ("name", "metric") and not callable(getattr(task, name)):
+            raise TaskError(f"task {type(task).__name__}: '{name}' must be a method: {what}.")
+    if not isinstance(getattr(task, "metric", None), Metric):
+        raise TaskError(f"task {type(task).__name__}: 'metric' must be {_MEMBERS['metric']}.")
+    return task  # type: ignore[return-value]  # the members were just checked
+
+
+def recipes_of(task: Task) -> Recipes:
+    """The task's own training defaults, or the general ones."""
+    found = getattr(task, "recipes", Recipes())
+    if not isinstance(found, Recipes):
+        raise TaskError(f"task {task.name}: 'recipes' must be a hwdse.task.Recipes, got {type(found).__name__}.")
+    return found
+
+
+def as_tuple(inputs: Inputs) -> tuple[Tensor, ...]:
+    """The positional arguments of a forward pass."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def batches_of(task: Task, split: Split, seed: int = 0) -> Iterable[tuple[tuple[Tensor, ...], Any]]:
+    """The task's batches, checked.
+
+    Raises:
+        TaskError: no batch at all, or something other than (inputs, target).
+    """
+    empty = True
+    for batch in task.batches(split, seed):
+        empty = False
+        if not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise TaskError(f"task {task.name}: batches('{split}') must yield (inputs, target) pairs, got {type(batch).__name__}.")
+        yield as_tuple(batch[0]), batch[1]
+    if empty:
+        raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
+
+
+def fingerprint(task: Task) -> str:
+    """Changes with the task's code and data: source of its class, and the first batch of each split."""
+    try:
+        source = inspect.getsource(type(task))
+    except (OSError, TypeError):
+        source = type(task).__qualname__
+    parts: list[Any] = [task.name, source]
+    for split in SPLITS:
+        inputs, target = next(iter(batches_of(task, split)))
+        for tensor in (*inputs, target):
+            if isinstance(tensor, Tensor):
+                parts += [list(tensor.shape), tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()]
+    return key_of(*parts)
