@@ -1,0 +1,193 @@
+"""The keys of an accelerator file, ``hwdse.accelerator/1``: names, types, ranges, units.
+
+The descriptions below are what error messages and ``docs/accelerator-files.md`` say. Imported only when a file is read,
+because pydantic takes time to load.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .signature import OPS
+
+SCHEMA = "hwdse.accelerator/1"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Width = Annotated[int, Field(ge=1, le=32)]
+Widths = Annotated[list[Width], Field(min_length=1)]
+PairText = Annotated[str, Field(pattern=r"^w([1-9]|[12]\d|3[0-2])a([1-9]|[12]\d|3[0-2])$")]
+RatesTable = Annotated[dict[PairText, Positive], Field(min_length=1)]
+Op = Literal["conv", "depthwise", "conv_transpose", "linear", "embedding", "matmul", "attention", "recurrent"]
+assert set(Op.__args__) == set(OPS)  # type: ignore[attr-defined]
+
+
+class Keys(BaseModel):
+    """Base: no unknown keys, no silent conversion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Provenance(Keys):
+    """Where the numbers come from. Printed in reports."""
+
+    kind: Literal["measured", "simulated", "analytic", "datasheet"] = Field(description="how the numbers were obtained")
+    tool: str = Field(default="", description="program that produced them, with its version")
+    device: str = Field(default="", description="the device, board or configuration")
+    source: str = Field(description="paper, repository or data sheet")
+    licence: str = Field(default="", description="licence of the numbers")
+    date: str | Annotated[date, Field(strict=True)] = Field(default="", description="when they were obtained")
+    notes: list[str] = Field(default_factory=list, description="assumptions and gaps, a sentence each; printed with every cost")
+
+
+class Clock(Keys):
+    """Clock of the compute units."""
+
+    hz: Positive = Field(description="clock in Hz")
+
+
+class CannotRun(Keys):
+    """Widths that the device cannot run for some operations: infinite cost, never chosen."""
+
+    op: Op = Field(description="operation")
+    kernel: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, description="kernel heights; empty for all")
+    weights: list[Width] = Field(default_factory=list, description="weight widths in bits; empty for all")
+    activations: list[Width] = Field(default_factory=list, description="activation widths in bits; empty for all")
+
+
+class PrecisionKeys(Keys):
+    """Which widths the device runs."""
+
+    semantics: Literal["native", "fusion", "bit_serial", "storage_only"] = Field(description="what a narrower width does")
+    weights: Widths = Field(description="weight widths in bits, a list")
+    activations: Widths = Field(description="activation widths in bits, a list")
+    pairs: Literal["any", "equal", "w_le_a"] | list[PairText] = Field(
+        default="any", description="which combinations: 'any', 'equal', 'w_le_a', or a list such as ['w4a8', 'w8a8']"
+    )
+    unsupported: Literal["round_up", "error"] = Field(default="round_up", description="what other widths do")
+    accumulator_bits: Annotated[int, Field(ge=1, le=128)] = Field(default=32, description="width of partial sums in bits")
+    output_bits: Width = Field(default=8, description="width at which a layer's output is written, in bits")
+    codebooks: bool = Field(default=False, description="whether weights may be indices into a table of values")
+    other: PairText = Field(default="w8a8", description="widths of layers that none are chosen for, such as attention")
+    cannot_run: list[CannotRun] = Field(default_factory=list, description="exceptions by operation")
+
+
+class Storage(Keys):
+    """How weights are packed."""
+
+    packing: Annotated[str, Field(pattern=r"^(dense|byte|pow2|align=[1-9]\d{0,8})$")] = Field(
+        default="dense", description="'dense', 'byte', 'pow2' or 'align=N' bytes"
+    )
+    widths: Literal["executed", "chosen"] = Field(
+        default="executed", description="whether weights are stored at the width they run at, or at the chosen one"
+    )
+    scale_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=32, description="bits of a scale")
+    zero_point_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=0, description="bits of a zero point")
+    per: Annotated[str, Field(pattern=r"^(tensor|channel|group=[1-9]\d{0,8})$")] = Field(
+        default="channel", description="'tensor', 'channel' or 'group=N' weights"
+    )
+    bias_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=32, description="bits of a bias element")
+    float_bits: Width = Field(default=32, description="bits of weights that no width is chosen for")
+
+
+class Memory(Keys):
+    """One level of memory, innermost first."""
+
+    name: str = Field(description="name of the level")
+    bytes: Positive | None = Field(default=None, description="size in bytes")
+    bytes_per_s: Positive | None = Field(default=None, description="bandwidth in bytes a second")
+    pj_per_bit: Positive | Literal["horowitz_sram", "horowitz_dram"] | None = Field(
+        default=None, description="energy in picojoules a bit, or 'horowitz_sram' (45 nm, from the size), 'horowitz_dram'"
+    )
+    macs_per_fetch: Positive | None = Field(
+        default=None, description="MACs that one fetched operand serves; without it every operand moves once"
+    )
+
+
+class RooflineKeys(Keys):
+    """The longer of arithmetic and memory traffic (costmodels/analytic/roofline.py)."""
+
+    model: Literal["roofline"]
+    macs_per_s: RatesTable = Field(description="peak multiply-accumulates a second of each pair, {w8a8 = 1e12}")
+    efficiency: dict[Op | Literal["default"], Share] = Field(
+        default_factory=dict, description="share of the peak that an operation reaches, by operation; 'default' for the rest"
+    )
+    memory: str = Field(description="name of the memory level that operands come from")
+
+
+class MacsPerCycleKeys(Keys):
+    """Measured multiply-accumulates per cycle (costmodels/analytic/macs_per_cycle.py)."""
+
+    model: Literal["macs_per_cycle"]
+    macs_per_cycle: RatesTable = Field(description="multiply-accumulates a cycle of each pair, {w8a8 = 2.1}")
+
+
+class BitFusionKeys(Keys):
+    """An array of fusible units (costmodels/analytic/bit_fusion.py)."""
+
+    model: Literal["bit_fusion"]
+    rows: Annotated[int, Field(ge=1)] = Field(description="rows N of the array")
+    columns: Annotated[int, Field(ge=1)] = Field(description="columns M of the array")
+    max_bits: Width = Field(default=8, description="widest operand of a unit in bits")
+    min_bits: Width = Field(default=2, description="narrowest operand of a unit in bits")
+    interface_bits: Positive = Field(description="bits a cycle from the memory outside")
+
+
+class Energy(Keys):
+    """Energy model (costmodels/analytic/energy.py): the memories' pj_per_bit are its other half."""
+
+    model: Literal["horowitz_45nm"]
+
+
+class Overheads(Keys):
+    """Time that no formula or table row holds."""
+
+    layer_s: NotNegative = Field(default=0.0, description="seconds added to every layer")
+    network_s: NotNegative = Field(default=0.0, description="seconds added once per network")
+
+
+class Calibration(Keys):
+    """End-to-end time from the sum over layers: ``t = offset_s + scale · sum``."""
+
+    offset_s: NotNegative = Field(default=0.0, description="a, in seconds")
+    scale: Positive = Field(default=1.0, description="b, without unit")
+    error: NotNegative | None = Field(default=None, description="leave-one-out error, relative (0.01 = 1 %)")
+    networks: Annotated[int, Field(ge=0)] = Field(default=0, description="networks it was fitted on")
+    note: str = Field(default="", description="what was fitted on what; printed with every latency")
+
+
+class LookupTable(Keys):
+    """A look-up table of schema hwdse.table/1."""
+
+    file: str = Field(description="path of the CSV file, relative to this file")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="SHA-256 of the CSV file, 64 hex digits"
+    )
+
+
+class AcceleratorKeys(Keys):
+    """The whole file."""
+
+    schema_: Literal["hwdse.accelerator/1"] = Field(alias="schema", description="must be 'hwdse.accelerator/1'")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][\w.\-]*$")] = Field(description="short name, as in latency@name")
+    description: str = Field(default="", description="one sentence")
+    provenance: Provenance = Field(description="where the numbers come from")
+    clock: Clock | None = Field(default=None, description="needed by tables in cycles and by cycle models")
+    precision: PrecisionKeys = Field(description="which widths the device runs")
+    storage: Storage = Field(default_factory=Storage, description="how weights are packed")
+    compute: Annotated[RooflineKeys | MacsPerCycleKeys | BitFusionKeys, Field(discriminator="model")] | None = Field(
+        default=None, description="analytic model of time"
+    )
+    memory: list[Memory] = Field(default_factory=list, description="memory levels, innermost first")
+    energy: Energy | None = Field(default=None, description="analytic model of energy")
+    overheads: Overheads = Field(default_factory=Overheads, description="time beside the layers")
+    calibration: Calibration = Field(default_factory=Calibration, description="end-to-end against the sum over layers")
+    table: list[LookupTable] = Field(default_factory=list, description="look-up tables")
+    missing: Literal["error", "analytic"] = Field(
+        default="error",
+        description="what happens where neither the tables nor the analytic model scaled by them has an answer",
+    )

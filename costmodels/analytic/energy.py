@@ -1,0 +1,90 @@
+"""Energy of arithmetic and of moving bits: ``E = MACs · e_mac(w, a) + sum over memories of bits moved · e_memory``.
+
+45 nm figures after Horowitz (ISSCC 2014), fitted over the width b, in picojoules:
+
+    addition        0.003125 · b                           an 8-bit one 0.03, a 32-bit one 0.1
+    multiplication  0.002994791667 · b² + 0.001041666667 · b      with b = sqrt(w · a); 8-bit 0.2, 32-bit 3.1
+    SRAM, a bit     9.02427321e-4 · x³ - 2.68847858e-2 · x² + 0.208900804 · x     x = log2(bits of the array)
+    DRAM, a bit     20.3125                                a 64-bit access 1300
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...bits import BitWidths
+from ...costs import FloatArray
+from ...errors import UsageError
+from ..signature import Work
+
+DRAM_PJ_PER_BIT = 20.3125
+_PICO = 1e-12
+
+
+def add_pj(bits: float) -> float:
+    """Picojoules of a fixed-point addition."""
+    return 0.003125 * bits
+
+
+def multiply_pj(weight_bits: float, activation_bits: float) -> float:
+    """Picojoules of a fixed-point multiplication of two widths."""
+    width = math.sqrt(weight_bits * activation_bits)
+    return 0.002994791667 * width**2 + 0.001041666667 * width
+
+
+def sram_pj_per_bit(size: float) -> float:
+    """Picojoules of reading one bit from an SRAM of ``size`` bytes. The fit covers 8 KiB to 1 MiB.
+
+    Raises:
+        UsageError: a size outside that range, where the polynomial means nothing.
+    """
+    if not 8 * 1024 <= size <= 1024 * 1024:
+        raise UsageError(
+            f"the 45 nm SRAM fit covers 8 KiB to 1 MiB, got {size:g} B; split the memory into banks or state its pj_per_bit."
+        )
+    x = math.log2(8 * size)
+    return 9.02427321e-4 * x**3 - 2.68847858e-2 * x**2 + 0.208900804 * x
+
+
+@dataclass(frozen=True)
+class Level:
+    """A memory. ``reuse`` 0: every operand element moves once. Else operands are fetched for every MAC, ``reuse`` MACs per fetch."""
+
+    name: str
+    pj_per_bit: float
+    reuse: float = 0.0
+
+
+@dataclass(frozen=True)
+class Horowitz45nm:
+    """Arithmetic after Horowitz, memories as listed; outputs move at ``output_bits``, sums are added at ``accumulator_bits``."""
+
+    levels: tuple[Level, ...]
+    output_bits: int
+    accumulator_bits: int
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        moved = [
+            f"{one.name} {one.pj_per_bit:.3g} pJ/bit " + (f"(fetched every {one.reuse:g} MACs)" if one.reuse else "(every operand once)")
+            for one in self.levels
+        ]
+        return f"energy: 45 nm multiply and {self.accumulator_bits}-bit add after Horowitz, plus bits moved: {', '.join(moved)}"
+
+    def joules(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
+        """(N, P) joules."""
+        w = np.array([p.weight for p in pairs], np.float64)
+        a = np.array([p.activation for p in pairs], np.float64)
+        mac = np.array([multiply_pj(p.weight, p.activation) + add_pj(self.accumulator_bits) for p in pairs])
+        macs = work.macs[:, None]
+        written = (work.outputs * self.output_bits)[:, None]
+        total = macs * mac
+        for level in self.levels:
+            read = macs * (w + a) / level.reuse if level.reuse else work.weights[:, None] * w + work.inputs[:, None] * a
+            total = total + (read + written) * level.pj_per_bit
+        return np.asarray(total * _PICO, np.float64)
