@@ -1,0 +1,277 @@
+"""Score once, solve many: one task with its trace, trained weights, sensitivities and cost tables, each made once and kept.
+
+What takes time (trained weights, sensitivities) is also kept on disk, under a key of everything that determines it; the budget is
+never part of a key.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import platform
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from . import __version__
+from .bits import BitWidths
+from .choices import ENDS, Choices
+from .constraints import Budget, parse_budget
+from .costs import CostModel, CostTable
+from .errors import FileFormatError, TraceError, UnknownName, UsageError
+from .graph import LayerGraph
+from .problem import Problem
+from .quantized import QuantizedModel
+from .quantizers import Scheme
+from .sensitivity import sensitivity
+from .storage import StorageError, cache_folder, key_of, tables_from_bytes, tables_to_bytes, write
+from .task import Task, check_task, fingerprint, recipes_of
+from .trace import trace
+from .training import evaluate, train_float
+
+Say = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
+PACKAGES = ("torch", "numpy", "scipy", "pulp", "optuna", "scikit-learn")
+
+
+class Target(Protocol):
+    """An accelerator as the core sees it: a name, its cost models, and whether it can look weights up in a codebook."""
+
+    @property
+    def name(self) -> str:
+        """As in metric keys, ``latency@NAME``."""
+        ...
+
+    @property
+    def codebooks(self) -> bool:
+        """Whether non-uniform weight codebooks can be deployed."""
+        ...
+
+    def cost_models(self) -> Sequence[CostModel]:
+        """Latency, energy, weight memory with this device's packing."""
+        ...
+
+
+class Workbench:
+    """Everything about one task that allocators, sweeps and commands share.
+
+    Args:
+        task: the user's task.
+        targets: accelerators.
+        cost_models: hardware-independent cost models (BitOPs, ...).
+        weights, activations: bit-widths to choose from.
+        pins, ends: see :meth:`Choices.of`.
+        method: sensitivity method, a name in :data:`hwdse.sensitivity.SENSITIVITIES`.
+        seed: of initialisation and training.
+        cache: folder for what takes time; None keeps nothing. Default: :func:`hwdse.storage.cache_folder`.
+        say: told what is being done.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        targets: Iterable[Target] = (),
+        cost_models: Iterable[CostModel] = (),
+        *,
+        weights: Iterable[int] = range(2, 9),
+        activations: Iterable[int] = range(2, 9),
+        pins: Mapping[str, BitWidths] | None = None,
+        ends: BitWidths | None = ENDS,
+        method: str = "fit",
+        seed: int = 0,
+        cache: Path | str | None = "default",
+        say: Say | None = None,
+    ) -> None:
+        self.task = check_task(task)
+        self.targets = {target.name: target for target in targets}
+        self.cost_models = tuple(cost_models)
+        self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
+        self.method, self.seed = method, seed
+        self.cache = cache_folder() if cache == "default" else Path(cache) if cache is not None else None
+        self._say: Say = say or (lambda what, done, total: None)
+        self._losses: dict[Scheme, CostTable] = {}
+
+    @cached_property
+    def graph(self) -> LayerGraph:
+        """The traced model."""
+        torch.manual_seed(self.seed)
+        network = self.task.model()
+        if not isinstance(network, nn.Module):
+            raise TraceError(f"task {self.task.name}: model() must return a torch.nn.Module, got {type(network).__name__}.")
+        return trace(network, self.task.example_inputs())
+
+    @cached_property
+    def choices(self) -> Choices:
+        """The decision space before any accelerator's limits."""
+        return Choices.of(self.graph, self._weights, self._activations, pins=self._pins, ends=self._ends)
+
+    @cached_property
+    def tables(self) -> Mapping[str, CostTable]:
+        """Metric key -> cost table, of every cost model and every accelerator."""
+        models = [*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models())]
+        found: dict[str, CostTable] = {}
+        for number, model in enumerate(models):
+            self._say("cost tables", number, len(models))
+            table = model.tabulate(self.graph, self.choices.options).aligned(self.choices)
+            if table.metric.key in found:
+                raise UsageError(f"two cost models give the metric {table.metric.key}; leave one out.")
+            found[table.metric.key] = table
+        return found
+
+    def tables_for(self, target: str | None) -> tuple[CostTable, ...]:
+        """The tables that apply on one accelerator: its own, and those that depend on none. None: all of them.
+
+        Raises:
+            UnknownName: no such accelerator here.
+        """
+        if target is not None and target not in self.targets:
+            raise UnknownName("accelerator", target, self.targets)
+        return tuple(t for t in self.tables.values() if target is None or t.metric.on in (None, target))
+
+    def problem(self, *budget: str, target: str | None = None, scheme: Scheme | None = None) -> Problem:
+        """The problem under a budget.
+
+        Args:
+            budget: texts such as ``"latency <= 3 ms"``.
+            target: accelerator the budget is for; the others' limits on widths then play no part.
+            scheme: quantisers whose error the loss table shall hold (default: lsq+lsq).
+        """
+        tables = self.tables_for(target)
+        parsed = parse_budget(budget, tables, self.choices)
+        return Problem(self.choices, self.loss(scheme), tables, parsed)
+
+    def budget(self, *budget: str, target: str | None = None) -> Budget:
+        """Budget texts as absolute limits; needs no sensitivities."""
+        return parse_budget(budget, self.tables_for(target), self.choices)
+
+    # What takes time: kept on disk
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the task's code and data and of the traced graph."""
+        return key_of(fingerprint(self.task), self.graph.fingerprint)
+
+    def _kept(self, name: str, key: str, make: Callable[[], bytes], check: Callable[[bytes, Path], Any]) -> Any:
+        path = None if self.cache is None else self.cache / f"{name}-{key}"
+        if path is not None and path.exists():
+            try:
+                return check(path.read_bytes(), path)
+            except (FileFormatError, OSError):
+                pass  # half-written or of another version: made again below
+        content = make()
+        if path is not None:
+            try:
+                write(path, content)
+            except StorageError:
+                self.cache = None  # nothing can be kept here; going on without is right, a cache is only speed
+        return check(content, path or Path(name))
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        torch.manual_seed(self.seed)
+        network = self.task.model()
+        if getattr(self.task, "trained", False):
+            return dict(network.state_dict())
+        recipe = recipes_of(self.task).scratch
+
+        def make() -> bytes:
+            train_float(network, self.task, recipe, self.seed, lambda done, total: self._say("training FP32", done, total))
+            buffer = io.BytesIO()
+            torch.save(network.state_dict(), buffer)
+            return buffer.getvalue()
+
+        key = key_of(self.fingerprint, self.seed, repr(recipe), torch.__version__, __version__)
+        state: dict[str, Any] = self._kept(f"{self.task.name}.fp32.pt", key, make, read_checkpoint)
+        return state
+
+    def network(self) -> nn.Module:
+        """A fresh copy of the trained FP32 network."""
+        network = copy.deepcopy(self._blank)
+        network.load_state_dict(self._state)
+        return network.eval()
+
+    @cached_property
+    def _blank(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return self.task.model()
+
+    def quantized(self, scheme: Scheme | None = None) -> QuantizedModel:
+        """A fresh quantised model, in floating point until widths are set."""
+        return QuantizedModel(self.network(), self.graph, scheme)
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """Of the trained FP32 weights."""
+        return key_of(
+            *(
+                part
+                for k, v in sorted(self._state.items())
+                for part in (k, v.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            )
+        )
+
+    def loss(self, scheme: Scheme | None = None) -> CostTable:
+        """The loss table for a scheme's quantisers."""
+        scheme = scheme or Scheme()
+        if scheme not in self._losses:
+            self._say(f"sensitivities ({self.method}, {scheme})", 0, 1)
+
+            def make() -> bytes:
+                torch.manual_seed(self.seed)
+                table = sensitivity(self.method, self.quantized(scheme), self.task, self.choices)
+                return tables_to_bytes({"loss": table})
+
+            options = [str(o) for o in self.choices.options]
+            key = key_of(self.fingerprint, self.weights_fingerprint, self.method, str(scheme), options, torch.__version__, __version__)
+            found = self._kept(f"{self.task.name}.{self.method}.npz", key, make, tables_from_bytes)
+            self._losses[scheme] = found["loss"].aligned(self.choices)
+        return self._losses[scheme]
+
+    @cached_property
+    def reference(self) -> dict[str, float]:
+        """Scores of the FP32 network on validation and test, and their sample counts."""
+        network, found = self.network(), {}
+        for split in ("validation", "test"):
+            result = evaluate(network, self.task, split)  # type: ignore[arg-type]  # both are splits
+            found[split], found[f"{split}_samples"] = result.mean, float(result.samples)
+        return found
+
+    def provenance(self) -> dict[str, Any]:
+        """Versions, seeds, fingerprints, machine."""
+        versions = {"hwdse": __version__, "python": platform.python_version()}
+        for package in PACKAGES:
+            try:
+                versions[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        return {
+            "versions": versions,
+            "seed": self.seed,
+            "graph": self.graph.fingerprint,
+            "task": self.fingerprint,
+            "weights": self.weights_fingerprint,
+            "sensitivity": self.method,
+            "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
+            "python": sys.version.split()[0],
+        }
+
+
+def read_checkpoint(data: bytes, file: object = "checkpoint") -> dict[str, Any]:
+    """Tensors and plain values from :func:`torch.save`'s format; never runs code.
+
+    Raises:
+        FileFormatError: truncated, or not a checkpoint.
+    """
+    try:
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except Exception as error:  # torch raises many kinds for a broken file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FileFormatError(file, f"is truncated or not a checkpoint ({reason})") from None
+    if not isinstance(state, dict):
+        raise FileFormatError(file, f"must hold a state dict, got {type(state).__name__}.")
+    return state
