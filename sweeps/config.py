@@ -1,0 +1,127 @@
+"""What a sweep runs: ``hwdse.sweep/1``, a TOML file or the same from Python. Validated, with the key named in every error."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hwdse.bits import BitWidths
+from hwdse.errors import FileFormatError, UsageError
+
+SWEEP_SCHEMA = "hwdse.sweep/1"
+Width = Annotated[int, Field(ge=2, le=16)]
+
+
+class SweepConfig(BaseModel):
+    """One sweep.
+
+    Attributes:
+        task: built-in name or ``package.module:Class``.
+        accelerators: names or paths of accelerator files.
+        cost_models: hardware-independent metrics beside those of the accelerators.
+        budgets: each a list of texts that hold together; every budget is tried on every accelerator whose metrics it names.
+        allocators: which to use; uniform baselines are added by ``baselines``.
+        baselines: uniform widths that are always measured, ``"w4a4"``.
+        trials: in all, baselines and solver seeds included.
+        epochs: numbers of fine-tuning epochs to choose from; 0 is post-training.
+        baseline_epochs: of the uniform baselines; None: the largest of ``epochs``, so that the comparison is at equal training.
+        tightness: range by which the sampler may scale a budget's limits; 1 is the budget itself.
+        objective: cost metrics (one or two) that the sampler trades against the score; None: the first metric of each budget.
+        sampler: ``tpe``, ``random`` or ``nsgaii``.
+        sensitivity: method behind the loss table.
+        weights, activations: bit-widths to choose from.
+        seed: of everything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal["hwdse.sweep/1"] = Field(default="hwdse.sweep/1", alias="schema")
+    task: str
+    accelerators: tuple[str, ...] = ()
+    cost_models: tuple[str, ...] = ("bitops", "weights", "activations", "average_bits")
+    budgets: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    allocators: tuple[str, ...] = Field(default=("qbitopt", "adaqat", "adq"), min_length=1)
+    baselines: tuple[str, ...] = ("w8a8", "w6a6", "w4a4", "w3a3", "w2a2")
+    trials: int = Field(default=40, ge=1)
+    epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 5), min_length=1)
+    baseline_epochs: int | None = Field(default=None, ge=0)
+    tightness: tuple[float, float] = (0.5, 1.0)
+    objective: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
+    sampler: str = "tpe"
+    sensitivity: str = "fit"
+    weights: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
+    activations: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("budgets", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        """A budget of one text may be written without the inner list."""
+        return [[one] if isinstance(one, str) else one for one in value] if isinstance(value, list | tuple) else value
+
+    @field_validator("baselines")
+    @classmethod
+    def _widths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(BitWidths.parse(text)) for text in value)
+
+    @field_validator("tightness")
+    @classmethod
+    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError("must be [low, high] with 0 < low <= high <= 1")
+        return value
+
+    @classmethod
+    def make(cls, file: object = "sweep", **values: Any) -> SweepConfig:
+        """From plain values.
+
+        Raises:
+            FileFormatError: names the key, what was expected and what was got, or the known keys where one is unknown.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise _explained(error, file) from None
+        except UsageError as error:
+            raise FileFormatError(file, str(error)) from None
+
+    @classmethod
+    def load(cls, path: Path, **overrides: Any) -> SweepConfig:
+        """From a TOML file; ``overrides`` replace its keys.
+
+        Raises:
+            FileFormatError: not TOML, no schema, or see :meth:`make`.
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except FileNotFoundError:
+            raise UsageError(f"there is no file {path}.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise FileFormatError(path, f"cannot be read: {error}.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise FileFormatError(path, f"is not TOML: {error}.") from None
+        if data.get("schema") != SWEEP_SCHEMA:
+            raise FileFormatError(path, f"must be '{SWEEP_SCHEMA}', got {data.get('schema')!r}.", "key 'schema'")
+        return cls.make(path, **{**data, **overrides})
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-able, for the record."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def _explained(error: ValidationError, file: object) -> FileFormatError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        import difflib
+
+        known = sorted("schema" if name == "schema_" else name for name in SweepConfig.model_fields)
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        return FileFormatError(file, f"is not a key of a sweep{hint} Known keys: {', '.join(known)}.", f"key '{key}'")
+    if first["type"] == "missing":
+        return FileFormatError(file, "is missing.", f"key '{key}'")
+    return FileFormatError(file, f"{first['msg'].removeprefix('Value error, ')}; got {first['input']!r}.", f"key '{key}'")

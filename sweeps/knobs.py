@@ -1,0 +1,102 @@
+"""What one trial tries, and the trials that every sweep starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hwdse.constraints import Budget, Constraint
+from hwdse.errors import UnknownName, UsageError
+from hwdse.workbench import Workbench
+
+from .config import SweepConfig
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The decision behind one trial.
+
+    Attributes:
+        allocator: its name. accelerator: the target; None where the sweep has none.
+        budget: index into the sweep's budgets; None for a baseline at fixed widths.
+        tightness: factor on the budget's limits, at most 1.
+        epochs: of fine-tuning; 0 is post-training. seed: of training.
+        widths: uniform widths of a baseline. origin: ``baseline``, ``solver`` (post-training at a solver's solution), ``start`` or ``search``.
+    """
+
+    allocator: str
+    accelerator: str | None
+    budget: int | None
+    tightness: float = 1.0
+    epochs: int = 0
+    seed: int = 0
+    widths: str | None = None
+    origin: str = "search"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Knobs:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**data)
+
+    def __str__(self) -> str:
+        where = f" on {self.accelerator}" if self.accelerator else ""
+        what = self.widths or (f"budget {self.budget + 1}" if self.budget is not None else "")
+        how = f"{self.epochs} epochs" if self.epochs else "post-training"
+        tight = f" x {self.tightness:.2f}" if self.tightness < 1 else ""
+        return f"{self.allocator}{where}, {what}{tight}, {how}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which budgets apply to which accelerator, in absolute limits."""
+
+    limits: Mapping[tuple[str | None, int], Budget]
+
+    @classmethod
+    def of(cls, config: SweepConfig, bench: Workbench) -> Plan:
+        """Resolves every budget on every accelerator.
+
+        A budget with ``metric@name`` applies on that accelerator only; one without must be known on all of them.
+
+        Raises:
+            UsageError: a budget that cannot be read, or that no accelerator of the sweep has.
+        """
+        targets: list[str | None] = [*bench.targets] or [None]
+        found: dict[tuple[str | None, int], Budget] = {}
+        for number, texts in enumerate(config.budgets):
+            named = {text.split("<")[0].strip().partition("@")[2] for text in texts} - {""}
+            if len(named) > 1:
+                raise UsageError(f"budget {number + 1} names several accelerators ({', '.join(sorted(named))}); write one budget for each.")
+            unknown = named - {str(t) for t in targets}
+            if unknown:
+                raise UnknownName("accelerator in a budget", unknown.pop(), [str(t) for t in targets])
+            for target in targets:
+                if not named or target in named:
+                    found[target, number] = bench.budget(*texts, target=target)
+        return cls(found)
+
+    def budget(self, knobs: Knobs) -> Budget:
+        """The limits of one trial: its budget's, times the tightness."""
+        if knobs.budget is None:
+            return Budget()
+        whole = self.limits[knobs.accelerator, knobs.budget]
+        return Budget(tuple(Constraint(c.metric, c.limit * knobs.tightness, c.text) for c in whole))
+
+
+def first_trials(config: SweepConfig, plan: Plan) -> Iterator[Knobs]:
+    """Baselines, the solver's solution per budget, and each allocator once per budget; the sampler goes on from there."""
+    longest = max(config.epochs)
+    for widths in config.baselines:
+        epochs = longest if config.baseline_epochs is None else config.baseline_epochs
+        yield Knobs("uniform", None, None, epochs=epochs, seed=config.seed, widths=widths, origin="baseline")
+    for target, number in plan.limits:
+        yield Knobs("qbitopt", target, number, epochs=0, seed=config.seed, origin="solver")
+    if longest:
+        for target, number in plan.limits:
+            for allocator in config.allocators:
+                yield Knobs(allocator, target, number, epochs=longest, seed=config.seed, origin="start")

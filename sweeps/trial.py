@@ -1,0 +1,116 @@
+"""One trial, from knobs to a measured result. Pure: it knows nothing of studies, samplers or storage."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from hwdse.allocators import Uniform, make_allocator
+from hwdse.bits import BitWidths
+from hwdse.problem import Problem
+from hwdse.quantized import QuantizedModel
+from hwdse.quantizers import Scheme
+from hwdse.records import TrialResult
+from hwdse.storage import write
+from hwdse.task import recipes_of
+from hwdse.training import Allocator, Progress, evaluate, train_quantized
+from hwdse.workbench import Workbench
+
+from .knobs import Knobs, Plan
+
+
+def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench) -> tuple[Scheme, tuple[str, ...]]:
+    """The quantisers of a trial, and what must be said of them.
+
+    Weight codebooks need a look-up on the device: on a target without it the weights use uniform levels, and the result says so.
+    Post-training keeps the trained scale of the weights, which DoReFa does not.
+    """
+    scheme, notes = allocator.scheme, []
+    target = bench.targets.get(knobs.accelerator or "")
+    if scheme.weight == "codebook" and target is not None and not target.codebooks:
+        scheme = replace(scheme, weight="lsq")
+        notes.append(f"{target.name} has no codebook look-up: weights on uniform levels (lsq)")
+    if scheme.weight == "dorefa" and not knobs.epochs:
+        scheme = Scheme("lsq", "lsq")
+        notes.append("post-training: lsq quantisers in place of dorefa+pact, which need training")
+    return scheme, tuple(notes)
+
+
+def run_trial(
+    bench: Workbench, plan: Plan, knobs: Knobs, number: int, folder: Path | None = None, progress: Progress | None = None
+) -> TrialResult:
+    """Allocates, trains and measures.
+
+    Args:
+        bench: the task with its tables and sensitivities.
+        plan: the budgets.
+        knobs: what to try.
+        number: of the trial.
+        folder: where ``checkpoints/N.pt`` and ``allocations/N.json`` go; None writes nothing.
+        progress: told (steps done, steps in all).
+
+    Raises:
+        HwdseError: an infeasible budget, a diverged training; the caller records it.
+    """
+    began = time.perf_counter()
+    allocator: Allocator = Uniform(BitWidths.parse(knobs.widths)) if knobs.widths else make_allocator(knobs.allocator)
+    scheme, notes = scheme_for(allocator, knobs, bench)
+    # a baseline belongs to no accelerator: it is costed on all, and one that cannot run it says so with an infinite cost
+    tables = bench.tables_for(knobs.accelerator) if knobs.widths is None else ()
+    problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))
+    torch.manual_seed(knobs.seed)
+    model = bench.quantized(scheme)
+    recipe = replace(recipes_of(bench.task).finetune, epochs=knobs.epochs)
+    trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress)
+    allocation = trained.solution.allocation
+    score = evaluate(model.network, bench.task, "validation")
+    indices = bench.choices.indices(allocation)
+    measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables.items()}
+    measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
+    measures[bench.task.metric.key] = score.mean
+    result = TrialResult(
+        number=number,
+        knobs={
+            **knobs.to_dict(),
+            "scheme": str(scheme),
+            "solver": trained.solution.solver,
+            "budget_text": [str(c) for c in problem.budget],
+        },
+        state="complete",
+        allocation=allocation,
+        measures=measures,
+        samples=score.samples,
+        slack=dict(trained.solution.slack),
+        seconds=time.perf_counter() - began,
+        notes=notes,
+    )
+    if folder is not None:
+        _save(folder, number, model, result, bench)
+    return result
+
+
+def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench) -> None:
+    """The hand-off: widths with what they cost and how they were calibrated, and the trained weights."""
+    buffer = io.BytesIO()
+    torch.save(model.state(), buffer)
+    write(folder / "checkpoints" / f"{number}.pt", buffer.getvalue())
+    assert result.allocation is not None  # a complete trial has one
+    about = result.to_dict()
+    write(
+        folder / "allocations" / f"{number}.json",
+        result.allocation.to_json(
+            task=bench.task.name,
+            graph=bench.graph.fingerprint,
+            weights=bench.weights_fingerprint,
+            scheme=str(model.scheme),
+            calibrator="range of least squared error on the calibration split, then learnt"
+            if result.knobs["epochs"]
+            else "range of least squared error on the calibration split",
+            checkpoint=f"../checkpoints/{number}.pt",
+            **{key: about[key] for key in ("number", "knobs", "measures", "slack", "samples", "notes")},
+        ),
+    )
