@@ -1,0 +1,118 @@
+"""One-hot integer programs through PuLP and its bundled CBC.
+
+CBC's tolerances are absolute, so what it sees is scaled: objective to a sum of 1e6, rows to a right-hand side of 1e4. Rows are
+loosened by one part in 10^10, so that a rounding never cuts off an allocation that meets its limit exactly; one that is over is
+found by the caller's check against the tables and forbidden by a cut. A warm start is not given: it made answers worse.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pulp
+from scipy import sparse
+
+from ..choices import IntArray
+from ..costs import FloatArray
+from ..errors import SolverError
+
+_OBJECTIVE, _ROW, _LOOSE = 1e6, 1e4, 1e-10
+Cut = tuple[IntArray, int]  # the variables of which at most so many may be 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What CBC said. ``chosen`` is the index of the variable taken in each group; None where it found nothing."""
+
+    state: Literal["optimal", "stopped", "infeasible"]
+    chosen: IntArray | None
+
+
+def minimise(
+    objective: FloatArray,
+    group: IntArray,
+    rows: sparse.csr_array,
+    ties: sparse.csr_array,
+    *,
+    cuts: Sequence[Cut] = (),
+    peak: tuple[sparse.csr_array, FloatArray] | None = None,
+    time_limit: float | None = None,
+) -> Outcome:
+    """Minimises ``objective @ x`` over one-hot x.
+
+    Args:
+        objective: (V,) >= 0.
+        group: (V,) ascending; exactly one variable of each group is 1.
+        rows: ``rows @ x <= 1``. ties: ``ties @ x = 0``.
+        cuts: sums of variables that must stay at or below a number.
+        peak: (matrix, fixed): minimise ``max(matrix @ x + fixed)`` instead of ``objective``.
+        time_limit: seconds.
+
+    Raises:
+        SolverError: CBC cannot be run, or ended without saying what it found.
+    """
+    program = pulp.LpProblem("allocation", pulp.LpMinimize)
+    x = [program.add_variable(f"x{v}", cat=pulp.LpBinary) for v in range(len(group))]
+    edges = np.flatnonzero(np.diff(group, prepend=-1, append=group[-1] + 1))
+    if peak is None:
+        largest = np.maximum.reduceat(objective, edges[:-1]).sum()
+        scale = _OBJECTIVE / largest if largest > 0 else 1.0
+        program += pulp.LpAffineExpression([(x[v], float(scale * objective[v])) for v in np.flatnonzero(objective)])
+    else:
+        matrix, fixed = peak
+        top = program.add_variable("top", lowBound=0)
+        program += pulp.LpAffineExpression([(top, 1.0)])
+        scale = _ROW / (float((matrix.max(axis=1).toarray().ravel() + fixed).max()) or 1.0)
+        for terms, base in zip(_terms(matrix, x, scale), fixed, strict=True):
+            program += pulp.LpAffineExpression([*terms, (top, -1.0)]) <= -scale * float(base)
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        program += pulp.LpAffineExpression([(one, 1.0) for one in x[begin:end]]) == 1
+    for terms in _terms(rows, x, _ROW):
+        program += pulp.LpAffineExpression(terms) <= _ROW * (1 + _LOOSE)
+    for terms in _terms(ties, x, 1.0):
+        program += pulp.LpAffineExpression(terms) == 0
+    for variables, most in cuts:
+        program += pulp.LpAffineExpression([(x[v], 1.0) for v in variables]) <= most
+    state = _run(program, time_limit)
+    if state == "infeasible":
+        return Outcome(state, None)
+    values = np.array([one.value() or 0.0 for one in x])
+    chosen = np.array([begin + int(np.argmax(values[begin:end])) for begin, end in zip(edges[:-1], edges[1:], strict=True)])
+    if state == "stopped" and values[chosen].min() < 0.5:  # it stopped before it had an integer solution
+        return Outcome(state, None)
+    return Outcome(state, chosen)
+
+
+def _terms(matrix: sparse.csr_array, x: list[pulp.LpVariable], scale: float) -> list[list[tuple[pulp.LpVariable, float]]]:
+    """The rows of a matrix as PuLP terms."""
+    out = []
+    for begin, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        columns, values = matrix.indices[begin:end], scale * matrix.data[begin:end]
+        out.append([(x[v], float(c)) for v, c in zip(columns, values, strict=True) if c])
+    return out
+
+
+def _run(program: pulp.LpProblem, time_limit: float | None) -> Literal["optimal", "stopped", "infeasible"]:
+    """Runs CBC. A time limit leaves PuLP's ``status`` at Optimal: only ``sol_status`` tells."""
+    seconds = None if time_limit is None else max(1, math.ceil(time_limit))
+    with tempfile.TemporaryDirectory(prefix="hwdse-cbc-") as folder:
+        solver = pulp.COIN_CMD(
+            path=pulp.PULP_CBC_CMD.pulp_cbc_path, msg=False, gapRel=0, gapAbs=0, timeLimit=seconds, options=["integerTolerance 1e-9"]
+        )
+        solver.tmpDir = folder
+        try:
+            program.solve(solver)
+        except (pulp.PulpSolverError, OSError) as error:
+            raise SolverError(f"CBC, the bundled integer solver, cannot be run: {error}") from None
+    if program.sol_status == pulp.LpSolutionOptimal:
+        return "optimal"
+    if program.status == pulp.LpStatusInfeasible:
+        return "infeasible"
+    if time_limit is not None or program.sol_status == pulp.LpSolutionIntegerFeasible:
+        return "stopped"
+    raise SolverError(f"CBC ended with status '{pulp.LpStatus[program.status]}' and no answer; try another solver.")

@@ -1,0 +1,81 @@
+"""The linear relaxation of a program (HiGHS through scipy) and the bound that its duals prove.
+
+The bound does not rest on the LP solver's tolerances: for any multipliers u >= 0 of the rows and t of the ties
+
+    bound(u, t) = sum_l min_o (loss[l, o] + u . a[l, o] + t . d[l, o]) - sum_r u[r]
+
+is at or below the optimum (Lagrange), and at the LP's duals it equals the LP's value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
+
+from ..costs import FloatArray
+from .rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """What the linear program says.
+
+    Attributes:
+        bound: proven lower bound on the loss increment, at least 0.
+        excess: (V,) how much the bound rises if a variable is 1: variables with ``bound + excess`` above a known answer can go.
+        share: (V,) the fractional solution; None where the solver found none.
+        duals: (R,) loss per whole right-hand side of each row, >= 0.
+        infeasible: the LP solver calls the rows contradictory.
+    """
+
+    bound: float
+    excess: FloatArray
+    share: FloatArray | None
+    duals: FloatArray
+    infeasible: bool = False
+
+
+def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
+    """Solves the relaxation. A failure of the LP solver costs only tightness: the bound is then the one without rows."""
+    loss, count, kept = rows.loss, len(rows.loss), rows.matrix.shape[0]
+    starts = np.flatnonzero(np.diff(rows.layer, prepend=-1))
+    scale = float(loss.max()) or 1.0
+    layers = len(starts)
+    one_hot = sparse.csr_array((np.ones(count), (rows.layer, np.arange(count))), shape=(layers, count))
+    equal = sparse.csr_array(sparse.vstack([one_hot, rows.ties])) if rows.ties.shape[0] else one_hot
+    right = np.concatenate([np.ones(layers), np.zeros(rows.ties.shape[0])])
+    answer = linprog(
+        loss / scale, A_ub=rows.matrix if kept else None, b_ub=np.ones(kept) if kept else None, A_eq=equal, b_eq=right,
+        method="highs", options={} if time_limit is None else {"time_limit": float(time_limit)},
+    )  # fmt: skip
+    duals, tied, share = np.zeros(kept), np.zeros(rows.ties.shape[0]), None
+    if answer.status == 0:
+        share = np.asarray(answer.x)
+        if kept:
+            duals = scale * np.maximum(-np.asarray(answer.ineqlin.marginals), 0.0)
+        tied = -scale * np.asarray(answer.eqlin.marginals)[layers:]
+    reduced = loss + duals @ rows.matrix + tied @ rows.ties
+    least = np.minimum.reduceat(reduced, starts)
+    bound = float(least.sum() - duals.sum())
+    if bound < 0:  # without multipliers the bound is 0
+        duals, tied, reduced, bound = np.zeros(kept), np.zeros_like(tied), loss, 0.0
+        least = np.zeros(layers)
+    return Relaxation(bound, reduced - least[rows.layer], share, duals, answer.status == 2)
+
+
+def lagrangian_bound(rows: Rows, duals: FloatArray) -> float:
+    """``bound(u, 0)``: ties are not looked at, which keeps it a bound."""
+    reduced = rows.loss + duals @ rows.matrix
+    starts = np.flatnonzero(np.diff(rows.layer, prepend=-1))
+    return float(np.minimum.reduceat(reduced, starts).sum() - duals.sum())
+
+
+def prices(rows: Rows, duals: FloatArray) -> dict[str, float]:
+    """Metric key -> loss per stored unit of limit: a limit raises the room of each of its rows alike."""
+    out: dict[str, float] = {}
+    for key, dual, room in zip(rows.metric, duals, rows.room, strict=True):
+        out[key] = out.get(key, 0.0) + float(dual / room)
+    return out

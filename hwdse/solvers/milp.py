@@ -1,0 +1,119 @@
+"""Exact for any number of budgets, rows and ties: linear relaxation, fixing by reduced costs, then CBC on what is left.
+
+The proof: the relaxation's bound takes out every option that cannot lead below the best allocation known, CBC searches the rest
+with a gap of 0, and each answer is checked against the tables. An answer that CBC's tolerances let over the budget is
+forbidden by a cover cut (not all layers at or above its cells in the broken row) and the search goes on.
+
+Losses are scaled to the best answer known, and the search repeats while that shrinks a thousandfold: a huge loss that
+no good allocation takes then cannot hide the small ones under CBC's absolute tolerances.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..choices import IntArray
+from ..errors import SolverError
+from ..problem import Problem, Solution
+from . import cbc
+from .answer import Answer
+from .clock import Clock
+from .greedy import walk
+from .infeasible import explain
+from .linear import Relaxation, prices, relax
+from .program import Program
+from .rows import Rows, cover, tightest
+
+_CUTS = 50
+_SAME = 1e-10  # two losses this close, relative to what the budget costs, are one
+
+
+def milp(problem: Problem, *, time_limit: float | None = None, program: Program | None = None) -> Solution:
+    """The allocation with the smallest loss inside every limit.
+
+    Args:
+        problem: what to solve.
+        time_limit: seconds; the best allocation found by then comes back as FEASIBLE with its bound.
+        program: the problem's arrays, where they are already made.
+
+    Raises:
+        InfeasibleBudget: no allocation is inside. SolverError: no allocation found in time, or CBC cannot be run.
+    """
+    clock = Clock(time_limit)
+    limits = tightest(problem.budget)
+    program = program or Program.of(problem, limits)
+    rows = Rows.of(program, limits)
+    if rows is None:
+        raise explain(problem)
+    return _Search(problem, program, rows, clock).run().solution(problem, program, "milp", clock)
+
+
+class _Search:
+    def __init__(self, problem: Problem, program: Program, rows: Rows, clock: Clock) -> None:
+        self.problem, self.program, self.rows, self.clock = problem, program, rows, clock
+        self.best: IntArray | None = None
+        self.value = np.inf
+        self._offer(walk(rows))
+
+    def _offer(self, chosen: IntArray | None) -> bool:
+        """Takes an allocation that is inside the budget; False where it is not."""
+        if chosen is None or not self.problem.feasible(chosen)[0]:
+            return False
+        value = self.program.value(chosen)
+        if value < self.value:
+            self.best, self.value = chosen, value
+        return True
+
+    def run(self) -> Answer:
+        rows = self._below(self.rows, self.rows.loss, 0.0)
+        relaxation = relax(rows, self.clock.left)
+        price = prices(rows, relaxation.duals)
+        proven = self._done(relaxation)
+        while not proven:
+            before = self.value
+            rows, relaxation = self._tighten(rows, relaxation)
+            if self._done(relaxation):
+                proven = True
+                break
+            finished = self._cbc(rows)
+            if self.best is None and finished:
+                raise explain(self.problem)
+            if self.best is None:
+                raise SolverError(f"no allocation inside the budget was found in {self.clock.limit:.3g} s; allow more time.")
+            if not finished:
+                break
+            proven = self._done(relaxation) or self.value > before / 1000
+        assert self.best is not None
+        return Answer(self.best, relaxation.bound, proven, price)
+
+    def _done(self, relaxation: Relaxation) -> bool:
+        return self.best is not None and self.value <= relaxation.bound * (1 + _SAME)
+
+    def _below(self, rows: Rows, rise: np.ndarray, bound: float) -> Rows:
+        """Less the variables that would lift the bound above the best value."""
+        keep = bound + rise <= self.value * (1 + _SAME)
+        return rows if keep.all() else rows.only(keep)
+
+    def _tighten(self, rows: Rows, relaxation: Relaxation) -> tuple[Rows, Relaxation]:
+        fewer = self._below(rows, relaxation.excess, relaxation.bound)
+        if len(fewer.loss) > 0.7 * len(rows.loss) or self.clock.over:
+            return fewer, relaxation
+        again = relax(fewer, self.clock.left)
+        return (self._below(fewer, again.excess, again.bound), again) if again.bound >= relaxation.bound else (fewer, relaxation)
+
+    def _cbc(self, rows: Rows) -> bool:
+        """Searches what is left; whether to the end."""
+        cuts: list[cbc.Cut] = []
+        for _ in range(_CUTS):
+            if self.clock.over:
+                return False
+            outcome = cbc.minimise(rows.loss, rows.layer, rows.matrix, rows.ties, cuts=cuts, time_limit=self.clock.left)
+            if outcome.chosen is None:
+                return outcome.state == "infeasible"
+            inside = self._offer(rows.option[outcome.chosen])
+            if outcome.state == "stopped":
+                return False
+            if inside:
+                return True
+            cuts.append(cover(rows, outcome.chosen))
+        return False

@@ -1,0 +1,200 @@
+"""Joint options of components under several rows, and the greedy walk over them.
+
+A move puts a component at one of its joint options. Untied layers have all their options as moves; tied layers the Pareto
+front of (sum of the scaled rows, loss), which for one row is everything worth taking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from ..choices import BoolArray, IntArray
+from ..costs import FloatArray
+from ..errors import SolverError
+from .components import Component, front
+from .rows import Rows
+
+_BATCH = 0.05  # part of the room that may be used before the efficiencies are computed again
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """J moves, sorted by component.
+
+    Attributes:
+        rows: what they were made of.
+        component: (J,) which component each belongs to. begin: (C + 1,) first move of each.
+        options: option per member of the component, for each move.
+        members: layers of each component.
+        loss: (J,) loss increment. matrix: (R, J) scaled rows, by column.
+    """
+
+    rows: Rows
+    component: IntArray
+    begin: IntArray
+    options: list[IntArray]
+    members: list[IntArray]
+    loss: FloatArray
+    matrix: sparse.csc_array
+
+    @classmethod
+    def of(cls, rows: Rows) -> Moves | None:
+        """All moves; None where ties leave a component without any."""
+        active, program = rows.active, rows.program
+        number = np.cumsum(active.ravel()).reshape(active.shape) - 1
+        load = np.zeros(active.shape)
+        load[active] = np.asarray(rows.matrix.sum(axis=0)).ravel()
+        members, options, counts, picked = [], [], [], []
+        for component in program.components:
+            if len(component.members) == 1:
+                joint = np.flatnonzero(active[component.members[0]])[:, None]
+            else:
+                joint = _joint(component, rows, active, load)
+            if not len(joint):
+                return None
+            members.append(np.array(component.members))
+            options += list(joint)
+            counts.append(len(joint))
+            picked += [number[members[-1], row] for row in joint]
+        move = np.repeat(np.arange(len(picked)), [len(p) for p in picked])
+        variable = np.concatenate(picked)
+        incidence = sparse.csr_array((np.ones(len(move)), (variable, move)), shape=(len(rows.loss), len(picked)))
+        return cls(
+            rows, np.repeat(np.arange(len(counts)), counts), np.concatenate([[0], np.cumsum(counts)]), options, members,
+            np.asarray(rows.loss @ incidence), sparse.csc_array(rows.matrix @ incidence),
+        )  # fmt: skip
+
+    def chosen(self, state: IntArray) -> IntArray:
+        """(L,) option per layer where component c is at move ``state[c]``."""
+        out = np.zeros(self.rows.active.shape[0], np.intp)
+        for members, move in zip(self.members, state, strict=True):
+            out[members] = self.options[move]
+        return out
+
+    def state_of(self, chosen: IntArray) -> IntArray | None:
+        """The inverse of :meth:`chosen`; None where a component's joint option is no move."""
+        out = np.zeros(len(self.members), np.intp)
+        for c, members in enumerate(self.members):
+            want = chosen[members]
+            found = [j for j in range(self.begin[c], self.begin[c + 1]) if (self.options[j] == want).all()]
+            if not found:
+                return None
+            out[c] = found[0]
+        return out
+
+    def totals(self, state: IntArray) -> FloatArray:
+        """(R,) the rows; at most 1 where they hold."""
+        return np.asarray(self.matrix[:, state].sum(axis=1)).ravel()
+
+    def cheapest(self, tries: int = 60) -> IntArray | None:
+        """A state inside every row: each component at its smallest weighted load, weights growing where rows are over."""
+        count = self.matrix.shape[0]
+        weight = np.ones(count)
+        for _ in range(tries):
+            load = weight @ self.matrix
+            state = self._argmin(load)
+            totals = self.totals(state)
+            if not count or totals.max() <= 1:
+                return state
+            weight *= np.exp(np.clip(2 * (totals - 1), -1, 1))
+            weight /= weight.max()
+        return None
+
+    def _argmin(self, score: FloatArray) -> IntArray:
+        order = np.lexsort((self.loss, score, self.component))
+        first: IntArray = order[self.begin[:-1]]
+        return first
+
+    def climb(self, state: IntArray) -> IntArray:
+        """Takes the move with the largest fall in loss per share of the room it needs, until none fits.
+
+        The share is that of the row in which the move takes most of what is left: the binding cost.
+        """
+        walk = _Walk(self, state.copy())
+        while walk.round():
+            pass
+        return walk.state
+
+
+def _joint(component: Component, rows: Rows, active: BoolArray, load: FloatArray) -> IntArray:
+    """Joint options of tied layers; where they do not factor, those with one pair for all of the component."""
+    loss = np.where(active, rows.program.loss, np.inf)
+    try:
+        return front(component, rows.program.choices, active, load, loss).options
+    except SolverError:
+        common = np.flatnonzero(active[list(component.members)].all(axis=0))
+        return np.repeat(common[:, None], len(component.members), axis=1)
+
+
+class _Walk:
+    """State of the walk: totals of the rows, and of each (row, component) pair the part that the current move has in it."""
+
+    def __init__(self, moves: Moves, state: IntArray) -> None:
+        self.moves, self.state = moves, state
+        matrix = moves.matrix
+        self.counts = np.diff(matrix.indptr)
+        self.filled = np.flatnonzero(self.counts)
+        of = np.repeat(moves.component, self.counts)
+        pair = of * matrix.shape[0] + matrix.indices
+        self.pairs, self.pair = np.unique(pair, return_inverse=True)
+        self.edges = np.searchsorted(self.pairs, np.arange(len(moves.begin)) * matrix.shape[0])
+        self.current = np.zeros(len(self.pairs))
+        for move in state:
+            self._enter(int(move))
+        self.totals = moves.totals(state)
+
+    def _entries(self, move: int) -> slice:
+        return slice(int(self.moves.matrix.indptr[move]), int(self.moves.matrix.indptr[move + 1]))
+
+    def _enter(self, move: int) -> None:
+        c = int(self.moves.component[move])
+        self.current[self.edges[c] : self.edges[c + 1]] = 0.0
+        mine = self._entries(move)
+        self.current[self.pair[mine]] = self.moves.matrix.data[mine]
+
+    def _change(self, move: int) -> FloatArray:
+        """(R,) what the rows gain by it."""
+        m = self.moves.matrix
+        now, then = self._entries(int(self.state[self.moves.component[move]])), self._entries(move)
+        out = np.zeros(m.shape[0])
+        out[m.indices[then]] += m.data[then]
+        out[m.indices[now]] -= m.data[now]
+        return out
+
+    def round(self) -> bool:
+        """Computes every move's efficiency once and takes the best ones; False where none is left."""
+        moves, m = self.moves, self.moves.matrix
+        gain = moves.loss[self.state[moves.component]] - moves.loss
+        room = np.maximum(1 - self.totals, 0.0)
+        more = m.data - self.current[self.pair]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.where(more > 0, more / room[m.indices], 0.0)
+        share = np.zeros(len(gain))
+        if len(self.filled):
+            share[self.filled] = np.maximum.reduceat(part, m.indptr[self.filled])
+        usable = np.flatnonzero((gain > 0) & (share <= 1))
+        if not len(usable):
+            return False
+        with np.errstate(divide="ignore"):
+            efficiency = gain[usable] / share[usable]
+        order = usable[np.lexsort((-gain[usable], -efficiency))]
+        used, seen = 0.0, set[int]()
+        for move in order:
+            c = int(moves.component[move])
+            if c in seen:
+                continue
+            if used and used + share[move] > _BATCH:
+                break
+            change = self._change(int(move))
+            if len(change) and (self.totals + change).max() > 1:
+                continue
+            self.totals = self.totals + change
+            self.state[c] = move
+            self._enter(int(move))
+            seen.add(c)
+            used += float(share[move])
+        self.totals = moves.totals(self.state)  # afresh, so that rounding does not add up
+        return bool(seen)
