@@ -6,12 +6,11 @@ because pydantic takes time to load.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .signature import OPS
+from .signature import Op
 
 SCHEMA = "hwdse.accelerator/1"
 
@@ -22,8 +21,6 @@ Width = Annotated[int, Field(ge=1, le=32)]
 Widths = Annotated[list[Width], Field(min_length=1)]
 PairText = Annotated[str, Field(pattern=r"^w([1-9]|[12]\d|3[0-2])a([1-9]|[12]\d|3[0-2])$")]
 RatesTable = Annotated[dict[PairText, Positive], Field(min_length=1)]
-Op = Literal["conv", "depthwise", "conv_transpose", "linear", "embedding", "matmul", "attention", "recurrent"]
-assert set(Op.__args__) == set(OPS)  # type: ignore[attr-defined]
 
 
 class Keys(BaseModel):
@@ -40,7 +37,7 @@ class Provenance(Keys):
     device: str = Field(default="", description="the device, board or configuration")
     source: str = Field(description="paper, repository or data sheet")
     licence: str = Field(default="", description="licence of the numbers")
-    date: str | Annotated[date, Field(strict=True)] = Field(default="", description="when they were obtained")
+    date: str = Field(default="", description="when they were obtained, in quotes")
     notes: list[str] = Field(default_factory=list, description="assumptions and gaps, a sentence each; printed with every cost")
 
 

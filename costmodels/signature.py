@@ -10,13 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 
 from ..costs import FloatArray
 from ..graph import Layer
 
-OPS = ("conv", "depthwise", "conv_transpose", "linear", "embedding", "matmul", "attention", "recurrent")
+Op = Literal["conv", "depthwise", "conv_transpose", "linear", "embedding", "matmul", "attention", "recurrent"]
+OPS: tuple[str, ...] = get_args(Op)
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,7 @@ class _Reader:
             if len(given) > 1:
                 raise FileFormatError(self.path, f"gives {what} twice: {', '.join(given)}. Keep one.", where)
             if given and group[given[0]] is None and self.clock is None:
-                raise FileFormatError(
-                    self.path, f"column '{given[0]}' is in cycles, but the accelerator's file has no [clock] hz.", where
-                )
+                raise FileFormatError(self.path, f"column '{given[0]}' is in cycles, but the accelerator's file has no [clock] hz.", where)
         if not any(name in TIMES or name in ENERGIES for name in header):
             raise FileFormatError(self.path, "has no cost; add a column latency_s or energy_j (other units: see the docs).", where)
 

@@ -43,9 +43,7 @@ def sram_pj_per_bit(size: float) -> float:
         UsageError: a size outside that range, where the polynomial means nothing.
     """
     if not 8 * 1024 <= size <= 1024 * 1024:
-        raise UsageError(
-            f"the 45 nm SRAM fit covers 8 KiB to 1 MiB, got {size:g} B; split the memory into banks or state its pj_per_bit."
-        )
+        raise UsageError(f"the 45 nm SRAM fit covers 8 KiB to 1 MiB, got {size:g} B; split the memory into banks or state its pj_per_bit.")
     x = math.log2(8 * size)
     return 9.02427321e-4 * x**3 - 2.68847858e-2 * x**2 + 0.208900804 * x
 

@@ -27,7 +27,9 @@ class MacsPerCycle:
     def sentence(self) -> str:
         """The rule in words."""
         listed = ", ".join(f"{pair} {rate:g}" for pair, rate in sorted(self.rates.listed.items()))
-        return f"MACs over a measured rate (MACs per cycle: {listed}) at {self.clock:.3g} Hz; memory stalls only as far as the rates hold them"
+        return (
+            f"MACs over a measured rate (MACs per cycle: {listed}) at {self.clock:.3g} Hz; memory stalls only as far as the rates hold them"
+        )
 
     def seconds(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
         """(N, P) seconds; NaN for operations without multiply-accumulates."""

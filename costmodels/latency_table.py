@@ -1,0 +1,134 @@
+"""A look-up table indexed for the questions that are asked of it: this instance, this shape, its neighbours, its pairs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import median
+from typing import Literal
+
+from ..bits import BitWidths
+from .answers import Answer
+from .signature import Signature
+from .table_file import Row
+
+Quantity = Literal["seconds", "joules"]
+Point = tuple[int, Answer]
+_SINGLE = ("in_channels", "out_channels", "tokens", "batch")
+
+
+@dataclass(frozen=True, eq=False)
+class CostLookup:
+    """The rows of an accelerator's tables that hold one quantity.
+
+    Attributes:
+        rows: every row. quantity: which of their costs is looked up.
+        output_bits: output width that is preferred where rows differ in it only.
+    """
+
+    rows: tuple[Row, ...]
+    quantity: Quantity
+    output_bits: int = 8
+
+    def _cost(self, row: Row) -> float | None:
+        return row.seconds if self.quantity == "seconds" else row.joules
+
+    @cached_property
+    def unsupported(self) -> frozenset[tuple[Signature, BitWidths]]:
+        """Shapes and pairs that the device cannot run."""
+        return frozenset((row.signature, row.widths) for row in self.rows if row.unsupported)
+
+    @cached_property
+    def instances(self) -> Mapping[tuple[str, Signature, BitWidths], Answer]:
+        """Costs of named layers."""
+        named: dict[tuple[str, Signature, BitWidths], list[Row]] = {}
+        for row in self.rows:
+            if row.instance and self._cost(row) is not None:
+                named.setdefault((row.instance, row.signature, row.widths), []).append(row)
+        return {key: self._summary(rows, "exact", f"row of {key[0]}") for key, rows in named.items()}
+
+    @cached_property
+    def instance_names(self) -> frozenset[str]:
+        """Names that rows carry."""
+        return frozenset(name for name, _, _ in self.instances)
+
+    @cached_property
+    def signatures(self) -> Mapping[Signature, Mapping[BitWidths, Answer]]:
+        """Costs of shapes: rows without an instance and a fused epilogue where there are any, else the median of the others."""
+        grouped: dict[tuple[Signature, BitWidths], list[Row]] = {}
+        for row in self.rows:
+            if self._cost(row) is not None:
+                grouped.setdefault((row.signature, row.widths), []).append(row)
+        found: dict[Signature, dict[BitWidths, Answer]] = {}
+        for (signature, widths), rows in grouped.items():
+            best = min(self._rank(row) for row in rows)
+            kept = [row for row in rows if self._rank(row) == best]
+            found.setdefault(signature, {})[widths] = self._summary(kept, "signature", f"row of {signature} at {widths}")
+        return found
+
+    def _rank(self, row: Row) -> tuple[bool, bool, int]:
+        """Smaller is preferred: no instance, no fused epilogue, the device's output width (or none said), else the next wider."""
+        gap = 0 if row.output_bits in (None, self.output_bits) else abs(row.output_bits - self.output_bits)
+        return bool(row.instance), bool(row.fused), gap
+
+    def _summary(self, rows: Sequence[Row], source: str, detail: str) -> Answer:
+        costs = [cost for row in rows if (cost := self._cost(row)) is not None]
+        middle = median(costs)
+        error = (max(costs) - min(costs)) / (2 * middle) if len(costs) > 1 else None
+        if len(costs) == 1 and self.quantity == "seconds" and rows[0].spread is not None:
+            error = rows[0].spread / middle
+        many = f", median of {len(costs)} rows" if len(costs) > 1 else ""
+        return Answer(middle, source, error, detail + many)
+
+    def between_shapes(self, signature: Signature, widths: BitWidths) -> Answer | None:
+        """Linear interpolation along the one dimension with the tightest neighbours on both sides; None outside the range."""
+        best: tuple[float, Answer] | None = None
+        for dimension, extent, key in _families(signature):
+            points = self._neighbours.get((dimension, key, widths), [])
+            place = bisect_left(points, (extent,), key=lambda point: (point[0],))
+            if not 0 < place < len(points):
+                continue
+            (low, below), (high, above) = points[place - 1], points[place]
+            share = (extent - low) / (high - low)
+            value = below.value + share * (above.value - below.value)
+            gap = high / low
+            if best is None or gap < best[0]:
+                error = abs(above.value - below.value) / (2 * value)
+                best = gap, Answer(value, "interpolated", error, f"between {dimension} {low} and {high} of {signature} at {widths}")
+        return best[1] if best else None
+
+    @cached_property
+    def _neighbours(self) -> Mapping[tuple[str, Signature, BitWidths], list[Point]]:
+        found: dict[tuple[str, Signature, BitWidths], list[Point]] = {}
+        for signature, by_pair in self.signatures.items():
+            for dimension, extent, key in _families(signature):
+                for widths, answer in by_pair.items():
+                    found.setdefault((dimension, key, widths), []).append((extent, answer))
+        return {key: sorted(points, key=lambda point: point[0]) for key, points in found.items()}
+
+    def between_widths(self, signature: Signature, widths: BitWidths) -> Answer | None:
+        """Linear interpolation along one width with the other as chosen, for bit-serial devices; None outside the range."""
+        by_pair = self.signatures.get(signature, {})
+        for along, fixed in (("weight", "activation"), ("activation", "weight")):
+            held, wanted = getattr(widths, fixed), getattr(widths, along)
+            points = sorted((getattr(p, along), a) for p, a in by_pair.items() if getattr(p, fixed) == held) if by_pair else []
+            lower, upper = [p for p in points if p[0] < wanted], [p for p in points if p[0] > wanted]
+            if lower and upper:
+                (low, below), (high, above) = lower[-1], upper[0]
+                value = below.value + (wanted - low) / (high - low) * (above.value - below.value)
+                error = abs(above.value - below.value) / (2 * value)
+                return Answer(value, "interpolated", error, f"between {along} widths {low} and {high} of {signature}")
+        return None
+
+
+def _families(signature: Signature) -> Iterable[tuple[str, int, Signature]]:
+    """Every dimension along which interpolation makes sense: (name, extent, the signature without it)."""
+    for name in _SINGLE:
+        if not (signature.op == "depthwise" and name.endswith("channels")):
+            yield name, getattr(signature, name), replace(signature, **{name: 0})
+    if signature.op == "depthwise" and signature.in_channels == signature.out_channels == signature.groups:
+        yield "channels", signature.in_channels, replace(signature, in_channels=0, out_channels=0, groups=0)
+    if signature.spatial and signature.in_h == signature.in_w:
+        yield "size", signature.in_h, replace(signature, in_h=0, in_w=0)

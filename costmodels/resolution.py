@@ -1,0 +1,182 @@
+"""From a shape and a pair of widths to a cost, in a fixed order, each answer saying which step it came from.
+
+1. ``exact``: a row with this layer's name (and network), shape and widths.
+2. ``signature``: rows of this shape at these widths.
+3. ``rounded``: the same at the next wider native pair. (``bit_serial`` devices: ``interpolated`` between widths.) Never
+   between widths on other devices: on the Bit Fusion table 6 bits interpolated from 4 and 8 is 35 % too fast.
+4. ``interpolated`` along one dimension of the shape, inside the range that was measured. Never extrapolated.
+5. ``analytic``: the analytic model times the table's median ratio to it, for this operation and these widths.
+6. The file's ``missing``: ``analytic`` takes the model alone, ``error`` raises. Never 0. A file without a table has the model
+   as its source.
+
+What the device cannot run is infinite, which is not the same as unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+import numpy as np
+
+from ..bits import BitWidths
+from ..costs import FloatArray
+from ..errors import MissingCost
+from ..graph import Layer
+from .answers import Answer
+from .latency_table import CostLookup
+from .precision import Precision
+from .signature import Signature, Work, signature_of, work_of_layer, work_of_signature
+
+Formula = Callable[[Work, Sequence[BitWidths]], FloatArray]
+_UNSUPPORTED = Answer(math.inf, "unsupported", None, "the device cannot run it")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Widths that a device cannot run for one operation; empty tuples mean all."""
+
+    op: str
+    kernel: tuple[int, ...] = ()
+    weights: tuple[int, ...] = ()
+    activations: tuple[int, ...] = ()
+
+    def covers(self, signature: Signature, widths: BitWidths) -> bool:
+        """Whether this operation at these widths is meant."""
+        return (
+            self.op == signature.op
+            and (not self.kernel or signature.kernel_h in self.kernel)
+            and (not self.weights or widths.weight in self.weights)
+            and (not self.activations or widths.activation in self.activations)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Resolver:
+    """Answers for one quantity of one accelerator.
+
+    Attributes:
+        name, file: of the accelerator, for messages. what: "latency" or "energy".
+        precision: the device's pairs. cannot_run: exceptions to them.
+        lookup: its tables. formula: its analytic model (seconds or joules), None where it has none.
+        missing_analytic: whether the model may answer without a measured ratio.
+        network: name that instance rows of this network are prefixed with, ``network:layer``; None for bare layer names.
+    """
+
+    name: str
+    file: str
+    what: str
+    precision: Precision
+    cannot_run: tuple[Refusal, ...]
+    lookup: CostLookup
+    formula: Formula | None
+    missing_analytic: bool
+    network: str | None = None
+
+    def resolve(self, layers: Sequence[Layer], pairs: Sequence[BitWidths]) -> list[list[Answer]]:
+        """For every layer and chosen pair, its answer. Each distinct shape is worked out once.
+
+        Raises:
+            MissingCost: step 6, where the file says ``error`` or the model has no answer either.
+        """
+        executed = {pair: self.precision.executed(pair) for pair in pairs}
+        runs = list(dict.fromkeys(pair for pair in executed.values() if pair is not None))
+        modelled = self._modelled([work_of_layer(layer) for layer in layers], runs)
+        column = {pair: j for j, pair in enumerate(runs)}
+        known: dict[object, list[Answer]] = {}
+        answers = []
+        for i, layer in enumerate(layers):
+            signature, instance = signature_of(layer), self._instance(layer)
+            key = (signature, instance) if signature else layer.name
+            if key not in known:
+                memo: dict[tuple[BitWidths, bool], Answer] = {}
+                row = []
+                for pair in pairs:
+                    run = executed[pair]
+                    if run is None:
+                        row.append(_UNSUPPORTED)
+                        continue
+                    if (run, run == pair) not in memo:
+                        memo[run, run == pair] = self._one(layer, signature, instance, pair, run, modelled[i, column[run]])
+                    row.append(memo[run, run == pair])
+                known[key] = row
+            answers.append(known[key])
+        return answers
+
+    def _instance(self, layer: Layer) -> str:
+        """The name that rows of this very layer carry; empty where the tables have none."""
+        name = f"{self.network}:{layer.name}" if self.network else layer.name
+        return name if name in self.lookup.instance_names else ""
+
+    def _one(self, layer: Layer, signature: Signature | None, instance: str, chosen: BitWidths, run: BitWidths, modelled: float) -> Answer:
+        if signature is None:
+            return self._analytic(layer, "conv", run, modelled)
+        if self._refused(signature, chosen) or self._refused(signature, run):
+            return _UNSUPPORTED
+        measured = self._measured(signature, instance, run)
+        if measured is not None:
+            if run == chosen:
+                return measured
+            return Answer(measured.value, "rounded", measured.error, f"{chosen} runs as {run}: {measured.detail}")
+        if self.precision.semantics == "bit_serial":
+            between = self.lookup.between_widths(signature, run)
+            if between is not None:
+                return between
+        return self.lookup.between_shapes(signature, run) or self._analytic(layer, signature.op, run, modelled, signature)
+
+    def _refused(self, signature: Signature, widths: BitWidths) -> bool:
+        return (signature, widths) in self.lookup.unsupported or any(e.covers(signature, widths) for e in self.cannot_run)
+
+    def _measured(self, signature: Signature, instance: str, widths: BitWidths) -> Answer | None:
+        named = self.lookup.instances.get((instance, signature, widths)) if instance else None
+        return named or self.lookup.signatures.get(signature, {}).get(widths)
+
+    def _modelled(self, rows: Sequence[tuple[str, tuple[float, ...]]], pairs: Sequence[BitWidths]) -> FloatArray:
+        if self.formula is None or not pairs:
+            return np.full((len(rows), max(1, len(pairs))), np.nan)
+        return self.formula(Work.of(rows), pairs)
+
+    def _analytic(self, layer: Layer, op: str, run: BitWidths, modelled: float, signature: Signature | None = None) -> Answer:
+        usable = math.isfinite(modelled) and modelled > 0
+        ratio = self._ratios.get((op, run)) if signature else None
+        if usable and ratio is not None:
+            return Answer(modelled * ratio.value, "analytic", ratio.error, f"analytic model x {ratio.value:.3g} ({ratio.detail})")
+        if usable and (self.missing_analytic or not self.lookup.signatures):  # without a table, the model is the source
+            return Answer(modelled, "analytic", None, "analytic model alone, no measured ratio")
+        raise MissingCost(self._missing(layer, signature, run, usable))
+
+    def _missing(self, layer: Layer, signature: Signature | None, run: BitWidths, usable: bool) -> str:
+        measured = ", ".join(sorted(str(p) for p in self.lookup.signatures.get(signature, {}))) if signature else ""
+        shape = str(signature) if signature else f"a convolution with a {'x'.join(map(str, layer.kernel))} kernel"
+        have = f"measured there: {measured}" if measured else "no row has this shape" if self.lookup.rows else "it has no table"
+        do = (
+            'Measure it and add a row, or set missing = "analytic" to take the analytic model unscaled.'
+            if usable
+            else "Measure it and add a row, or give the file an analytic model that covers it."
+        )
+        return f"{self.name} ({self.file}) has no {self.what} for layer '{layer.name}' ({shape}) at {run}; {have}. {do}"
+
+    @cached_property
+    def _ratios(self) -> Mapping[tuple[str, BitWidths], Answer]:
+        """(operation, pair) -> median of measured / modelled, and the median relative deviation from it."""
+        if self.formula is None or not self.lookup.signatures:
+            return {}
+        signatures = list(self.lookup.signatures)
+        pairs = list(dict.fromkeys(p for by_pair in self.lookup.signatures.values() for p in by_pair))
+        modelled = self._modelled([work_of_signature(s) for s in signatures], pairs)
+        found: dict[tuple[str, BitWidths], list[float]] = {}
+        for i, signature in enumerate(signatures):
+            for pair, answer in self.lookup.signatures[signature].items():
+                estimate = modelled[i, pairs.index(pair)]
+                if math.isfinite(estimate) and estimate > 0:
+                    found.setdefault((signature.op, pair), []).append(answer.value / estimate)
+        return {key: _middle(ratios, key) for key, ratios in found.items()}
+
+
+def _middle(ratios: list[float], key: tuple[str, BitWidths]) -> Answer:
+    middle = median(ratios)
+    error = median(abs(r / middle - 1) for r in ratios) if len(ratios) > 1 else None
+    return Answer(middle, "analytic", error, f"median of {len(ratios)} {key[0]} shapes at {key[1]}")
