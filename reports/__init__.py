@@ -1,1 +1,12 @@
-"""Reports."""
+"""Reports: read a run folder, run nothing.
+
+``write_report(run)`` draws the page; ``pick(record, maxima, minima)`` chooses a point. Drawing libraries are imported when a page
+is written, not here.
+"""
+
+from __future__ import annotations
+
+from .page import write_report
+from .picking import Pick, pick
+
+__all__ = ["Pick", "pick", "write_report"]

@@ -1,0 +1,114 @@
+"""Limits that measured points are held against: a budget of the sweep, or what someone who picks a point wrote."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from ..metrics import Metric
+from ..records import SweepRecord, TrialResult
+
+_TEXT = re.compile(r"^\s*(?P<metric>[\w.]+(?:@[\w.\-]+)?)\s*(?P<sign><=|≤|>=|≥|==|=<|=>|<|>|=)\s*(?P<value>.+?)\s*$")
+_UPPER, _LOWER = ("=", "<=", "≤"), ("=", ">=", "≥")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """``metric <= value`` (``upper``) or ``metric >= value``, in the metric's stored unit."""
+
+    metric: Metric
+    value: float
+    upper: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.metric.key} {'<=' if self.upper else '>='} {self.metric.format(self.value)}"
+
+    def holds(self, found: float) -> bool:
+        """Whether a measured value is inside, forgiving a rounding error of one part in 10^12. Nothing unmeasured is."""
+        room = abs(self.value) * 1e-12
+        return math.isfinite(found) and (found <= self.value + room if self.upper else found >= self.value - room)
+
+    def slack(self, found: float) -> float:
+        """Room left, at least 0 inside."""
+        return self.value - found if self.upper else found - self.value
+
+    def miss(self, found: float) -> float:
+        """How far a measured value is from the inside: 0 there, +inf where nothing was measured."""
+        return max(-self.slack(found), 0.0) if math.isfinite(found) else math.inf
+
+
+def inside(trial: TrialResult, limits: Iterable[Limit]) -> bool:
+    """Whether a trial's measures meet all limits."""
+    return all(limit.holds(trial.measures.get(limit.metric.key, math.nan)) for limit in limits)
+
+
+def parse_limit(text: str, record: SweepRecord, *, upper: bool) -> Limit:
+    """Reads ``"latency@t4 = 3 ms"``, ``"latency <= 3 ms"`` as a maximum, ``"accuracy = 97 %"`` as a minimum.
+
+    Raises:
+        UsageError: malformed text, a sign of the other direction, a unit that the metric lacks, a share above 1.
+        UnknownName: unknown metric.
+    """
+    what, signs, example = (
+        ("maximum", _UPPER, "latency <= 3 ms") if upper else ("minimum", _LOWER, f"{record.score.key} >= {_example(record.score)}")
+    )
+    match = _TEXT.match(text)
+    if not match:
+        raise UsageError(f"'{text}' is not a {what}; write for example \"{example}\".")
+    if match["sign"] not in signs:
+        other = "minimum" if upper else "maximum"
+        raise UsageError(
+            f"'{text}': a {what} is written with {' or '.join(signs[:2])}, got '{match['sign']}'; give it as a {other} if that is meant."
+            if match["sign"] in {*_UPPER, *_LOWER}
+            else f"'{text}': a {what} is written with {' or '.join(signs[:2])}, got '{match['sign']}'."
+        )
+    metric = record.metric(match["metric"])
+    value = metric.parse(match["value"])
+    if metric.unit == "fraction" and not 0 <= value <= 1:
+        raise UsageError(
+            f"'{text}': {metric.key} is a share between 0 % and 100 %, got {metric.format(value)}; write for example '97 %' or '0.97'."
+        )
+    return Limit(metric, value, upper)
+
+
+def _example(score: Metric) -> str:
+    return "97 %" if score.unit == "fraction" else "1"
+
+
+def budget_limits(record: SweepRecord, budget: Sequence[str]) -> tuple[Limit, ...] | None:
+    """The limits of one budget of the sweep, in stored units.
+
+    A limit relative to a uniform allocation (``weights <= 50% of w8a8``) was resolved when its trials ran; it is read back from one of
+    them as cost plus slack. None where such a limit stands in the budget and no trial under it got as far as an allocation.
+    """
+    found = []
+    for text in budget:
+        try:
+            found.append(parse_limit(text, record, upper=True))
+        except UsageError:
+            limit = _read_back(record, budget, text)
+            if limit is None:
+                return None
+            found.append(limit)
+    return tuple(found)
+
+
+def _read_back(record: SweepRecord, budget: Sequence[str], text: str) -> Limit | None:
+    match = _TEXT.match(text)
+    if not match:
+        return None
+    try:
+        metric = record.metric(match["metric"])
+    except UsageError:
+        return None
+    for trial in record.trials:
+        cost = trial.measures.get(metric.key, math.nan)
+        if list(trial.knobs.get("budget") or ()) != list(budget) or not math.isfinite(cost):
+            continue
+        rooms = [room for said, room in trial.slack.items() if said.startswith(f"{metric.key} <= ") and math.isfinite(room)]
+        if len(rooms) == 1:  # two limits on one metric cannot be told apart by name: try the next trial, then give up
+            return Limit(metric, cost + rooms[0])
+    return None

@@ -1,0 +1,110 @@
+"""What a report says of one trial: a point with its score, interval, test score and costs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..bits import Allocation
+from ..metrics import Metric
+from ..records import SweepRecord, TrialResult
+from .intervals import interval
+
+Interval = tuple[float, float]
+BASELINE = "uniform"  # the allocator that gives every layer the same widths
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured trial. ``score`` is on the validation split; ``costs`` by metric key, +inf where a device cannot run it."""
+
+    number: int
+    allocator: str
+    widths: str
+    score: float
+    interval: Interval | None
+    test: float | None
+    costs: Mapping[str, float]
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is a uniform allocation, made to compare with."""
+        return self.allocator == BASELINE
+
+    @property
+    def name(self) -> str:
+        """``"#17 qbitopt"``; a uniform baseline adds its widths."""
+        return f"#{self.number} {self.allocator}" + (f" {self.widths}" if self.baseline else "")
+
+    @classmethod
+    def of(cls, record: SweepRecord, trial: TrialResult) -> Point:
+        """The point of a complete trial."""
+        value = trial.measures.get(record.score.key, math.nan)
+        return cls(
+            number=trial.number,
+            allocator=allocator(trial),
+            widths=common_widths(trial.allocation),
+            score=value,
+            interval=interval(record.score, value, trial.samples),
+            test=trial.test,
+            costs={m.key: trial.measures.get(m.key, math.nan) for m in record.costs},
+        )
+
+
+def allocator(trial: TrialResult) -> str:
+    """Name of the method that chose the widths."""
+    return str(trial.knobs.get("allocator") or "unknown")
+
+
+def common_widths(allocation: Allocation | None) -> str:
+    """The pair that most layers have: what a uniform allocation is called, whatever its pinned ends are."""
+    return str(Counter(allocation.values()).most_common(1)[0][0]) if allocation else ""
+
+
+def measured(record: SweepRecord) -> tuple[TrialResult, ...]:
+    """Complete trials with a finite score: the only ones that any choice is made from."""
+    return tuple(t for t in record.complete if math.isfinite(t.measures.get(record.score.key, math.nan)))
+
+
+def ranked(record: SweepRecord, trials: Iterable[TrialResult], costs: Sequence[Metric] = ()) -> list[TrialResult]:
+    """Trials by validation score, best first; ties go to the cheaper on ``costs`` in turn, then to the earlier."""
+
+    def key(trial: TrialResult) -> tuple[float, ...]:
+        prices = [m.minimised(trial.measures.get(m.key, math.inf)) for m in costs]
+        return (record.score.minimised(trial.measures[record.score.key]), *prices, trial.number)
+
+    return sorted(trials, key=key)
+
+
+def mean_bits(record: SweepRecord, allocation: Allocation | None) -> tuple[float, float]:
+    """Weight bits per parameter, and activation bits per layer. Without parameter counts every layer weighs the same."""
+    if not allocation:
+        return math.nan, math.nan
+    params = {str(layer.get("name")): float(layer.get("params") or 0) for layer in record.graph.get("layers", ())}
+    weight = {name: params.get(name, 0.0) for name in allocation}
+    if not sum(weight.values()):
+        weight = dict.fromkeys(allocation, 1.0)
+    total = sum(weight.values())
+    return (
+        sum(weight[name] * bits.weight for name, bits in allocation.items()) / total,
+        sum(bits.activation for bits in allocation.values()) / len(allocation),
+    )
+
+
+def knob_text(knobs: Mapping[str, Any], without: Sequence[str] = ()) -> str:
+    """``"epochs=5, seed=0"``: every knob but those named, as written in the record."""
+    return ", ".join(f"{key}={value_text(value)}" for key, value in knobs.items() if key not in without)
+
+
+def value_text(value: Any) -> str:
+    """A knob's value in words: a list joined, nothing for null."""
+    if value is None:
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

@@ -1,0 +1,85 @@
+"""Trials without a result: how many, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ...records import SweepRecord, TrialResult
+from ..markup import paragraph, table
+from ..points import allocator, value_text
+from ..section import Fragment
+from ..wording import count, listed
+
+_LONGEST = 300  # characters of an error that are shown; trials.csv has all of it
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Trials that ended with the same words. ``what``: (allocator, budget) of each with its count, most frequent first."""
+
+    state: str
+    error: str
+    numbers: tuple[int, ...]
+    what: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class FailureFacts:
+    """Groups, largest first. ``unscored``: complete trials whose score is not finite."""
+
+    trials: int
+    failed: int
+    interrupted: int
+    unscored: tuple[int, ...]
+    groups: tuple[FailureGroup, ...]
+
+
+class Failures:
+    """One row per error."""
+
+    title = "Failed trials"
+
+    def facts(self, record: SweepRecord) -> FailureFacts:
+        """Groups trials by state and error."""
+        lost: dict[tuple[str, str], list[TrialResult]] = {}
+        for trial in record.trials:
+            if trial.state != "complete":
+                lost.setdefault((trial.state, trial.error), []).append(trial)
+        groups = [
+            FailureGroup(
+                state, error, tuple(t.number for t in trials),
+                tuple(Counter(f"{allocator(t)} under {value_text(t.knobs.get('budget')) if t.knobs.get('budget') else 'no limit'}"
+                              for t in trials).most_common()),
+            )
+            for (state, error), trials in lost.items()
+        ]  # fmt: skip
+        unscored = tuple(t.number for t in record.complete if not abs(t.measures.get(record.score.key, float("nan"))) < float("inf"))
+        return FailureFacts(
+            len(record.trials),
+            sum(t.state == "failed" for t in record.trials),
+            sum(t.state == "interrupted" for t in record.trials),
+            unscored,
+            tuple(sorted(groups, key=lambda g: (-len(g.numbers), g.numbers))),
+        )
+
+    def draw(self, facts: FailureFacts) -> Fragment:
+        """Counts, then the errors."""
+        if not (facts.groups or facts.unscored):
+            return Fragment((paragraph(f"None: all {count(facts.trials, 'trial')} ended with a score." if facts.trials else "None ran."),))
+        text = f"{facts.failed:,} of {count(facts.trials, 'trial')} failed, {facts.interrupted:,} were interrupted."
+        none = f"Complete, but without a finite score: {listed([f'#{n}' for n in facts.unscored])}." if facts.unscored else ""
+        rows = [
+            [
+                group.state,
+                (group.error[:_LONGEST] + "…" if len(group.error) > _LONGEST else group.error) or "no error was recorded",
+                listed([f"{what} ({n}×)" if n > 1 else what for what, n in group.what], 4),
+                listed([f"#{n}" for n in group.numbers], 12),
+                f"{len(group.numbers):,}",
+            ]
+            for group in facts.groups
+        ]
+        parts = [paragraph(text, none)]
+        return Fragment(
+            (*parts, table(["state", "error", "allocator and budget", "trials", "count"], rows, words=4)) if rows else tuple(parts)
+        )

@@ -1,0 +1,140 @@
+"""Measured score against each cost: the front, what it dominates, the FP32 line, the budgets' limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from ...metrics import Metric
+from ...pareto import ParetoFront
+from ...records import SweepRecord
+from ..budgets import budget_results
+from ..fronts_figure import front_figure
+from ..markup import folded, note, paragraph, table
+from ..points import Point, measured
+from ..section import Drawing, Fragment
+from ..wording import cell, column, count, range_text, shown
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One front.
+
+    Attributes:
+        front: from the cheapest to the best. dominated: all other points with a finite cost, in number order.
+        unsupported: measured points that the accelerator cannot run.
+        limits: the sweep's limits on this metric, ascending. low: lower end of the score axis; None shows everything.
+        below: points under that end.
+    """
+
+    cost: Metric
+    front: tuple[Point, ...]
+    dominated: tuple[Point, ...]
+    unsupported: int
+    limits: tuple[float, ...] = ()
+    low: float | None = None
+    below: int = 0
+
+
+@dataclass(frozen=True)
+class FrontFacts:
+    """The panels, in the order of the record's costs. ``allocators``: all that have a point, for one legend everywhere."""
+
+    score: Metric
+    reference: float | None
+    panels: tuple[Panel, ...]
+    allocators: tuple[str, ...]
+
+
+class Fronts:
+    """One figure and one table per cost metric."""
+
+    title = "Pareto fronts"
+
+    def facts(self, record: SweepRecord) -> FrontFacts:
+        """Fronts of all measured trials, whatever budget they ran under."""
+        done = measured(record)
+        limits: dict[str, set[float]] = {}
+        for budget in budget_results(record):
+            for limit in budget.limits or ():
+                limits.setdefault(limit.metric.key, set()).add(limit.value)
+        reference = record.reference.get("validation")
+        low = _cut([record.score.minimised(t.measures[record.score.key]) for t in done])
+        panels = []
+        for cost in record.costs:
+            front = ParetoFront.of(done, (cost, record.score))
+            dominated = tuple(Point.of(record, t) for t in front.dominated)
+            points = (*(Point.of(record, t) for t in front.trials), *dominated)
+            panels.append(
+                Panel(
+                    cost=cost,
+                    front=points[: len(front.trials)],
+                    dominated=dominated,
+                    unsupported=sum(math.isinf(t.measures.get(cost.key, math.nan)) for t in done),
+                    limits=tuple(sorted(limits.get(cost.key, ()))),
+                    low=None if low is None else record.score.minimised(low),
+                    below=0 if low is None else sum(record.score.minimised(p.score) > low for p in points),
+                )
+            )
+        names = dict.fromkeys(p.allocator for panel in panels for p in (*panel.front, *panel.dominated))
+        return FrontFacts(record.score, reference, tuple(panels), tuple(sorted(names, key=lambda n: (n == "uniform", n))))
+
+    def draw(self, facts: FrontFacts) -> Fragment:
+        """Figures side by side, tables folded under them."""
+        shown_panels = [p for p in facts.panels if p.front]
+        empty = [p for p in facts.panels if not p.front]
+        parts: list[Drawing] = []
+        for panel in shown_panels:
+            caption = f"{panel.cost.key}: {count(len(panel.front), 'point')} on the front, {len(panel.dominated):,} dominated."
+            caption += (
+                f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and take no part." if panel.unsupported else ""
+            )
+            caption += f" {count(panel.below, 'point')} lie below the frame (arrows)." if panel.below else ""
+            parts.append(Drawing(f"front-{panel.cost.key}", front_figure(facts, panel), caption))
+        lead = (
+            paragraph(
+                "Every measured trial is a point; filled points on the line are beaten by no other on both axes, faded ones are.",
+                "Numbers beside points are trial numbers.",
+            )
+            if shown_panels
+            else paragraph("No trial has both a score and a finite cost, so there is no front.")
+        )
+        missing = [note(f"No front for {p.cost.key}: {_why(p)}.") for p in empty] if shown_panels else []
+        tables = [folded(f"Front of {p.cost.key} as a table", _table(facts, p)) for p in shown_panels]
+        return Fragment((lead, *parts, *missing, *tables))
+
+
+def _cut(minimised: list[float]) -> float | None:
+    """Where to cut the score axis (minimised sign) so that a few broken trials do not press all others into a line.
+
+    The axis is cut where the worst tenth takes up more than half of it.
+    """
+    if len(minimised) < 5:
+        return None
+    found = sorted(minimised)
+    best, worst, usual = found[0], found[-1], found[math.ceil(0.9 * (len(found) - 1))]
+    if worst - best <= 2 * (usual - best) or usual == best:
+        return None
+    return best + 1.25 * (usual - best)
+
+
+def _why(panel: Panel) -> str:
+    return f"{panel.cost.on} can run none of the measured allocations" if panel.unsupported else "no measured trial has this cost"
+
+
+def _table(facts: FrontFacts, panel: Panel) -> Markup:
+    factor, unit = column(panel.cost, [p.costs[panel.cost.key] for p in panel.front])
+    percent = 0.01 if facts.score.unit == "fraction" else 1.0
+    intervals = any(p.interval for p in panel.front)
+    head = ["trial", f"{panel.cost.key} [{unit}]" if unit else panel.cost.key, f"{facts.score.name}{' [%]' if percent < 1 else ''}"]
+    head += ["95 % interval"] if intervals else []
+    head += ["test"]
+    rows = [
+        [p.name, cell(p.costs[panel.cost.key], factor), cell(p.score, percent, facts.score)]
+        + ([range_text(facts.score, p.interval)] if intervals else [])
+        + [shown(facts.score, p.test)]
+        for p in panel.front
+    ]
+    return table(head, rows)

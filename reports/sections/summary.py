@@ -1,0 +1,130 @@
+"""The answer in sentences: the FP32 reference, the best point of all, and what each budget buys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...metrics import Metric
+from ...records import SweepRecord
+from ..budgets import BudgetResult, budget_results
+from ..intervals import interval
+from ..markup import bullets, note, paragraph
+from ..points import Interval, Point, measured, ranked
+from ..section import Fragment
+from ..wording import count, gap_text, listed, overlap_text, point_text, score_text, shown
+
+
+@dataclass(frozen=True)
+class SummaryFacts:
+    """Numbers of the summary. ``unsupported``: complete trials that an accelerator cannot run, by accelerator."""
+
+    task: str
+    score: Metric
+    trials: int
+    measured: int
+    failed: int
+    interrupted: int
+    unsupported: dict[str, int]
+    reference: float | None
+    reference_interval: Interval | None
+    reference_test: float | None
+    reference_samples: int
+    best: Point | None
+    budgets: tuple[BudgetResult, ...]
+
+
+class Summary:
+    """What to read first."""
+
+    title = "Summary"
+
+    def facts(self, record: SweepRecord) -> SummaryFacts:
+        """Counts, the reference, and the best points."""
+        done = measured(record)
+        value = record.reference.get("validation")
+        samples = int(record.reference.get("validation_samples") or 0)
+        accelerators = dict.fromkeys(m.on for m in record.costs if m.on)
+        return SummaryFacts(
+            task=record.task,
+            score=record.score,
+            trials=len(record.trials),
+            measured=len(done),
+            failed=sum(t.state == "failed" for t in record.trials),
+            interrupted=sum(t.state == "interrupted" for t in record.trials),
+            unsupported={
+                on: n for on in accelerators
+                if (n := sum(any(t.measures.get(m.key) == float("inf") for m in record.costs if m.on == on) for t in done))
+            },
+            reference=value,
+            reference_interval=interval(record.score, value, samples),
+            reference_test=record.reference.get("test"),
+            reference_samples=samples,
+            best=Point.of(record, ranked(record, done, record.costs[:1])[0]) if done else None,
+            budgets=budget_results(record),
+        )  # fmt: skip
+
+    def draw(self, facts: SummaryFacts) -> Fragment:
+        """Two paragraphs and a list."""
+        counts = f"The sweep ran {count(facts.trials, 'trial')}: {facts.measured:,} measured, {facts.failed:,} failed"
+        counts += f", {facts.interrupted:,} interrupted." if facts.interrupted else "."
+        cannot = [f"{count(n, 'measured allocation')} cannot run on {on}" for on, n in facts.unsupported.items()]
+        parts = [paragraph(counts, f"{listed(cannot)}." if cannot else "", _reference(facts)), paragraph(_best(facts))]
+        if facts.budgets:
+            parts.append(bullets(_budget(facts, b) for b in facts.budgets))
+        if facts.best:
+            parts.append(
+                note(
+                    "Points are chosen by their validation score, so that score flatters the chosen one a little;",
+                    "the test score, where it was taken, does not.",
+                    "Intervals are Wilson's, and describe the sampling of the validation set, not the luck of training."
+                    if facts.best.interval
+                    else "",
+                )
+            )
+        return Fragment(tuple(parts))
+
+
+def _reference(facts: SummaryFacts) -> str:
+    if facts.reference is None:
+        return "The score of the FP32 model is not in the record."
+    text = f"The FP32 model has {score_text(facts.score, facts.reference, facts.reference_interval)} {facts.score.name} on validation"
+    text += f" ({count(facts.reference_samples, 'sample')})" if facts.reference_samples else ""
+    return text + (f" and {shown(facts.score, facts.reference_test)} on test." if facts.reference_test is not None else ".")
+
+
+def _best(facts: SummaryFacts) -> str:
+    if facts.best is None:
+        return "No trial ended with a measured score: there is nothing to choose from."
+    text = f"The best measured point of all is {point_text(facts.score, facts.best)}"
+    if facts.reference is None:
+        return text + "."
+    gap = gap_text(facts.score, facts.best.score, facts.reference)
+    return f"{text}, {gap} FP32{overlap_text(facts.best.interval, facts.reference_interval)}."
+
+
+def _budget(facts: SummaryFacts, budget: BudgetResult) -> str:
+    if budget.limits is None:
+        return f"{budget.name}: its limit is relative and no trial under it got far enough to say what it came to."
+    if budget.best is None:
+        return f"{budget.name}: no measured point is inside ({count(budget.tried, 'trial')} ran under it)."
+    score, best = facts.score, budget.best
+    used = [
+        f"{shown(x.metric, x.value - room)} of {shown(x.metric, x.value)} {x.metric.key}"
+        for x, room in zip(budget.limits, budget.slack, strict=True)
+    ]
+    text = f"{budget.name}: best of {count(budget.inside, 'point')} inside is {point_text(score, best)}"
+    text += f", using {listed(used)}" if used else ""
+    text += f"; {gap_text(score, best.score, facts.reference)} FP32." if facts.reference is not None else "."
+    if best.baseline:
+        text += " It is a uniform allocation: mixed widths were not better here."
+    elif budget.uniform:
+        uniform = budget.uniform
+        text += f" It is {gap_text(score, best.score, uniform.score)} the best uniform allocation inside, {uniform.widths}"
+        text += f" (#{uniform.number}){overlap_text(best.interval, uniform.interval)}."
+    else:
+        text += " No uniform allocation that was measured is inside."
+    if budget.gained is not None:
+        gain = f"{budget.gained * 100:.2f} percentage points" if score.unit == "fraction" else score.format(budget.gained)
+        text += f" The wider limit buys {gain} over {', '.join(budget.over)}." if budget.gained > 0 else ""
+        text += f" The wider limit buys nothing over {', '.join(budget.over)}." if budget.gained <= 0 else ""
+    return text

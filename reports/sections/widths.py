@@ -1,0 +1,148 @@
+"""Which layers got how many bits: the allocations of a front, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...metrics import Metric
+from ...pareto import ParetoFront
+from ...records import SweepRecord, TrialResult
+from .. import style
+from ..budgets import budget_results
+from ..markup import paragraph
+from ..points import Point, measured
+from ..section import Drawing, Fragment
+from ..wording import count, shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST = 20  # columns that can be told apart on a page
+
+
+@dataclass(frozen=True)
+class WidthFacts:
+    """Widths of the shown points.
+
+    Attributes:
+        cost: the metric whose front is shown. layers: in execution order.
+        points: from the cheapest on. weights, activations: (layers x points) bits, 0 where a point has no such layer.
+        left_out: points of the front that found no room.
+        settled: layers that have the same pair of widths in every shown point, with that pair.
+    """
+
+    score: Metric
+    cost: Metric | None
+    layers: tuple[str, ...]
+    points: tuple[Point, ...]
+    weights: tuple[tuple[int, ...], ...]
+    activations: tuple[tuple[int, ...], ...]
+    left_out: int
+    settled: tuple[tuple[str, str], ...]
+
+
+class Widths:
+    """A heat map for weights and one for activations."""
+
+    title = "Widths per layer"
+
+    def facts(self, record: SweepRecord) -> WidthFacts:
+        """The front of the first limited cost (else of the first), thinned to :data:`MOST` points; each budget's best one stays."""
+        budgets = budget_results(record)
+        limited = [limit.metric for b in budgets for limit in b.limits or ()]
+        cost = next((m for m in (*limited, *record.costs) if m in record.costs), None)
+        front = [t for t in ParetoFront.of(measured(record), (cost, record.score)).trials if t.allocation] if cost else []
+        chosen = _thinned(front, {b.best.number for b in budgets if b.best})
+        layers = layer_order(record, chosen)
+
+        def bits(part: str) -> tuple[tuple[int, ...], ...]:
+            return tuple(
+                tuple(getattr(t.allocation[name], part) if t.allocation and name in t.allocation else 0 for t in chosen) for name in layers
+            )
+
+        settled = []
+        for name in layers:
+            found = {str(t.allocation.get(name)) for t in chosen if t.allocation}
+            if len(found) == 1 and len(chosen) > 1:
+                settled.append((name, found.pop()))
+        points = tuple(Point.of(record, t) for t in chosen)
+        return WidthFacts(
+            record.score, cost, layers, points, bits("weight"), bits("activation"), len(front) - len(chosen), tuple(settled)
+        )  # fmt: skip
+
+    def draw(self, facts: WidthFacts) -> Fragment:
+        """Layers from top to bottom in execution order, points from left to right by cost."""
+        if not facts.points or facts.cost is None:
+            return Fragment((paragraph("No measured point has an allocation to show."),))
+        text = f"The front of {facts.cost.key}, cheapest first: {count(len(facts.points), 'point')}"
+        text += f" ({facts.left_out} more left out; front.csv has all)." if facts.left_out else "."
+        same = ""
+        if facts.settled:
+            same = "The same in all of them: " + ", ".join(f"{name} {pair}" for name, pair in facts.settled[:12])
+            same += f" and {len(facts.settled) - 12} more." if len(facts.settled) > 12 else "."
+        caption = "Bits per layer (rows, in execution order) of each point (columns: trial number and validation score)."
+        return Fragment((paragraph(text, same), Drawing("widths", _figure(facts), caption, wide=True)))
+
+
+def layer_order(record: SweepRecord, trials: Sequence[TrialResult]) -> tuple[str, ...]:
+    """Layers that the trials allocate, in the graph's execution order; unknown ones last."""
+    used = dict.fromkeys(name for t in trials for name in t.allocation or ())
+    known = [str(layer.get("name")) for layer in record.graph.get("layers", ())]
+    return (*(n for n in known if n in used), *(n for n in used if n not in known))
+
+
+def _thinned(front: list[TrialResult], keep: set[int]) -> list[TrialResult]:
+    if len(front) <= MOST:
+        return front
+    step = (len(front) - 1) / (MOST - 1)
+    places = sorted({round(i * step) for i in range(MOST)} | {i for i, t in enumerate(front) if t.number in keep})
+    spare = [i for i in places if front[i].number not in keep and i not in (0, len(front) - 1)]
+    extra = set(spare[:: max(1, len(spare) // max(1, len(places) - MOST))][: len(places) - MOST]) if len(places) > MOST else set()
+    return [front[i] for i in places if i not in extra]
+
+
+def short(name: str, most: int = 30) -> str:
+    """A long layer name with its middle left out."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
+
+
+def _figure(facts: WidthFacts) -> Figure:
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    rows, columns = len(facts.layers), len(facts.points)
+    levels = sorted({b for part in (facts.weights, facts.activations) for row in part for b in row})
+    with style.styled():
+        from matplotlib import colormaps
+
+        shades = [colormaps["YlGnBu"](0.12 + 0.78 * i / max(len(levels) - 1, 1)) for i in range(len(levels))]
+        edges = [levels[0] - 0.5, *((a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)), levels[-1] + 0.5]
+        colours, norm = ListedColormap(shades), BoundaryNorm(edges, len(levels))
+        figure = style.blank(12.0, 1.5 + 0.26 * max(rows, 4))
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, bits, title in ((left, facts.weights, "Weight bits"), (right, facts.activations, "Activation bits")):
+            axes.pcolormesh(bits, cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
+            axes.set_title(title)
+            axes.set_xlim(0, max(columns, 6))
+            axes.set_xticks([i + 0.5 for i in range(columns)], _names(facts), rotation=90, fontsize=8)
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+            _write(axes, bits, levels)
+        left.set_yticks([i + 0.5 for i in range(rows)], [short(name) for name in facts.layers], fontsize=8)
+        left.invert_yaxis()
+    return figure
+
+
+def _names(facts: WidthFacts) -> list[str]:
+    return [f"#{p.number}  {shown(facts.score, p.score)}" for p in facts.points]
+
+
+def _write(axes: Axes, bits: Sequence[Sequence[int]], levels: Sequence[int]) -> None:
+    """The number in each cell: the colour is then a help, not the only way to read it."""
+    dark = levels[len(levels) // 2] if len(levels) > 2 else levels[-1] + (len(levels) == 1)
+    for i, row in enumerate(bits):
+        for j, value in enumerate(row):
+            colour = "white" if value > dark or (len(levels) == 2 and value == dark) else style.INK
+            axes.text(j + 0.5, i + 0.5, str(value or ""), ha="center", va="center", fontsize=7.5, color=colour)

@@ -1,0 +1,85 @@
+"""Numbers in words, the same way in every section."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..metrics import Metric
+from .points import Interval, Point
+
+
+def shown(metric: Metric, value: float | None) -> str:
+    """A value with its unit; "cannot run" for an infinite cost, a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "cannot run" if metric.better == "lower" else "–"
+    return metric.format(value)
+
+
+def range_text(score: Metric, found: Interval | None) -> str:
+    """``"95.10 to 97.37 %"``; empty where there is no interval."""
+    if found is None:
+        return ""
+    return f"{score.format(found[0]).removesuffix(' %')} to {score.format(found[1])}"
+
+
+def score_text(score: Metric, value: float | None, found: Interval | None) -> str:
+    """``"96.40 % (95 % interval 95.06 to 97.39 %)"``."""
+    return shown(score, value) + (f" (95 % interval {range_text(score, found)})" if found else "")
+
+
+def gap_text(metric: Metric, value: float, reference: float) -> str:
+    """How a value compares with another: ``"0.40 percentage points worse than"``, ``"equal to"``."""
+    worse = metric.minimised(value) - metric.minimised(reference)
+    if worse == 0:
+        return "equal to"
+    size = f"{abs(worse) * 100:.2f} percentage points" if metric.unit == "fraction" else metric.format(abs(worse))
+    return f"{size} {'worse' if worse > 0 else 'better'} than"
+
+
+def overlap(one: Interval | None, other: Interval | None) -> bool | None:
+    """Whether two intervals share a value; None where one is unknown."""
+    return None if one is None or other is None else one[0] <= other[1] and other[0] <= one[1]
+
+
+def overlap_text(one: Interval | None, other: Interval | None) -> str:
+    """A clause on whether a difference could be chance; empty where nothing is known."""
+    known = overlap(one, other)
+    return "" if known is None else " (the intervals overlap)" if known else " (the intervals do not overlap)"
+
+
+def count(number: int, word: str, plural: str = "") -> str:
+    """``"1 trial"``, ``"2,000 trials"``."""
+    return f"{number:,} {word if number == 1 else plural or word + 's'}"
+
+
+def listed(items: Sequence[str], most: int = 8) -> str:
+    """``"a, b and 3 more"``."""
+    rest = len(items) - most
+    return ", ".join(items) if rest <= 0 else f"{', '.join(items[:most])} and {rest} more"
+
+
+def column(metric: Metric, values: Sequence[float]) -> tuple[float, str]:
+    """Factor and unit in which a whole column is shown: the prefix that fits its median."""
+    finite = sorted(abs(v) for v in values if math.isfinite(v))
+    factor, symbol = metric.scale(finite[len(finite) // 2] if finite else 0.0)
+    return factor, f"{symbol}BitOPs" if metric.unit == "bitop" else symbol
+
+
+def cell(value: float | None, factor: float = 1.0, metric: Metric | None = None) -> str:
+    """A number of such a column: two decimals of a percentage, else four significant digits."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "cannot run"
+    number = value / factor
+    if metric is not None and metric.unit == "fraction":
+        return f"{number:.2f}"
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+
+
+def point_text(score: Metric, point: Point) -> str:
+    """``"#17 qbitopt with 96.40 % (95 % interval ..)"``."""
+    return f"{point.name} with {score_text(score, point.score, point.interval)}"
