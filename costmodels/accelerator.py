@@ -19,7 +19,7 @@ from .device_costs import DeviceCost
 from .latency_table import CostLookup
 from .memory import WeightMemory
 from .precision import Precision
-from .resolution import Refusal, Formula, Resolver
+from .resolution import Formula, Refusal, Resolver
 from .table_file import Row, read_table
 
 if TYPE_CHECKING:

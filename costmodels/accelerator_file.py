@@ -92,7 +92,9 @@ def _sentence(model: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]:
     if kind == "missing":
         return path, f"is missing{f': {about}' if about else ''}."
     if kind in ("union_tag_not_found", "union_tag_invalid"):
-        return f"{path}.model", "must be 'roofline', 'macs_per_cycle' or 'bit_fusion'."
+        tags = ", ".join(f"'{tag}'" for m in _models(field.annotation) if (tag := _tag(m)))
+        got = error["input"].get("model") if isinstance(error["input"], dict) else None
+        return f"{path}.model", f"must be one of {tags}, " + ("it is missing." if got is None else f"got {_shown(got)}.")
     if kind == "model_type":
         return path, f"must be a table of keys{f' ({about})' if about else ''}, got {_shown(error['input'])}."
     must = message.replace("Input should be", "must be").replace("String should", "must").replace("List should", "must")

@@ -134,10 +134,17 @@ class BitFusionKeys(Keys):
     interface_bits: Positive = Field(description="bits a cycle from the memory outside")
 
 
-class Energy(Keys):
-    """Energy model (costmodels/analytic/energy.py): the memories' pj_per_bit are its other half."""
+class HorowitzKeys(Keys):
+    """45 nm arithmetic (costmodels/analytic/energy.py); the memories' pj_per_bit are the other half."""
 
     model: Literal["horowitz_45nm"]
+
+
+class PowerKeys(Keys):
+    """The same power whatever runs (costmodels/analytic/power.py)."""
+
+    model: Literal["power"]
+    watts: Positive = Field(description="power in W")
 
 
 class Overheads(Keys):
@@ -180,7 +187,9 @@ class AcceleratorKeys(Keys):
         default=None, description="analytic model of time"
     )
     memory: list[Memory] = Field(default_factory=list, description="memory levels, innermost first")
-    energy: Energy | None = Field(default=None, description="analytic model of energy")
+    energy: Annotated[HorowitzKeys | PowerKeys, Field(discriminator="model")] | None = Field(
+        default=None, description="analytic model of energy"
+    )
     overheads: Overheads = Field(default_factory=Overheads, description="time beside the layers")
     calibration: Calibration = Field(default_factory=Calibration, description="end-to-end against the sum over layers")
     table: list[LookupTable] = Field(default_factory=list, description="look-up tables")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bits import FLOAT_BITS, BitWidths
+from ..choices import ENDS
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..graph import LayerGraph
@@ -57,7 +58,7 @@ class BitOpsConvention:
     first: EndRule = AS_CHOSEN
     last: EndRule = AS_CHOSEN
     fp_bits: int = FLOAT_BITS
-    dynamic_matmul: BitWidths = BitWidths(8, 8)
+    dynamic_matmul: BitWidths = ENDS
 
     @property
     def sentence(self) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from ..bits import BitWidths
 from ..errors import UsageError
 
+_EIGHT = BitWidths(8, 8)
 Semantics = Literal["native", "fusion", "bit_serial", "storage_only"]
 
 
@@ -40,7 +41,7 @@ class Precision:
     accumulator_bits: int = 32
     output_bits: int = 8
     codebooks: bool = False
-    other: BitWidths = BitWidths(8, 8)
+    other: BitWidths = _EIGHT
 
     def __post_init__(self) -> None:
         if not self.native:

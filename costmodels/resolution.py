@@ -6,8 +6,8 @@
    between widths on other devices: on the Bit Fusion table 6 bits interpolated from 4 and 8 is 35 % too fast.
 4. ``interpolated`` along one dimension of the shape, inside the range that was measured. Never extrapolated.
 5. ``analytic``: the analytic model times the table's median ratio to it, for this operation and these widths.
-6. The file's ``missing``: ``analytic`` takes the model alone, ``error`` raises. Never 0. A file without a table has the model
-   as its source.
+6. The file's ``missing``. ``error`` raises. ``analytic`` takes the model times the nearest ratio there is: of the operation at
+   other widths, of dense convolutions, of everything. Never 0. A file without a table has the model as its source.
 
 What the device cannot run is infinite, which is not the same as unknown.
 """
@@ -100,7 +100,7 @@ class Resolver:
                         row.append(_UNSUPPORTED)
                         continue
                     if (run, run == pair) not in memo:
-                        memo[run, run == pair] = self._one(layer, signature, instance, pair, run, modelled[i, column[run]])
+                        memo[run, run == pair] = self._one(layer, signature, instance, pair, run, float(modelled[i, column[run]]))
                     row.append(memo[run, run == pair])
                 known[key] = row
             answers.append(known[key])
@@ -113,7 +113,7 @@ class Resolver:
 
     def _one(self, layer: Layer, signature: Signature | None, instance: str, chosen: BitWidths, run: BitWidths, modelled: float) -> Answer:
         if signature is None:
-            return self._analytic(layer, "conv", run, modelled)
+            return self._analytic(layer, "conv", run, modelled, None)
         if self._refused(signature, chosen) or self._refused(signature, run):
             return _UNSUPPORTED
         measured = self._measured(signature, instance, run)
@@ -139,21 +139,34 @@ class Resolver:
             return np.full((len(rows), max(1, len(pairs))), np.nan)
         return self.formula(Work.of(rows), pairs)
 
-    def _analytic(self, layer: Layer, op: str, run: BitWidths, modelled: float, signature: Signature | None = None) -> Answer:
+    def _analytic(self, layer: Layer, op: str, run: BitWidths, modelled: float, signature: Signature | None) -> Answer:
         usable = math.isfinite(modelled) and modelled > 0
-        ratio = self._ratios.get((op, run)) if signature else None
+        ratio = self._ratios.get((op, run))
         if usable and ratio is not None:
             return Answer(modelled * ratio.value, "analytic", ratio.error, f"analytic model x {ratio.value:.3g} ({ratio.detail})")
-        if usable and (self.missing_analytic or not self.lookup.signatures):  # without a table, the model is the source
-            return Answer(modelled, "analytic", None, "analytic model alone, no measured ratio")
+        if usable and not self._ratios:  # without a table, the model is the source
+            return Answer(modelled, "analytic", None, "analytic model")
+        if usable and self.missing_analytic:
+            near = self._nearest_ratio(op, run)
+            detail = f"analytic model x {near.value:.3g}, for want of measured {op} at {run}: {near.detail}"
+            return Answer(modelled * near.value, "analytic", None, detail)
         raise MissingCost(self._missing(layer, signature, run, usable))
+
+    def _nearest_ratio(self, op: str, run: BitWidths) -> Answer:
+        """The ratio that says most about an operation that was not measured at these widths."""
+        same = [r for (o, _), r in self._ratios.items() if o == op]
+        dense = [r for (o, p), r in self._ratios.items() if o == "conv" and p == run and op != "depthwise"]
+        at_run = [r for (_, p), r in self._ratios.items() if p == run]
+        kept = same or dense or at_run or list(self._ratios.values())
+        best = max(kept, key=lambda r: r.value)  # several: the slowest
+        return best
 
     def _missing(self, layer: Layer, signature: Signature | None, run: BitWidths, usable: bool) -> str:
         measured = ", ".join(sorted(str(p) for p in self.lookup.signatures.get(signature, {}))) if signature else ""
         shape = str(signature) if signature else f"a convolution with a {'x'.join(map(str, layer.kernel))} kernel"
         have = f"measured there: {measured}" if measured else "no row has this shape" if self.lookup.rows else "it has no table"
         do = (
-            'Measure it and add a row, or set missing = "analytic" to take the analytic model unscaled.'
+            'Measure it and add a row, or set missing = "analytic" to estimate it.'
             if usable
             else "Measure it and add a row, or give the file an analytic model that covers it."
         )
@@ -170,7 +183,7 @@ class Resolver:
         found: dict[tuple[str, BitWidths], list[float]] = {}
         for i, signature in enumerate(signatures):
             for pair, answer in self.lookup.signatures[signature].items():
-                estimate = modelled[i, pairs.index(pair)]
+                estimate = float(modelled[i, pairs.index(pair)])
                 if math.isfinite(estimate) and estimate > 0:
                     found.setdefault((signature.op, pair), []).append(answer.value / estimate)
         return {key: _middle(ratios, key) for key, ratios in found.items()}

@@ -10,6 +10,7 @@ from ...errors import UnknownName, UsageError
 from .bit_fusion import BitFusion
 from .energy import DRAM_PJ_PER_BIT, Horowitz45nm, Level, sram_pj_per_bit
 from .macs_per_cycle import MacsPerCycle
+from .power import ConstantPower
 from .protocol import ComputeModel, EnergyModel
 from .rates import Rates
 from .roofline import Roofline
@@ -45,6 +46,11 @@ def energy_model(keys: AcceleratorKeys) -> EnergyModel | None:
     """
     if keys.energy is None:
         return None
+    if keys.energy.model == "power":
+        time = compute_model(keys)
+        if time is None:
+            raise UsageError("'power' needs the time: add [compute].")
+        return ConstantPower(keys.energy.watts, time)
     levels = tuple(
         Level(level.name, _pj_per_bit(level), level.macs_per_fetch or 0.0) for level in keys.memory if level.pj_per_bit is not None
     )
