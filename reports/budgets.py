@@ -18,7 +18,8 @@ class BudgetResult:
         inside: how many measured points meet it. tried: how many trials ran under it.
         best: the best by validation score, ties to the cheaper on the first limited metric. uniform: the best uniform allocation inside.
         slack: room left by the best, per limit. tightest: index of the limit with the least room left as a share of the limit.
-        gained: score won (stored unit, >= 0) over the best of the next tighter budget on the same metrics. over: its texts.
+        gained: score won (stored unit) over the best that any tighter budget on the same metrics reached. over: the texts of that
+            budget. rival: its best point.
     """
 
     texts: tuple[str, ...]
@@ -31,6 +32,7 @@ class BudgetResult:
     tightest: int | None = None
     gained: float | None = None
     over: tuple[str, ...] = ()
+    rival: Point | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +75,7 @@ def _compared(record: SweepRecord, result: BudgetResult, results: list[BudgetRes
     if not found:
         return result
     reached, tighter = min(found, key=lambda pair: pair[0])
-    return replace(result, gained=reached - record.score.minimised(result.best.score), over=tighter.texts)
+    return replace(result, gained=reached - record.score.minimised(result.best.score), over=tighter.texts, rival=tighter.best)
 
 
 def _values(result: BudgetResult) -> dict[str, float]:

@@ -52,8 +52,13 @@ def front_figure(facts: FrontFacts, panel: Panel) -> Figure:
         axes.ticklabel_format(axis="y", useOffset=False)
         if axes.get_xscale() == "linear":
             axes.ticklabel_format(axis="x", useOffset=False)
-        _numbers(figure, axes, [((p.costs[key] / factor, p.score / percent), str(p.number)) for p in panel.front])
-        figure.legend(loc="outside upper left", ncols=6, handletextpad=0.4, columnspacing=1.2)
+        _numbers(
+            figure,
+            axes,
+            [((p.costs[key] / factor, p.score / percent), str(p.number)) for p in panel.front],
+            1 if panel.cost.better == "lower" else -1,
+        )
+        figure.legend(loc="outside upper left", ncols=7, handlelength=1.5, handletextpad=0.4, columnspacing=1.0)
     return figure
 
 
@@ -63,7 +68,7 @@ def _points(axes: Axes, facts: FrontFacts, panel: Panel, factor: float, percent:
     for name, mark in style.marks(facts.allocators).items():
         front, rest = ([p for p in points if p.allocator == name] for points in (panel.front, panel.dominated))
         hollow = name == BASELINE
-        for points, alpha, size, order in ((rest, 0.28, 20, 3), (front, 1.0, 38, 5)):
+        for points, alpha, size, order in ((rest, 0.38, 20, 3), (front, 1.0, 38, 5)):
             axes.scatter(
                 [p.costs[key] / factor for p in points], [p.score / percent for p in points], marker=mark.shape, s=size,
                 facecolors="white" if hollow else mark.colour, edgecolors=mark.colour if hollow else "white",
@@ -91,8 +96,10 @@ def _cut(axes: Axes, panel: Panel, factor: float, percent: float) -> None:
                  color=style.MUTED, linewidths=0, transform=axes.get_xaxis_transform(), zorder=6)  # fmt: skip
 
 
-def _numbers(figure: Figure, axes: Axes, labels: Sequence[tuple[tuple[float, float], str]]) -> None:
-    """Trial numbers beside the points of the front, leaving out those that would lie on another."""
+def _numbers(figure: Figure, axes: Axes, labels: Sequence[tuple[tuple[float, float], str]], side: int) -> None:
+    """Trial numbers on the free side of the staircase, leaving out those that would lie on another. ``side`` 1: to the left."""
+    from matplotlib.patheffects import withStroke
+
     figure.draw_without_rendering()
     taken: list[tuple[float, float]] = []
     scale = 72 / figure.dpi
@@ -102,4 +109,7 @@ def _numbers(figure: Figure, axes: Axes, labels: Sequence[tuple[tuple[float, flo
         if not low <= where[1] <= high or any(abs(x - a) < _LABELS_APART and abs(y - b) < 0.7 * _LABELS_APART for a, b in taken):
             continue
         taken.append((x, y))
-        axes.annotate(text, where, xytext=(5, 4), textcoords="offset points", fontsize=8, color=style.INK, zorder=7)
+        axes.annotate(
+            text, where, xytext=(-side * 4, 4), textcoords="offset points", ha="right" if side > 0 else "left", fontsize=8,
+            color=style.INK, zorder=7, path_effects=[withStroke(linewidth=2.2, foreground="white")],
+        )  # fmt: skip

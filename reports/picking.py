@@ -150,7 +150,8 @@ def _nothing_inside(points: Sequence[TrialResult], limits: Sequence[Limit]) -> I
             lines.append(f"{limit}: met by itself (#{alone_at} has {shown(limit.metric, alone)}), but no point meets all the other limits")
     first = next((i for i, (alone, _) in enumerate(reached) if not limits[i].holds(alone)), None)
     metric = limits[first or 0]
-    message = f"no measured point of {len(points)} meets {' and '.join(map(str, limits))}. {'. '.join(lines)}. Loosen a limit, or measure more points."
+    rules = " and ".join(map(str, limits))
+    message = f"no measured point of {len(points)} meets {rules}. {'. '.join(lines)}. Loosen a limit, or measure more points."
     value = reached[first][0] if first is not None else reached[0][1]
     other = limits[1].metric.key if first is None and len(limits) == 2 else None
     return InfeasibleBudget(message, metric.metric.key, metric.value, value, other)

@@ -137,15 +137,15 @@ def cost_part(table_: CostTable, allocation: Allocation) -> CostPart:
 
 
 def _figure(part: AcceleratorPart) -> Figure:
-    names = [*map(short, part.layers), "(fixed part)"]
+    names = [*map(short, part.layers), *(["(fixed part)"] if any(c.fixed for c in part.costs) else [])]
     used: dict[str, None] = {}
     with style.styled():
-        figure = style.blank(12.0, 1.5 + 0.24 * max(len(names), 4))
+        figure = style.blank(9.6, 1.5 + 0.24 * max(len(names), 4))
         panels = figure.subplots(1, len(part.costs), sharey=True, squeeze=False)[0]
         for axes, cost in zip(panels, part.costs, strict=True):
             style.grid(axes, "x")
             factor, unit = column(cost.metric, [v for v in cost.layers if v > 0] or [cost.fixed])
-            sources = [*cost.sources, "fixed" if cost.fixed else ""]
+            sources = (*cost.sources, "fixed" if cost.fixed else "")
             for i, (value, source) in enumerate(zip((*cost.layers, cost.fixed), sources, strict=True)):
                 if source:
                     used[source] = None
@@ -154,8 +154,9 @@ def _figure(part: AcceleratorPart) -> Figure:
             axes.set_title(cost.metric.key)
             axes.set_xlabel(unit or cost.metric.name)
             axes.set_xlim(left=0)
+            axes.locator_params(axis="x", nbins=5 if len(part.costs) > 1 else 9)
         panels[0].set_yticks(range(len(names)), names, fontsize=8)
-        panels[0].invert_yaxis()
+        panels[0].set_ylim(len(names) - 0.4, -0.6)
         from matplotlib.patches import Patch
 
         patches = [Patch(facecolor=style.SOURCES[s][0], hatch=style.SOURCES[s][1], edgecolor="white", label=s) for s in used]

@@ -51,8 +51,8 @@ class Budgets:
         parts.append(
             note(
                 "Best: highest" if score.better == "higher" else "Best: lowest",
-                f"validation {score.name} of all measured points inside, whichever budget they were made for; ties go to the cheaper on the "
-                "first limited metric. Tightest: the limit with the least room left as a share of it.",
+                f"validation {score.name} of all measured points inside, whichever budget they were made for; ties go to the cheaper on "
+                "the first limited metric. Tightest: the limit with the least room left as a share of it.",
             )
         )
         return Fragment(tuple(parts))

@@ -59,7 +59,7 @@ class Proxy:
         most = max((n for row in facts.allocations for n in row), default=0)
         if most < FEWEST:
             return Fragment((paragraph(f"Too few allocations to compare ({most}; at least {FEWEST} are needed)."),))
-        lead = "How well costs that need no accelerator rank the allocations of this run as each accelerator does (Spearman's rank correlation)."
+        lead = "How well costs that need no accelerator rank this run's allocations as each accelerator does (Spearman's rank correlation)."
         rows = [
             [proxy, *(f"{r:.2f} ({n})" if math.isfinite(r) and n >= FEWEST else "–" for r, n in zip(line, sizes, strict=True))]
             for proxy, line, sizes in zip(facts.proxies, facts.correlation, facts.allocations, strict=True)

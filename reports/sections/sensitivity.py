@@ -115,9 +115,9 @@ def _figure(facts: SensitivityFacts) -> Figure:
     shade = {b: colormaps["cividis"](0.05 + 0.8 * i / max(len(levels) - 1, 1)) for i, b in enumerate(levels)}
     positive = [v for curve in curves for _, v in curve if v > 0]
     with style.styled():
-        figure = style.blank(12.0, 1.6 + 0.24 * max(rows, 4))
+        figure = style.blank(9.6, 1.6 + 0.24 * max(rows, 4))
         left, right = figure.subplots(1, 2, sharey=True, sharex=True)
-        for axes, part, title in ((left, "weights", "Weights at …"), (right, "activations", "Activations at …")):
+        for axes, part, title in ((left, "weights", "Weights narrowed to …"), (right, "activations", "Activations narrowed to …")):
             style.grid(axes)
             if positive and max(positive) / min(positive) > 50:
                 axes.set_xscale("symlog", linthresh=max(max(positive) * 1e-4, min(positive)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from ...metrics import Metric
 from ...records import SweepRecord
 from ..budgets import BudgetResult, budget_results
@@ -67,7 +69,7 @@ class Summary:
         """Two paragraphs and a list."""
         counts = f"The sweep ran {count(facts.trials, 'trial')}: {facts.measured:,} measured, {facts.failed:,} failed"
         counts += f", {facts.interrupted:,} interrupted." if facts.interrupted else "."
-        cannot = [f"{count(n, 'measured allocation')} cannot run on {on}" for on, n in facts.unsupported.items()]
+        cannot = [f"{count(n, 'measured point')} cannot run on {on}" for on, n in facts.unsupported.items()]
         parts = [paragraph(counts, f"{listed(cannot)}." if cannot else "", _reference(facts)), paragraph(_best(facts))]
         if facts.budgets:
             parts.append(bullets(_budget(facts, b) for b in facts.budgets))
@@ -102,29 +104,39 @@ def _best(facts: SummaryFacts) -> str:
     return f"{text}, {gap} FP32{overlap_text(facts.best.interval, facts.reference_interval)}."
 
 
-def _budget(facts: SummaryFacts, budget: BudgetResult) -> str:
+def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
+    name = Markup("<strong>{}</strong>").format(budget.name)
     if budget.limits is None:
-        return f"{budget.name}: its limit is relative and no trial under it got far enough to say what it came to."
+        return name + ": its limit is relative and no trial under it got far enough to say what it came to."
     if budget.best is None:
-        return f"{budget.name}: no measured point is inside ({count(budget.tried, 'trial')} ran under it)."
+        return name + f": no measured point is inside ({count(budget.tried, 'trial')} ran under it)."
     score, best = facts.score, budget.best
     used = [
         f"{shown(x.metric, x.value - room)} of {shown(x.metric, x.value)} {x.metric.key}"
         for x, room in zip(budget.limits, budget.slack, strict=True)
     ]
-    text = f"{budget.name}: best of {count(budget.inside, 'point')} inside is {point_text(score, best)}"
+    text = f": the best of {count(budget.inside, 'point')} inside is {point_text(score, best)}"
+    text += f", {shown(score, best.test)} on test" if best.test is not None else ""
     text += f", using {listed(used)}" if used else ""
     text += f"; {gap_text(score, best.score, facts.reference)} FP32." if facts.reference is not None else "."
+    return name + text + _against_uniform(score, best, budget.uniform) + _bought(score, budget)
+
+
+def _against_uniform(score: Metric, best: Point, uniform: Point | None) -> str:
     if best.baseline:
-        text += " It is a uniform allocation: mixed widths were not better here."
-    elif budget.uniform:
-        uniform = budget.uniform
-        text += f" It is {gap_text(score, best.score, uniform.score)} the best uniform allocation inside, {uniform.widths}"
-        text += f" (#{uniform.number}){overlap_text(best.interval, uniform.interval)}."
-    else:
-        text += " No uniform allocation that was measured is inside."
-    if budget.gained is not None:
-        gain = f"{budget.gained * 100:.2f} percentage points" if score.unit == "fraction" else score.format(budget.gained)
-        text += f" The wider limit buys {gain} over {', '.join(budget.over)}." if budget.gained > 0 else ""
-        text += f" The wider limit buys nothing over {', '.join(budget.over)}." if budget.gained <= 0 else ""
-    return text
+        return " It is a uniform allocation: mixed widths were not better here."
+    if uniform is None:
+        return " No uniform allocation that was measured is inside."
+    sure = overlap_text(best.interval, uniform.interval)
+    gap = gap_text(score, best.score, uniform.score)
+    return f" It is {gap} the best uniform allocation inside, {uniform.widths} (#{uniform.number}){sure}."
+
+
+def _bought(score: Metric, budget: BudgetResult) -> str:
+    """What the wider limit is worth against the best that a tighter budget reached."""
+    if budget.gained is None or budget.rival is None or budget.best is None:
+        return ""
+    if budget.gained <= 0:
+        return f" The wider limit buys nothing over {', '.join(budget.over)}."
+    gain = f"{budget.gained * 100:.2f} percentage points" if score.unit == "fraction" else score.format(budget.gained)
+    return f" The wider limit buys {gain} over {', '.join(budget.over)}{overlap_text(budget.best.interval, budget.rival.interval)}."

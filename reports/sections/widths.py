@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ...metrics import Metric
@@ -50,12 +51,13 @@ class Widths:
     title = "Widths per layer"
 
     def facts(self, record: SweepRecord) -> WidthFacts:
-        """The front of the first limited cost (else of the first), thinned to :data:`MOST` points; each budget's best one stays."""
+        """The front of the first limited cost (else of the first) and each budget's best point, thinned to :data:`MOST` points."""
         budgets = budget_results(record)
         limited = [limit.metric for b in budgets for limit in b.limits or ()]
         cost = next((m for m in (*limited, *record.costs) if m in record.costs), None)
-        front = [t for t in ParetoFront.of(measured(record), (cost, record.score)).trials if t.allocation] if cost else []
-        chosen = _thinned(front, {b.best.number for b in budgets if b.best})
+        keep = {b.best.number for b in budgets if b.best}
+        found = _front(record, cost, keep) if cost else []
+        chosen = _thinned(found, keep)
         layers = layer_order(record, chosen)
 
         def bits(part: str) -> tuple[tuple[int, ...], ...]:
@@ -65,19 +67,19 @@ class Widths:
 
         settled = []
         for name in layers:
-            found = {str(t.allocation.get(name)) for t in chosen if t.allocation}
-            if len(found) == 1 and len(chosen) > 1:
-                settled.append((name, found.pop()))
+            pairs = {str(t.allocation.get(name)) for t in chosen if t.allocation}
+            if len(pairs) == 1 and len(chosen) > 1:
+                settled.append((name, pairs.pop()))
         points = tuple(Point.of(record, t) for t in chosen)
         return WidthFacts(
-            record.score, cost, layers, points, bits("weight"), bits("activation"), len(front) - len(chosen), tuple(settled)
+            record.score, cost, layers, points, bits("weight"), bits("activation"), len(found) - len(chosen), tuple(settled)
         )  # fmt: skip
 
     def draw(self, facts: WidthFacts) -> Fragment:
         """Layers from top to bottom in execution order, points from left to right by cost."""
         if not facts.points or facts.cost is None:
             return Fragment((paragraph("No measured point has an allocation to show."),))
-        text = f"The front of {facts.cost.key}, cheapest first: {count(len(facts.points), 'point')}"
+        text = f"The front of {facts.cost.key} and the budgets' best points, cheapest first: {count(len(facts.points), 'point')}"
         text += f" ({facts.left_out} more left out; front.csv has all)." if facts.left_out else "."
         same = ""
         if facts.settled:
@@ -92,6 +94,13 @@ def layer_order(record: SweepRecord, trials: Sequence[TrialResult]) -> tuple[str
     used = dict.fromkeys(name for t in trials for name in t.allocation or ())
     known = [str(layer.get("name")) for layer in record.graph.get("layers", ())]
     return (*(n for n in known if n in used), *(n for n in used if n not in known))
+
+
+def _front(record: SweepRecord, cost: Metric, keep: set[int]) -> list[TrialResult]:
+    """Points with an allocation that lie on the front or are named, from the cheapest on."""
+    front = ParetoFront.of(measured(record), (cost, record.score))
+    named = [t for t in front.dominated if t.number in keep]
+    return sorted((t for t in (*front.trials, *named) if t.allocation), key=lambda t: cost.minimised(t.measures[cost.key]))
 
 
 def _thinned(front: list[TrialResult], keep: set[int]) -> list[TrialResult]:
@@ -118,9 +127,9 @@ def _figure(facts: WidthFacts) -> Figure:
         from matplotlib import colormaps
 
         shades = [colormaps["YlGnBu"](0.12 + 0.78 * i / max(len(levels) - 1, 1)) for i in range(len(levels))]
-        edges = [levels[0] - 0.5, *((a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)), levels[-1] + 0.5]
+        edges = [levels[0] - 0.5, *((a + b) / 2 for a, b in pairwise(levels)), levels[-1] + 0.5]
         colours, norm = ListedColormap(shades), BoundaryNorm(edges, len(levels))
-        figure = style.blank(12.0, 1.5 + 0.26 * max(rows, 4))
+        figure = style.blank(9.6, 1.5 + 0.26 * max(rows, 4))
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, bits, title in ((left, facts.weights, "Weight bits"), (right, facts.activations, "Activation bits")):
             axes.pcolormesh(bits, cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
