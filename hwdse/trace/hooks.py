@@ -1,0 +1,155 @@
+"""The fallback for models that cannot be exported: one real forward pass that notes which modules were called, and with what.
+
+Each of those modules is then traced by itself, so that the counting rules are the same. There is no data flow, and there are no
+ties; the products made outside of these modules are measured by a second counter and stated.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
+
+from ..graph import Layer, LayerGraph, LeftOut
+from .export import evaluation, exported
+from .owners import Owners, quantisable_module
+from .walk import read_program, unreached
+
+Call = tuple[str, nn.Module, tuple[Any, ...], dict[str, Any]]
+
+
+def record(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Call], int]:
+    """(the calls of modules that can hold counted layers, multiply-accumulates that PyTorch's own counter sees).
+
+    Raises whatever the model raises. Buffers that the pass changes are put back.
+    """
+    calls: list[Call] = []
+    inside: list[nn.Module] = []  # counted modules whose call has not ended: what they call is found when they are traced
+
+    def note(path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not inside:
+                calls.append((path, module, *_forms((args, kwargs))))
+            inside.append(module)
+
+        return enter
+
+    def leave(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        inside.pop()
+
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    counted = [(path, module) for path, module in model.named_modules() if _counted(module)]
+    handles: list[RemovableHandle] = [m.register_forward_pre_hook(note(path), with_kwargs=True) for path, m in counted]
+    handles += [m.register_forward_hook(leave, always_call=True) for _, m in counted]
+    counter = FlopCounterMode(display=False)
+    try:
+        with evaluation(model), _unfused(), counter:
+            model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+    return calls, counter.get_total_flops() // 2
+
+
+def read_calls(model: nn.Module, calls: list[Call], total: int, reason: str) -> LayerGraph:
+    """The layers of the modules that :func:`record` saw called; ``reason`` says why there is no data flow."""
+    owners = Owners(model)
+    layers: list[Layer] = []
+    reached: set[str] = set()
+    left_out = [LeftOut("data flow", f"unknown, so no edges, no ties, no activation memory; {reason}")]
+    for path, module, args, kwargs in calls:
+        try:
+            inner = read_program(exported(module, *_filled((args, kwargs))), module)
+        except Exception as error:  # whatever torch.export raises, of this one module
+            left_out.append(LeftOut(path, f"a module that could not be traced: {type(error).__name__}; its work is not counted"))
+            continue
+        layers += [_placed(layer, path, module, owners) for layer in inner.layers]
+        lost = {item.name for item in inner.left_out}
+        reached |= {owners.canonical(_joined(path, name)) for name, _ in module.named_parameters() if name not in lost}
+    missing = total - sum(layer.macs for layer in layers)
+    if missing > 0:
+        left_out.append(LeftOut("products outside of modules", f"{missing} multiply-accumulates that belong to no counted module"))
+    return LayerGraph(_numbered(layers), {}, (), (), (), (*left_out, *unreached(model, reached)), data_flow=False)
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Switches off fused kernels of attention and recurrent layers, into which PyTorch's counter does not see."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32")
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.backends.mkldnn.flags(enabled=False),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
+            yield
+
+
+def _counted(module: nn.Module) -> bool:
+    return quantisable_module(module) or isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention))
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A tensor without its contents: on the meta device, where it holds no memory, and the device it was on."""
+
+    meta: torch.Tensor
+    device: torch.device
+
+
+def _forms(arguments: Any) -> Any:
+    """The arguments with forms in place of tensors; one tensor given twice (self-attention) stays one."""
+    seen: dict[int, _Form] = {}
+
+    def form(x: torch.Tensor) -> _Form:
+        return seen.setdefault(id(x), _Form(torch.empty_like(x, device="meta"), x.device))
+
+    return pytree.tree_map_only(torch.Tensor, form, arguments)
+
+
+def _filled(arguments: Any) -> Any:
+    """Arguments of zeros, which are valid indices as well."""
+    seen: dict[int, torch.Tensor] = {}
+
+    def fill(x: _Form) -> torch.Tensor:
+        return seen.setdefault(id(x), torch.zeros_like(x.meta, device=x.device))
+
+    return pytree.tree_map_only(_Form, fill, arguments)
+
+
+def _placed(layer: Layer, path: str, module: nn.Module, owners: Owners) -> Layer:
+    """A layer of a module traced by itself, under the module's place in the model."""
+    weight = None if layer.weight is None else owners.canonical(_joined(path, layer.weight))
+    name = layer.name.partition("#")[0]
+    if layer.module == "" or name.endswith("_cell"):
+        name = path or name
+    elif name.partition("/")[0] in dict(module.named_modules()):
+        name = _joined(path, name)
+    else:
+        name = f"{path}/{name}".removeprefix("/")
+    return replace(layer, name=name, weight=weight, module=None if layer.module is None else _joined(path, layer.module))
+
+
+def _joined(path: str, name: str) -> str:
+    return ".".join(part for part in (path, name) if part)
+
+
+def _numbered(layers: list[Layer]) -> tuple[Layer, ...]:
+    uses: dict[str, int] = {}
+    result = []
+    for layer in layers:
+        number = uses[layer.name] = uses.get(layer.name, 0) + 1
+        result.append(layer if number == 1 else replace(layer, name=f"{layer.name}#{number}"))
+    return tuple(result)
