@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .dispatch import SOLVERS, solve, solve_many
+from .dispatch import GROUP, SOLVERS, Solver, solve, solve_many
+from .water_filling import reverse_water_filling
 
-__all__ = ["SOLVERS", "solve", "solve_many"]
+__all__ = ["GROUP", "SOLVERS", "Solver", "reverse_water_filling", "solve", "solve_many"]

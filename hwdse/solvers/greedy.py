@@ -35,12 +35,8 @@ def greedy(problem: Problem, *, time_limit: float | None = None, program: Progra
     if rows is None:
         raise explain(problem)
     chosen = walk(rows)
-    if chosen is None:  # the loads pull against one another: ask the integer program for any start
-        chosen = feasible(problem, clock.left)
-        moves = Moves.of(rows)
-        state = None if moves is None else moves.state_of(chosen)
-        if moves is not None and state is not None:
-            chosen = moves.chosen(moves.climb(state))
+    if chosen is None:
+        chosen = start_anywhere(problem, rows, clock)
     bound, duals = fullest_row_bound(rows, chosen)
     return Answer(chosen, bound, False, prices(rows, duals)).solution(problem, program, "greedy", clock)
 
@@ -52,6 +48,18 @@ def walk(rows: Rows) -> IntArray | None:
     if moves is None or start is None:
         return None
     return moves.chosen(moves.climb(start))
+
+
+def start_anywhere(problem: Problem, rows: Rows, clock: Clock) -> IntArray:
+    """Where the rows pull against one another: the integer program finds a start, the walk spends what is left.
+
+    Raises:
+        InfeasibleBudget: there is none.
+    """
+    chosen = feasible(problem, clock.left)
+    moves = Moves.of(rows)
+    state = None if moves is None else moves.state_of(chosen)
+    return chosen if moves is None or state is None else moves.chosen(moves.climb(state))
 
 
 def fullest_row_bound(rows: Rows, chosen: IntArray) -> tuple[float, np.ndarray]:

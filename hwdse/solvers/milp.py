@@ -22,6 +22,7 @@ from .greedy import walk
 from .infeasible import explain
 from .linear import Relaxation, prices, relax
 from .program import Program
+from .relaxed import rounded
 from .rows import Rows, cover, tightest
 
 _CUTS = 50
@@ -68,6 +69,7 @@ class _Search:
         rows = self._below(self.rows, self.rows.loss, 0.0)
         relaxation = relax(rows, self.clock.left)
         price = prices(rows, relaxation.duals)
+        self._offer(rounded(rows, relaxation))
         proven = self._done(relaxation)
         while not proven:
             before = self.value

@@ -103,6 +103,19 @@ class Moves:
             weight /= weight.max()
         return None
 
+    def priced(self, duals: FloatArray, tries: int = 60) -> IntArray | None:
+        """A state inside every row: each component at its smallest loss plus price of its load, prices growing where rows are over."""
+        price = duals.copy()
+        floor = float(self.loss.max() or 1.0) * 1e-6
+        for _ in range(tries):
+            state = self._argmin(self.loss + price @ self.matrix)
+            totals = self.totals(state)
+            if not len(totals) or totals.max() <= 1:
+                return state
+            over = totals > 1
+            price[over] = np.maximum(price[over], floor) * (1 + np.minimum(totals[over] - 1, 1))
+        return self.cheapest(tries)
+
     def _argmin(self, score: FloatArray) -> IntArray:
         order = np.lexsort((self.loss, score, self.component))
         first: IntArray = order[self.begin[:-1]]

@@ -1,0 +1,224 @@
+"""Exact minimum of a sum of choices under one row: a multiple-choice knapsack over Pareto fronts.
+
+    min sum_c loss[c, k_c]   s.t.   sum_c cost[c, k_c] <= room        (Sinha and Zoltners 1979; Pisinger 1995)
+
+Lower hulls of the fronts give the linear relaxation in closed form (steps in order of steepness), its multiplier takes out options by
+their reduced cost, and what is left goes through a list dynamic program: the Pareto states (cost, loss) of the first
+components, each dropped where even the relaxation of the rest cannot bring it below the best answer known. A pass that keeps only
+the most promising states comes first: it finds the answer that makes the bounds bite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..choices import IntArray
+from ..costs import FloatArray
+from ..errors import SolverError
+from .clock import Clock
+from .components import Front
+
+_PASSES = (300, 5_000, 100_000)
+_STATES = 3_000_000  # in one stage of the last pass
+_SAME = 1e-12  # part of the answer within which two losses are one
+
+
+class TooManyStates(SolverError):
+    """The dynamic program does not fit in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """``point`` per component; ``bound`` on the loss; ``price`` loss per unit of cost; whether nothing better exists."""
+
+    point: IntArray
+    bound: float
+    price: float
+    proven: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Steps along the lower hulls, steepest first: component, the point reached, its change of cost and fall of loss."""
+
+    component: IntArray
+    point: IntArray
+    cost: FloatArray
+    fall: FloatArray
+
+    def of(self, mask: np.ndarray) -> _Steps:
+        keep = mask[self.component]
+        return _Steps(self.component[keep], self.point[keep], self.cost[keep], self.fall[keep])
+
+
+class Knapsack:
+    """What does not depend on the room: made once, solved for many budgets."""
+
+    def __init__(self, fronts: Sequence[Front]) -> None:
+        self.least = np.array([f.cost[0] for f in fronts])
+        self.costs = [f.cost - f.cost[0] for f in fronts]
+        self.losses = [f.loss - f.loss[-1] for f in fronts]
+        self.floor = float(sum(f.loss[-1] for f in fronts))  # more than 0 only where ties force it
+        self.size = np.array([len(f.cost) for f in fronts])
+        self.begin = np.concatenate([[0], np.cumsum(self.size)])
+        self.flat_cost, self.flat_loss = np.concatenate(self.costs), np.concatenate(self.losses)
+        self.of = np.repeat(np.arange(len(fronts)), self.size)
+        self.highest = float(sum(loss[0] for loss in self.losses))
+        self.steps = self._hulls()
+
+    def _hulls(self) -> _Steps:
+        component, point, cost, fall = [], [], [], []
+        for c, (x, y) in enumerate(zip(self.costs, self.losses, strict=True)):
+            hull = lower_hull(x, y)
+            component += [c] * (len(hull) - 1)
+            point += hull[1:]
+            cost += np.diff(x[hull]).tolist()
+            fall += (-np.diff(y[hull])).tolist()
+        order = np.argsort(-np.array(fall) / np.array(cost), kind="stable") if cost else np.zeros(0, np.intp)
+        return _Steps(
+            np.array(component, np.intp)[order], np.array(point, np.intp)[order],
+            np.array(cost, np.float64)[order], np.array(fall, np.float64)[order],
+        )  # fmt: skip
+
+    def solve(self, limit: float, clock: Clock | None = None) -> Packed | None:
+        """The best choice with summed cost at most ``limit``; None where there is none.
+
+        Raises:
+            TooManyStates: fronts so alike that too many states stay undecided.
+        """
+        room = limit - float(self.least.sum())
+        if room < 0:
+            return None
+        steps = self.steps
+        spent = np.cumsum(steps.cost)
+        taken = int(np.searchsorted(spent, room, side="right"))
+        point = np.zeros(len(self.size), np.intp)
+        np.maximum.at(point, steps.component[:taken], steps.point[:taken])
+        if taken == len(steps.cost):  # every component at its best
+            return Packed(point, self.floor, 0.0, True)
+        price = float(steps.fall[taken] / steps.cost[taken])
+        used = float(spent[taken - 1]) if taken else 0.0
+        bound = self.highest - float(steps.fall[:taken].sum()) - price * (room - used)
+        point = self._fill(point, taken, room)
+        point, proven = _Program(self, room, price, max(0.0, bound), clock or Clock()).run(point)
+        value = self.value(point)
+        return Packed(point, self.floor + (value if proven else min(value, max(0.0, bound))), price, proven)
+
+    def value(self, point: IntArray) -> float:
+        """Summed loss over the floor."""
+        return float(self.flat_loss[self.begin[:-1] + point].sum())
+
+    def _fill(self, point: IntArray, taken: int, room: float) -> IntArray:
+        """Greedy: further steps along the hulls where they fit."""
+        steps, point = self.steps, point.copy()
+        left = room - float(self.flat_cost[self.begin[:-1] + point].sum())
+        stuck = set[int]()
+        for j in range(taken, len(steps.cost)):
+            c = int(steps.component[j])
+            if c in stuck:
+                continue
+            if steps.cost[j] <= left:
+                point[c] = steps.point[j]
+                left -= float(steps.cost[j])
+            else:
+                stuck.add(c)
+        return point
+
+
+def lower_hull(x: FloatArray, y: FloatArray) -> list[int]:
+    """Indices of the lower convex hull of a front (x ascending, y descending)."""
+    hull: list[int] = []
+    xs, ys = x.tolist(), y.tolist()
+    for k in range(len(xs)):
+        while len(hull) > 1:
+            i, j = hull[-2], hull[-1]
+            if (ys[j] - ys[i]) * (xs[k] - xs[i]) >= (ys[k] - ys[i]) * (xs[j] - xs[i]):
+                hull.pop()
+            else:
+                break
+        hull.append(k)
+    return hull
+
+
+class _Program:
+    """The list dynamic program for one room."""
+
+    def __init__(self, bag: Knapsack, room: float, price: float, bound: float, clock: Clock) -> None:
+        self.bag, self.room, self.bound, self.clock = bag, room, bound, clock
+        reduced = bag.flat_loss + price * bag.flat_cost
+        self.excess = reduced - np.minimum.reduceat(reduced, bag.begin[:-1])[bag.of]
+
+    def run(self, best: IntArray) -> tuple[IntArray, bool]:
+        """The best choice, and whether that is proven."""
+        for width in (*_PASSES, None):
+            value = self.bag.value(best)
+            if value <= self.bound * (1 + _SAME):
+                return best, True
+            if self.clock.over:
+                return best, False
+            better, whole = self._pass(value, width)
+            if better is not None and self.bag.value(better) < value:
+                best = better
+            if whole:
+                return best, True
+        return best, False
+
+    def _pass(self, value: float, width: int | None) -> tuple[IntArray | None, bool]:
+        """One sweep over the components with at most ``width`` states; the choice found below ``value``, and whether none was cut."""
+        bag = self.bag
+        aim = value * (1 - _SAME)  # only what is below it is of interest
+        open_ = (self.bound + self.excess < aim) & (bag.flat_cost <= self.room)
+        counts = np.bincount(bag.of[open_], minlength=len(bag.size))
+        if (counts == 0).any():
+            return None, True
+        keep = np.flatnonzero(open_)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        chosen = keep[first[:-1]] - bag.begin[:-1]
+        single = counts == 1
+        cost = np.array([bag.flat_cost[keep[first[:-1]]][single].sum()])
+        loss = np.array([bag.flat_loss[keep[first[:-1]]][single].sum()])
+        order = self._order(np.flatnonzero(~single), keep, first)
+        waiting = ~single
+        trail: list[tuple[int, IntArray, IntArray]] = []
+        whole = True
+        for c in order:
+            if self.clock.over:
+                return None, False
+            waiting[c] = False
+            rest = bag.steps.of(waiting)
+            mine = keep[first[c] : first[c + 1]]
+            if len(cost) * len(mine) > _STATES:
+                raise TooManyStates("too many allocations lie within rounding of one another for the dynamic program; use method 'milp'.")
+            costs = (cost[:, None] + bag.flat_cost[mine]).ravel()
+            losses = (loss[:, None] + bag.flat_loss[mine]).ravel()
+            ceiling = float(sum(bag.losses[i][0] for i in np.flatnonzero(waiting)))
+            gain = np.interp(
+                self.room - costs, np.concatenate([[0.0], np.cumsum(rest.cost)]), np.concatenate([[0.0], np.cumsum(rest.fall)])
+            )
+            bounds = losses + ceiling - gain
+            alive = np.flatnonzero((costs <= self.room) & (bounds < aim + 1e-13 * ceiling))
+            if width is not None and len(alive) > width:
+                alive = alive[np.argpartition(bounds[alive], width)[:width]]
+                whole = False
+            alive = alive[np.lexsort((losses[alive], costs[alive]))]
+            falling = losses[alive]
+            front = np.append(True, falling[1:] < np.minimum.accumulate(falling)[:-1]) if len(alive) else np.zeros(0, bool)
+            alive = alive[front]
+            if not len(alive):
+                return None, whole
+            parent, point = np.divmod(alive, len(mine))
+            trail.append((c, parent, mine[point] - bag.begin[c]))
+            cost, loss = costs[alive], losses[alive]
+        state = int(np.argmin(loss))
+        for c, parent, point in reversed(trail):
+            chosen[c] = point[state]
+            state = int(parent[state])
+        return chosen, whole
+
+    def _order(self, waiting: IntArray, keep: IntArray, first: IntArray) -> list[int]:
+        """Components with the most to lose first: their states are cut down soonest."""
+        spread = [float(np.sort(self.excess[keep[first[c] : first[c + 1]]])[1]) for c in waiting]
+        return [int(c) for c in waiting[np.argsort(-np.array(spread), kind="stable")]]
