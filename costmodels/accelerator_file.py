@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-import types
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +109,7 @@ def _located(model: type[BaseModel], loc: list[Any]) -> tuple[str, type[BaseMode
             text += f"[{part + 1}]"
             continue
         by_name = {f.alias or n: f for n, f in owner.model_fields.items()}
-        tagged = [m for m in _models(field.annotation) if _tag(m) == part] if field is not None else []
+        tagged: list[type[BaseModel]] = [m for m in _models(field.annotation) if _tag(m) == part] if field is not None else []
         if tagged:  # the tag of a union is part of the path, but not of the file
             owner = tagged[0]
             continue
@@ -134,7 +133,7 @@ def _is_key(part: Any, owner: type[BaseModel], field: Any) -> bool:
 def _models(annotation: Any) -> list[type[BaseModel]]:
     from pydantic import BaseModel
 
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
+    if typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for part in typing.get_args(annotation) for m in _models(part)]
 

@@ -113,9 +113,8 @@ class DeviceCost:
         traced = {s.batch for layer in graph.quantisable if (s := signature_of(layer))}
         if not analytic or measured & traced or not traced:
             return []
-        return [
-            f"the tables were measured at batch {listed(sorted(map(str, measured)))}; the model was traced at {listed(sorted(map(str, traced)))}."
-        ]
+        have, want = (listed([str(b) for b in sorted(batches)]) for batches in (measured, traced))
+        return [f"the tables were measured at batch {have}; the model was traced at {want}."]
 
     def _fixed_notes(self, names: Sequence[str], others: Sequence[Answer]) -> list[str]:
         if not names:

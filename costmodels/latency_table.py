@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from ..bits import BitWidths
 from .answers import Answer
@@ -127,7 +127,8 @@ def _families(signature: Signature) -> Iterable[tuple[str, int, Signature]]:
     """Every dimension along which interpolation makes sense: (name, extent, the signature without it)."""
     for name in _SINGLE:
         if not (signature.op == "depthwise" and name.endswith("channels")):
-            yield name, getattr(signature, name), replace(signature, **{name: 0})
+            without: dict[str, Any] = {name: 0}
+            yield name, getattr(signature, name), replace(signature, **without)
     if signature.op == "depthwise" and signature.in_channels == signature.out_channels == signature.groups:
         yield "channels", signature.in_channels, replace(signature, in_channels=0, out_channels=0, groups=0)
     if signature.spatial and signature.in_h == signature.in_w:

@@ -46,7 +46,8 @@ class BitFusion:
         """The rule in words."""
         return (
             f"Bit Fusion array {self.rows}x{self.columns} of {self.max_bits}/{self.min_bits}-bit units at {self.clock:.3g} Hz: "
-            f"the longer of compute cycles and one pass of every operand at {self.interface_bits:g} bit/cycle (no tiling search: a lower bound)"
+            f"the longer of compute cycles and one pass of every operand at {self.interface_bits:g} bit/cycle "
+            "(no tiling search: a lower bound)"
         )
 
     def fuse(self, pair: BitWidths) -> int:

@@ -29,7 +29,12 @@ def compute_model(keys: AcceleratorKeys) -> ComputeModel | None:
     if compute is None:
         return None
     if compute.model == "roofline":
-        return Roofline(_rates(compute.macs_per_s), _bandwidth(keys, compute.memory), keys.precision.output_bits, dict(compute.efficiency))
+        return Roofline(
+            _rates(compute.macs_per_s),
+            _bandwidth(keys, compute.memory),
+            keys.precision.output_bits,
+            {op: share for op, share in compute.efficiency.items()},
+        )
     if compute.model == "macs_per_cycle":
         return MacsPerCycle(_rates(compute.macs_per_cycle), _clock(keys, compute.model))
     return BitFusion(
