@@ -226,7 +226,6 @@ def train_quantized(
             if changed is not None:
                 model.set(changed, calibrate=not learn)
                 trace.append((done, problem.cost_of(changed)))
-                _forget_resized(optimizers)
             if progress:
                 progress(done, total)
     network.zero_grad(set_to_none=True)
@@ -238,15 +237,6 @@ def train_quantized(
         reestimate_norms(model.network, task, seed)
     network.eval()
     return Trained(solution, tuple(trace))
-
-
-def _forget_resized(optimizers: list[tuple[Any, Any]]) -> None:
-    """Drops moments of parameters whose shape a new width has changed (thresholds of N2UQ)."""
-    for optimizer, _ in optimizers:
-        for parameter in list(optimizer.state):
-            moment = optimizer.state[parameter].get("exp_avg")
-            if moment is not None and moment.shape != parameter.shape:
-                del optimizer.state[parameter]
 
 
 def _probe(

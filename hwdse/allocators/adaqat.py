@@ -41,9 +41,9 @@ class AdaQAT:
     """
 
     scheme = Scheme("dorefa", "pact")
-    post_training_steps = 32
+    post_training_steps = 64
 
-    def __init__(self, lr: float = 200.0, cost_weight: float = 1.0, active: float = 0.6, bounces: int = 10) -> None:
+    def __init__(self, lr: float = 100.0, cost_weight: float = 1.0, active: float = 0.6, bounces: int = 10) -> None:
         self.lr, self.cost_weight, self.active, self.bounces = lr, cost_weight, active, bounces
 
     def start(self, model: QuantizedModel, problem: Problem) -> Allocation:
@@ -57,7 +57,8 @@ class AdaQAT:
             "a": sorted(set(choices.activation_bits[used].tolist())),
         }
         self.n = {what: float(levels[-1]) for what, levels in self._levels.items()}
-        self._log_weight, self._last_error = math.log(self.cost_weight), 0.0
+        self._log_weight = math.log(self.cost_weight)
+        self._last_error: float | None = None
         self._bounced: dict[tuple[str, int], int] = {}
         self._frozen: set[str] = set()
         self._solution: Solution | None = None
@@ -136,7 +137,8 @@ class AdaQAT:
             math.log(max(self.problem.table[c.metric.key].totals(indices)[0], 1e-300) / max(c.limit, 1e-300)) for c in self.problem.budget
         )
         error = max(-2.0, min(2.0, error))
-        self._log_weight += 20.0 / active * error + 2.0 * (error - self._last_error)
+        change = 0.0 if self._last_error is None else error - self._last_error
+        self._log_weight += 6.0 / active * error + change
         self._log_weight = max(-12.0, min(12.0, self._log_weight))
         self._last_error = error
 

@@ -6,12 +6,15 @@ whether codebooks are supported.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from .base import Quantizer, check_bits
+from .base import MIN_BITS, Quantizer, check_bits
 from .uniform import LearntRange
 
+_NONUNIFORM = 8  # widest threshold set; 255 thresholds follow any distribution
 _LLOYD = 12  # full-batch adaptation steps at calibration; the error had settled by then on every layer tried
 
 
@@ -41,19 +44,20 @@ class Codebook(Quantizer):
     def __init__(self, decay: float = 0.99) -> None:
         super().__init__()
         self.decay = decay
-        self.register_buffer("codes", torch.zeros(1))
-        self.register_buffer("count", torch.zeros(1))
-        self.register_buffer("mass", torch.zeros(1))
-        self.codes: Tensor
-        self.count: Tensor
-        self.mass: Tensor
-        self._weight: Tensor | None = None
+        self._books: dict[int, _Book] = {}  # by width, so that a probe at another width forgets nothing
+        self._adapted: int | None = None
 
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
-        for name in ("codes", "count", "mass"):  # their length depends on the width
-            if prefix + name in state:
-                setattr(self, name, torch.zeros_like(state[prefix + name]))
-        super()._load_from_state_dict(state, prefix, *args)  # type: ignore[arg-type]  # passed on unchanged
+    def get_extra_state(self) -> dict[str, list[Tensor]]:
+        """Codes, counts and masses by width, for checkpoints."""
+        return {str(bits): [book.codes, book.count, book.mass] for bits, book in self._books.items()}
+
+    def set_extra_state(self, state: dict[str, list[Tensor]]) -> None:
+        """The inverse of :meth:`get_extra_state`."""
+        self._books = {int(bits): _Book(*parts) for bits, parts in state.items()}
+
+    def codes(self, bits: int) -> Tensor:
+        """(2^b - 1,) the codes at a width, ascending."""
+        return self._books[bits].codes
 
     def calibrate(self, sample: Tensor, bits: int) -> None:
         """Quantile initialisation on the weight itself, then a few full steps of adaptation (Lloyd's)."""
@@ -65,59 +69,72 @@ class Codebook(Quantizer):
             halves = []
             for part in (flat[flat < 0], flat[flat > 0]):
                 halves.append(_quantiles(part, at) if part.numel() else torch.zeros(side, device=flat.device))
-            self.codes = torch.cat([halves[0], torch.zeros(1, device=flat.device), halves[1]]).sort().values
+            codes = torch.cat([halves[0], torch.zeros(1, device=flat.device), halves[1]]).sort().values
+            book = _Book(codes, torch.zeros_like(codes), torch.zeros_like(codes))
             for _ in range(_LLOYD):
-                self.count, self.mass = self._assigned(flat)
-                self._update(flat)
-            self.count, self.mass = self._assigned(flat)
-            self._weight = sample.detach()  # re-made from it when the width changes
+                book.count, book.mass = book.assigned(flat)  # from the first assignment, or the first step throws the codes away
+                book.update(flat)
+            book.count, book.mass = book.assigned(flat)
+            self._books[bits] = book
 
-    def _assigned(self, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """Number of weights at each code, and their sum."""
-        nearest = self._nearest(flat)
-        size = len(self.codes)
-        mass = torch.zeros(size, device=flat.device).scatter_add_(0, nearest, flat)
-        return torch.bincount(nearest, minlength=size).float(), mass
+    def adapt(self, x: Tensor, bits: int) -> None:
+        """One step of the moving averages on the current weight; at a width just changed to, the codebook is made anew."""
+        with torch.no_grad():
+            if bits != self._adapted or bits not in self._books:
+                self.calibrate(x, bits)
+                self._adapted = bits
+                return
+            flat = x.detach().float().flatten()
+            book = self._books[bits]
+            count, mass = book.assigned(flat)
+            book.count = self.decay * book.count + (1 - self.decay) * count
+            book.mass = self.decay * book.mass + (1 - self.decay) * mass
+            book.update(flat)
 
-    def _nearest(self, x: Tensor) -> Tensor:
+    def quantize(self, x: Tensor, bits: int) -> Tensor:
+        """Nearest code; a codebook that the width lacks is made from ``x``."""
+        check_bits(bits)
+        if bits not in self._books:
+            self.calibrate(x, bits)
+        book = self._books[bits]
+        q = book.codes[book.nearest(x.detach().float())].to(x.dtype)
+        result: Tensor = _StraightThrough.apply(x, q)  # type: ignore[no-untyped-call]  # torch's stub
+        return result
+
+
+@dataclass
+class _Book:
+    """Codes of one width, with the moving averages behind them."""
+
+    codes: Tensor
+    count: Tensor
+    mass: Tensor
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """Index of the nearest code."""
         return torch.bucketize(x, (self.codes[1:] + self.codes[:-1]) / 2)
 
-    def _update(self, flat: Tensor) -> None:
+    def assigned(self, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Number of weights at each code, and their sum."""
+        nearest = self.nearest(flat)
+        mass = torch.zeros_like(self.codes).scatter_add_(0, nearest, flat)
+        return torch.bincount(nearest, minlength=len(self.codes)).float(), mass
+
+    def update(self, flat: Tensor) -> None:
         """Codes from the averages; dead codes (fewer than 1e-3 weights) move to the largest errors; zero stays zero."""
-        zero = int((self.codes == 0).nonzero()[0]) if bool((self.codes == 0).any()) else len(self.codes) // 2
+        zero = int((self.codes == 0).nonzero()[0])
         alive = self.count > 1e-3
         codes = torch.where(alive, self.mass / self.count.clamp_min(1e-12), self.codes)
         codes[zero] = 0.0
         dead = (~alive).nonzero().flatten()
         dead = dead[dead != zero]
         if len(dead):
-            error = (flat - self.codes[self._nearest(flat)]).abs()
+            error = (flat - self.codes[self.nearest(flat)]).abs()
             worst = torch.topk(error, min(len(dead), flat.numel())).indices
             codes[dead[: len(worst)]] = flat[worst]
             self.count[dead], self.mass[dead] = 1.0, codes[dead]
         order = codes.argsort()
         self.codes, self.count, self.mass = codes[order], self.count[order], self.mass[order]
-
-    def adapt(self, x: Tensor, bits: int) -> None:
-        """One step of the moving averages on the current weight."""
-        with torch.no_grad():
-            if len(self.codes) != 2**bits - 1:
-                self.calibrate(x, bits)
-                return
-            flat = x.detach().float().flatten()
-            count, mass = self._assigned(flat)
-            self.count = self.decay * self.count + (1 - self.decay) * count
-            self.mass = self.decay * self.mass + (1 - self.decay) * mass
-            self._update(flat)
-
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
-        """Nearest code; the codebook is made anew where the width has changed."""
-        check_bits(bits)
-        if len(self.codes) != 2**bits - 1:
-            self.calibrate(x, bits)
-        q = self.codes[self._nearest(x.detach().float())].to(x.dtype)
-        result: Tensor = _StraightThrough.apply(x, q)  # type: ignore[no-untyped-call]  # torch's stub
-        return result
 
 
 def _quantiles(values: Tensor, at: Tensor) -> Tensor:
@@ -162,41 +179,35 @@ class _N2UQ(torch.autograd.Function):
 class N2UQ(Quantizer):
     """Activations: learnt thresholds, uniform levels. Liu et al., "Nonuniform-to-Uniform Quantization", arXiv 2111.14826.
 
-    With ``n = 2^b - 1``, ``D = 2/n``: thresholds from a learnt ``start`` and widths ``a_1 .. a_n`` (started at D, kept >= 1e-3), output ``i D``,
-    on the input divided by half its calibrated range (ours: the paper's inputs are normalised already). Inputs that take
-    negative values have no non-negative start; they use :class:`~hwdse.quantizers.uniform.LearntRange` (ours).
+    With ``n = 2^b - 1``, ``D = 2/n``: thresholds from a learnt ``start`` and widths ``a_1 .. a_n`` (started at D, kept >= 1e-3), output
+    ``i D``, on the input divided by half its calibrated range (ours: the paper's inputs are normalised already). Every bit-width up
+    to 8 has thresholds of its own, so that a change of width and back forgets nothing. Above 8 bits, and for inputs that take
+    negative values, which have no non-negative start, :class:`~hwdse.quantizers.uniform.LearntRange` is used (ours).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.half = LearntRange()  # finds sign and range; quantises signed inputs itself
+        self.clip = LearntRange()  # finds sign and range
         self.start = nn.Parameter(torch.zeros(()))
-        self.widths = nn.Parameter(torch.full((3,), 2.0 / 3))
+        self.widths = nn.ParameterDict({str(b): nn.Parameter(torch.empty(2**b - 1)) for b in range(MIN_BITS, _NONUNIFORM + 1)})
+        self._reset()
 
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
-        if prefix + "widths" in state:  # its length depends on the width
-            self.widths.data = torch.zeros_like(state[prefix + "widths"])
-        super()._load_from_state_dict(state, prefix, *args)  # type: ignore[arg-type]  # passed on unchanged
+    def _reset(self) -> None:
+        with torch.no_grad():
+            self.start.zero_()
+            for widths in self.widths.values():
+                widths.fill_(2.0 / len(widths))
 
     def calibrate(self, sample: Tensor, bits: int) -> None:
         """Finds the range and starts at uniform thresholds."""
-        self.half.calibrate(sample, bits)
-        self._reset(bits)
-
-    def _reset(self, bits: int) -> None:
-        n = 2**bits - 1
-        with torch.no_grad():
-            self.start.zero_()
-            self.widths.data = torch.full((n,), 2.0 / n, device=self.widths.device)
-            self.widths.grad = None
+        self.clip.calibrate(sample, bits)
+        self._reset()
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         """See the class's formula."""
         check_bits(bits)
-        if self.half._is_signed:
-            return self.half.quantize(x, bits)
-        if len(self.widths) != 2**bits - 1:
-            self._reset(bits)
-        half = (self.half.range.abs().clamp_min(1e-8) / 2).to(x.dtype)
-        out: Tensor = _N2UQ.apply(x / half, self.start, self.widths.clamp_min(1e-3))  # type: ignore[no-untyped-call]  # torch's stub
+        if self.clip.is_signed or bits > _NONUNIFORM:
+            return self.clip.quantize(x, bits)
+        half = (self.clip.range.abs().clamp_min(1e-8) / 2).to(x.dtype)
+        out: Tensor = _N2UQ.apply(x / half, self.start, self.widths[str(bits)].clamp_min(1e-3))  # type: ignore[no-untyped-call]  # torch's stub
         return out * half

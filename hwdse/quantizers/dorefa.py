@@ -68,26 +68,26 @@ class Pact(Quantizer):
         self.alpha = nn.Parameter(torch.ones(()))
         self.register_buffer("signed", torch.tensor(False))
         self.signed: Tensor
-        self._is_signed = False
+        self.is_signed = False
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
-        self._is_signed = bool(self.signed)
+        self.is_signed = bool(self.signed)
 
     def calibrate(self, sample: Tensor, bits: int) -> None:
         """Starts alpha at the 99.9th percentile of the magnitude."""
         check_bits(bits)
         with torch.no_grad():
             flat = sample.detach().float().flatten()
-            self._is_signed = bool((flat < 0).any())
-            self.signed.fill_(self._is_signed)
+            self.is_signed = bool((flat < 0).any())
+            self.signed.fill_(self.is_signed)
             flat = flat.abs()[: 1 << 20]
             self.alpha.fill_(torch.quantile(flat, 0.999).clamp_min(1e-3) if flat.numel() else 1.0)
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         """See the class's formula."""
         check_bits(bits)
-        steps = 2 ** (bits - 1) - 1 if self._is_signed else 2**bits - 1
+        steps = 2 ** (bits - 1) - 1 if self.is_signed else 2**bits - 1
         alpha = self.alpha.abs().clamp_min(1e-6).to(x.dtype)
-        result: Tensor = _Pact.apply(x, alpha, steps, -1.0 if self._is_signed else 0.0)  # type: ignore[no-untyped-call]  # torch's stub
+        result: Tensor = _Pact.apply(x, alpha, steps, -1.0 if self.is_signed else 0.0)  # type: ignore[no-untyped-call]  # torch's stub
         return result

@@ -31,16 +31,16 @@ class LearntRange(Quantizer):
         self.range = nn.Parameter(torch.ones(()))
         self.register_buffer("signed", torch.tensor(True))
         self.signed: Tensor
-        self._is_signed = True
+        self.is_signed = True
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
-        self._is_signed = bool(self.signed)
+        self.is_signed = bool(self.signed)
 
     def levels(self, bits: int) -> tuple[int, int, float]:
         """Lowest and highest level, and the number of steps in the range."""
         check_bits(bits)
-        if self._is_signed:
+        if self.is_signed:
             return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, float(2 ** (bits - 1))
         return 0, 2**bits - 1, float(2**bits - 1)
 
@@ -48,8 +48,8 @@ class LearntRange(Quantizer):
         """Sets the range that minimises the mean squared error on the sample, by search over fractions of the largest magnitude."""
         with torch.no_grad():
             flat = sample.detach().float().flatten()
-            self._is_signed = bool((flat < 0).any())
-            self.signed.fill_(self._is_signed)
+            self.is_signed = bool((flat < 0).any())
+            self.signed.fill_(self.is_signed)
             largest = float(flat.abs().max()) if flat.numel() else 0.0
             if not math.isfinite(largest) or largest == 0:
                 self.range.fill_(1.0)  # a constant zero is exact at any range
@@ -58,7 +58,7 @@ class LearntRange(Quantizer):
                 flat = flat[:: flat.numel() // _SEARCHED + 1]
             low, high, steps = self.levels(bits)
             # up to twice the magnitude: with few signed levels the positive side ends one step below R
-            top = 2.0 if self._is_signed and bits <= 3 else 1.1
+            top = 2.0 if self.is_signed and bits <= 3 else 1.1
             candidates = largest * torch.linspace(top / _CANDIDATES, top, _CANDIDATES, device=flat.device)
             scale = (candidates / steps)[:, None]
             error = ((torch.clamp(torch.round(flat / scale), low, high) * scale - flat) ** 2).mean(1)

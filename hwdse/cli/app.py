@@ -1,0 +1,180 @@
+"""The commands and their options. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="hwdse",
+    help="Explore mixed-precision quantisation for real hardware: measured accuracy against BitOPs, memory, latency and energy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog='Start with: hwdse profile digits --accelerator npu   ·   hwdse allocate digits --accelerator npu --budget "latency <= 60% of w8a8"',
+)
+accelerators = typer.Typer(
+    help="List, show and check accelerator files.",
+    no_args_is_help=True,
+    epilog="Examples: hwdse accelerators list · hwdse accelerators show npu · hwdse accelerators check my_chip.toml",
+)
+app.add_typer(accelerators, name="accelerators")
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Built-in task (digits) or my_package.my_module:MyTask.")]
+Accelerators = Annotated[
+    list[str] | None, typer.Option("--accelerator", "-a", help="Shipped name or path of an accelerator file; repeat for several.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
+Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise (noise model) or measured.")]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option("--budget", "-b", help='Hard limit, such as "latency <= 3 ms" or "weights <= 50% of w8a8"; repeat for several.'),
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from hwdse import __version__
+
+        typer.echo(f"hwdse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    del version  # handled by its callback, before anything else
+
+
+@app.command(epilog="Examples: hwdse profile digits · hwdse profile digits -a t4 -a npu --at w8a8 --at w4a4 --json")
+def profile(
+    task: TaskName,
+    accelerator: Accelerators = None,
+    at: Annotated[list[str] | None, typer.Option("--at", help="Uniform widths to cost; default w8a8 and w4a4.")] = None,
+    json: Json = False,
+) -> None:
+    """Per-layer table: shapes, MACs, parameters, and costs at given widths on each accelerator; and what could not be counted."""
+    from .profile import run
+
+    run(task, accelerator or [], at or ["w8a8", "w4a4"], json)
+
+
+@app.command(epilog="Examples: hwdse sensitivity digits · hwdse sensitivity digits --method measured --figure sensitivity.png")
+def sensitivity(
+    task: TaskName,
+    method: Method = "fit",
+    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png, svg or pdf); default TASK-sensitivity.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Expected loss increase per layer and width, as a table and a figure."""
+    from .sensitivity import run
+
+    run(task, method, figure, seed, json)
+
+
+@app.command(
+    epilog='Examples: hwdse allocate digits -a npu -b "latency <= 60% of w8a8" -b "weights <= 12 KiB" · '
+    'hwdse allocate digits -a mpic -b "latency <= 2 ms" --allocator adaqat --epochs 5'
+)
+def allocate(
+    task: TaskName,
+    budget: Budgets = None,
+    accelerator: Annotated[str | None, typer.Option("--accelerator", "-a", help="Shipped name or path of an accelerator file.")] = None,
+    allocator: Annotated[str, typer.Option(help="qbitopt, adaqat, adq or uniform.")] = "qbitopt",
+    epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning epochs; 0 is post-training.")] = 0,
+    method: Method = "fit",
+    measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """One allocation inside the budget: widths, costs, slack, the binding limit, and what one more unit of it would buy."""
+    from .allocate import run
+
+    run(task, budget or [], accelerator, allocator, epochs, method, measure, output, seed, json)
+
+
+@app.command(
+    epilog="Examples: hwdse sweep my_sweep.toml · "
+    'hwdse sweep --task digits -a npu -a mpic -b "latency <= 60% of w8a8" --trials 40 --output runs/mine. '
+    "The same command goes on where it stopped."
+)
+def sweep(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="A sweep file (schema hwdse.sweep/1).")] = None,
+    task: Annotated[str | None, typer.Option(help="Task; in place of, or overriding, the file's.")] = None,
+    accelerator: Accelerators = None,
+    budget: Budgets = None,
+    allocator: Annotated[list[str] | None, typer.Option(help="Allocators to use; default all three.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, baselines included.")] = None,
+    epochs: Annotated[list[int] | None, typer.Option(help="Fine-tuning epochs to choose from.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
+    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    json: Json = False,
+) -> None:
+    """Many trials over allocators, accelerators and budgets: a Pareto front of measured points, and the report."""
+    from .sweep import run
+
+    values = {
+        "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
+        "trials": trials, "epochs": epochs, "seed": seed,
+    }  # fmt: skip
+    run(file, {key: value for key, value in values.items() if value is not None}, output, report, json)
+
+
+@app.command(epilog="Example: hwdse report runs/demo --format png --format svg")
+def report(
+    run: RunFolder,
+    format: Annotated[list[str] | None, typer.Option("--format", help="Formats of the figure files: png, svg, pdf.")] = None,  # noqa: A002  # the option's name
+) -> None:
+    """Writes report.html, the figures and the CSV files of a run, from its records alone."""
+    from .report import run as write
+
+    write(run, tuple(format or ("png", "svg")))
+
+
+@app.command(epilog='Example: hwdse pick runs/demo --max "latency@npu = 20 us" --min "accuracy = 97 %"')
+def pick(
+    run: RunFolder,
+    maximum: Annotated[
+        list[str] | None, typer.Option("--max", help='Limit on a cost, such as "latency = 3 ms"; repeat for several.')
+    ] = None,
+    minimum: Annotated[list[str] | None, typer.Option("--min", help='Least score, such as "accuracy = 97 %".')] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the allocation file here.")] = None,
+    json: Json = False,
+) -> None:
+    """The best measured point inside the limits, its allocation, and its neighbours."""
+    from .report import run_pick
+
+    run_pick(run, maximum or [], minimum or [], output, json)
+
+
+@accelerators.command("list")
+def accelerators_list(json: Json = False) -> None:
+    """The shipped accelerators."""
+    from .accelerators import run_list
+
+    run_list(json)
+
+
+@accelerators.command("show")
+def accelerators_show(name: Annotated[str, typer.Argument(help="Shipped name or path.")], json: Json = False) -> None:
+    """What one accelerator's file says: provenance, precision, memory, tables."""
+    from .accelerators import run_show
+
+    run_show(name, json)
+
+
+@accelerators.command("check")
+def accelerators_check(file: Annotated[Path, typer.Argument(help="An accelerator file.")]) -> None:
+    """Explains every fault of an accelerator file; exit status 2 if there is one."""
+    from .accelerators import run_check
+
+    run_check(file)
