@@ -59,7 +59,7 @@ class Schedule:
     """
 
     of: dict[str, Buffer]
-    replaced: dict[int, tuple[Buffer, Buffer]] = field(default_factory=dict)
+    replaced: dict[int, tuple[Buffer, Buffer]]
 
     def alive(self, steps: int) -> Iterator[list[Buffer]]:
         """The buffers alive at each step, in the order of their birth."""
@@ -77,7 +77,7 @@ class Schedule:
 def schedule(graph: LayerGraph, in_place: InPlace) -> Schedule:
     """Buffers and their lives in the traced order."""
     of = _stored(graph)
-    result = Schedule(of)
+    replaced: dict[int, tuple[str, str]] = {}
     inputs = {id(of[name]) for name in graph.inputs}
     for position, step in enumerate(graph.steps):
         if not _allowed(step, graph, in_place) or len(step.writes) != 1:
@@ -94,8 +94,8 @@ def schedule(graph: LayerGraph, in_place: InPlace) -> Schedule:
         if step.op != "layer" and unread:
             _merge(of, unread[0], written)
         elif free:
-            result.replaced[position] = free[0], written
-    return result
+            replaced[position] = free[0].names[0], step.writes[0]
+    return Schedule(of, {position: (of[over], of[new]) for position, (over, new) in replaced.items()})
 
 
 def _allowed(step: Step, graph: LayerGraph, in_place: InPlace) -> bool:

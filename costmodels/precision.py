@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..bits import BitWidths
 from ..errors import UsageError
+from .coverage import listed
 
 _EIGHT = BitWidths(8, 8)
 Semantics = Literal["native", "fusion", "bit_serial", "storage_only"]
@@ -80,10 +81,13 @@ class Precision:
         return self.pairs == "any" and inside and min(self.activations) <= chosen.activation <= max(self.activations)
 
     def sentence(self, options: Sequence[BitWidths]) -> str:
-        """What happens to the options that are not native; empty where all are."""
-        moved: dict[str, list[str]] = {}
-        for option in options:
-            runs = self.executed(option)
-            if runs != option:
-                moved.setdefault(f"run as {runs}" if runs else "cannot run", []).append(str(option))
-        return "; ".join(f"{', '.join(pairs)} {what}" for what, pairs in moved.items())
+        """What happens to the options that are not native, with examples; empty where all are."""
+        runs = {option: self.executed(option) for option in options}
+        moved = [f"{chosen} as {run}" for chosen, run in runs.items() if run is not None and run != chosen]
+        stuck = [str(chosen) for chosen, run in runs.items() if run is None]
+        parts = []
+        if moved:
+            parts.append(f"{len(moved)} of {len(runs)} pairs are not native and run as the next wider one: {listed(moved, 3)}")
+        if stuck:
+            parts.append(f"it cannot run {listed(stuck)}")
+        return "; ".join(parts)

@@ -33,7 +33,7 @@ def compute_model(keys: AcceleratorKeys) -> ComputeModel | None:
             _rates(compute.macs_per_s),
             _bandwidth(keys, compute.memory),
             keys.precision.output_bits,
-            {op: share for op, share in compute.efficiency.items()},
+            {str(op): share for op, share in compute.efficiency.items()},
         )
     if compute.model == "macs_per_cycle":
         return MacsPerCycle(_rates(compute.macs_per_cycle), _clock(keys, compute.model))
