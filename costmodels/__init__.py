@@ -13,11 +13,12 @@ from typing import Any
 from ..costs import CostModel
 from ..errors import UsageError
 from ..registry import find, names
-from .accelerator import Accelerator, accelerator_names, check_accelerator, load_accelerator
+from .accelerator import Accelerator
 from .activations import ActivationMemory, kv_cache_bytes
 from .answers import Answer
 from .average_bits import AverageBits
 from .bitops import CONVENTIONS, BitOps, BitOpsConvention, EndRule
+from .loading import accelerator_names, check_accelerator, load_accelerator
 from .memory import WeightMemory
 
 GROUP = "hwdse.cost_models"

@@ -152,6 +152,9 @@ class Overheads(Keys):
 
     layer_s: NotNegative = Field(default=0.0, description="seconds added to every layer")
     network_s: NotNegative = Field(default=0.0, description="seconds added once per network")
+    least_s: NotNegative = Field(
+        default=0.0, description="least seconds of a layer that is estimated by the analytic model, such as the launch of a kernel"
+    )
 
 
 class Calibration(Keys):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,22 +22,30 @@ from ..graph import LayerGraph
 from ..metrics import BITOPS, Metric
 from .coverage import left_out_notes
 
+Width = int | Literal["chosen", "float"]
+
 
 @dataclass(frozen=True)
 class EndRule:
-    """Widths at which the first or the last layer is counted, whatever was chosen for it; None means as chosen."""
+    """Widths at which the first or the last layer is counted: a number of bits, as ``chosen``, or ``float``."""
 
-    weight: int | None = None
-    activation: int | None = None
+    weight: Width = "chosen"
+    activation: Width = "chosen"
 
-    def apply(self, chosen: BitWidths) -> BitWidths:
+    def apply(self, chosen: BitWidths, fp_bits: int) -> BitWidths:
         """The pair that is counted."""
-        return BitWidths(self.weight or chosen.weight, self.activation or chosen.activation)
+
+        def bits(rule: Width, own: int) -> int:
+            return own if rule == "chosen" else fp_bits if rule == "float" else rule
+
+        return BitWidths(bits(self.weight, chosen.weight), bits(self.activation, chosen.activation))
 
     def __str__(self) -> str:
-        if self.weight is None and self.activation is None:
-            return "as chosen"
-        return f"{self.weight or 'chosen'}-bit weights, {self.activation or 'chosen'}-bit input"
+        if self.weight == self.activation:
+            return (
+                "as chosen" if self.weight == "chosen" else "floating point" if self.weight == "float" else f"w{self.weight}a{self.weight}"
+            )
+        return f"weights {self.weight}, input {self.activation}"
 
 
 AS_CHOSEN = EndRule()
@@ -75,7 +84,7 @@ CONVENTIONS: Mapping[str, BitOpsConvention] = {
     "chosen": BitOpsConvention(),
     "hawq": BitOpsConvention("hawq", _EIGHT, _EIGHT),
     "fracbits": BitOpsConvention("fracbits", _EIGHT, EndRule(weight=8)),
-    "adaqat": BitOpsConvention("adaqat", _EIGHT, EndRule(FLOAT_BITS, FLOAT_BITS)),
+    "adaqat": BitOpsConvention("adaqat", _EIGHT, EndRule("float", "float")),
 }
 
 
@@ -111,7 +120,7 @@ class BitOps:
         products = np.tile(np.array([o.weight * o.activation for o in options], np.float64), (len(layers), 1))
         for end, position in ((rule.first, 0), (rule.last, -1)):
             if end != AS_CHOSEN and layers:
-                counted = [end.apply(o) for o in options]
+                counted = [end.apply(o, rule.fp_bits) for o in options]
                 products[position] = [c.weight * c.activation for c in counted]
         rest = sum(layer.macs for layer in graph.layers if not layer.quantisable)
         fixed = float(rest * rule.dynamic_matmul.weight * rule.dynamic_matmul.activation)

@@ -63,6 +63,7 @@ class Resolver:
         precision: the device's pairs. cannot_run: exceptions to them.
         lookup: its tables. formula: its analytic model (seconds or joules), None where it has none.
         missing_analytic: whether the model may answer without a measured ratio.
+        least: an estimate by the analytic model is never below it.
         network: name that instance rows of this network are prefixed with, ``network:layer``; None for bare layer names.
     """
 
@@ -75,6 +76,7 @@ class Resolver:
     formula: Formula | None
     missing_analytic: bool
     network: str | None = None
+    least: float = 0.0
 
     def resolve(self, layers: Sequence[Layer], pairs: Sequence[BitWidths]) -> list[list[Answer]]:
         """For every layer and chosen pair, its answer. Each distinct shape is worked out once.
@@ -143,14 +145,19 @@ class Resolver:
         usable = math.isfinite(modelled) and modelled > 0
         ratio = self._ratios.get((op, run))
         if usable and ratio is not None:
-            return Answer(modelled * ratio.value, "analytic", ratio.error, f"analytic model x {ratio.value:.3g} ({ratio.detail})")
+            return self._estimate(modelled * ratio.value, ratio.error, f"analytic model x {ratio.value:.3g} ({ratio.detail})")
         if usable and not self._ratios:  # without a table, the model is the source
-            return Answer(modelled, "analytic", None, "analytic model")
+            return self._estimate(modelled, None, "analytic model")
         if usable and self.missing_analytic:
             near = self._nearest_ratio(op, run)
             detail = f"analytic model x {near.value:.3g}, for want of measured {op} at {run}: {near.detail}"
-            return Answer(modelled * near.value, "analytic", None, detail)
+            return self._estimate(modelled * near.value, None, detail)
         raise MissingCost(self._missing(layer, signature, run, usable))
+
+    def _estimate(self, value: float, error: float | None, detail: str) -> Answer:
+        if value < self.least:
+            return Answer(self.least, "analytic", None, f"{detail}; raised to the least time of a layer")
+        return Answer(value, "analytic", error, detail)
 
     def _nearest_ratio(self, op: str, run: BitWidths) -> Answer:
         """The ratio that says most about an operation that was not measured at these widths."""

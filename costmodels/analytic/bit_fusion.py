@@ -55,11 +55,11 @@ class BitFusion:
         return (self.max_bits // max(pair.activation, self.min_bits)) * (self.max_bits // max(pair.weight, self.min_bits))
 
     def cycles(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
-        """(N, P) compute cycles; NaN where the operand is wider than a unit, or there is nothing to multiply."""
+        """(N, P) compute cycles, 0 where there is nothing to multiply; NaN where the operand is wider than a unit."""
         fused = np.array([self.fuse(p) or np.nan for p in pairs], np.float64)
         outer = work.positions * np.ceil(work.out_channels / self.columns) * work.kernel
         passes = np.ceil(work.in_channels_per_group[:, None] / (self.rows * fused))
-        return np.where(work.macs[:, None] > 0, outer[:, None] * passes, np.nan)
+        return outer[:, None] * passes
 
     def seconds(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
         """(N, P) seconds."""

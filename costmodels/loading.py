@@ -1,0 +1,109 @@
+"""Finding, reading and checking accelerator files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import FileFormatError, UnknownName, UsageError
+from .accelerator import Accelerator
+from .accelerator_file import check_keys, read_keys
+from .analytic.models import compute_model, energy_model
+from .table_file import Row, read_table
+
+if TYPE_CHECKING:
+    from .accelerator_format import AcceleratorKeys
+
+_FOLDER = Path(__file__).parent / "accelerators"
+
+
+def accelerator_names() -> list[str]:
+    """Names of the accelerators that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_accelerator(name_or_path: str | Path) -> Accelerator:
+    """An accelerator by the name of a shipped one, or by the path of a file.
+
+    Raises:
+        UnknownName: neither. FileFormatError: a file with a mistake.
+    """
+    path = _find(name_or_path)
+    keys = read_keys(path)
+    accelerator = _built(path, keys)
+    problems = _contradictions(accelerator)
+    if problems:
+        raise problems[0]
+    return accelerator
+
+
+def check_accelerator(path: str | Path) -> list[str]:
+    """What is wrong with an accelerator file, a line each beginning with ``problem:``; else what it holds, ``ok:`` lines."""
+    try:
+        found = _find(path)
+        problems, keys = check_keys(found)
+        if keys is not None:
+            accelerator = _built(found, keys)
+            problems = _contradictions(accelerator)
+    except UsageError as error:
+        return [f"problem: {error}"]
+    if problems:
+        return [f"problem: {problem}" for problem in problems]
+    p = accelerator.precision
+    pairs = ", ".join(map(str, p.native))
+    lines = [f"ok: {accelerator.name} gives {', '.join(m.metric.key for m in accelerator.cost_models())}."]
+    lines.append(f"ok: runs {pairs}; other widths: {p.unsupported}.")
+    if accelerator.rows:
+        shapes = len({row.signature for row in accelerator.rows})
+        lines.append(f"ok: look-up tables with {len(accelerator.rows)} rows of {shapes} shapes.")
+    lines.extend(f"ok: no sha256 is stated for {t.file}." for t in accelerator.keys.table if t.sha256 is None)
+    return lines
+
+
+def _find(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    if text in accelerator_names():
+        return _FOLDER / f"{text}.toml"
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+        return Path(name_or_path)
+    raise UnknownName("accelerator", text, accelerator_names(), "Or give the path of a .toml file.")
+
+
+def _built(path: Path, keys: AcceleratorKeys) -> Accelerator:
+    clock = keys.clock.hz if keys.clock else None
+    rows: list[Row] = []
+    for table in keys.table:
+        rows.extend(read_table(path.parent / table.file, clock, table.sha256))
+    return Accelerator(keys.name, keys.description, path, keys, tuple(rows))
+
+
+def _contradictions(accelerator: Accelerator) -> list[FileFormatError]:
+    """What each key allows by itself, but not together with the others."""
+    k, path = accelerator.keys, accelerator.file
+    found = []
+
+    def problem(where: str, text: str) -> None:
+        found.append(FileFormatError(path, text, f"key '{where}'"))
+
+    try:
+        precision = accelerator.precision
+    except UsageError as error:
+        return [FileFormatError(path, str(error), "key 'precision.pairs'")]
+    try:
+        compute_model(k)
+    except UsageError as error:
+        problem("compute", str(error))
+    try:
+        energy_model(k)
+    except UsageError as error:
+        problem("energy", str(error))
+    names = [level.name for level in k.memory]
+    for name in {n for n in names if names.count(n) > 1}:
+        problem("memory", f"has two levels named '{name}'.")
+    if k.compute is None and not accelerator.rows:
+        problem("compute", "is missing, and there is no look-up table either: the file gives no latency.")
+    if k.compute is None and k.missing == "analytic":
+        problem("missing", "is 'analytic', but the file has no analytic model: add [compute], or write 'error'.")
+    if precision.executed(precision.other) is None:
+        problem("precision.other", f"is {precision.other}, which the device cannot run: {', '.join(map(str, precision.native))}.")
+    return found
