@@ -1,0 +1,66 @@
+"""``hwdse accelerators``: list, show, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
+
+from .show import out, print_json, print_table
+
+
+def run_list(json: bool) -> None:
+    """One line per shipped accelerator."""
+    found = [load_accelerator(name) for name in accelerator_names()]
+    rows = [
+        {
+            "name": a.name,
+            "description": a.description,
+            "provenance": a.keys.provenance.kind,
+            "metrics": [m.metric.key for m in a.cost_models()],
+            "pairs": [str(p) for p in a.precision.native],
+            "table_rows": len(a.rows),
+            "codebooks": a.codebooks,
+        }
+        for a in found
+    ]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ["name", "numbers are ", "runs ", "table rows", "what it is "],
+        [[a.name, a.keys.provenance.kind, _pairs([str(p) for p in a.precision.native]), f"{len(a.rows):,}", a.description] for a in found],
+    )
+    out.print("\nhwdse accelerators show NAME says more; your own is a TOML file: hwdse accelerators check FILE")
+
+
+def _pairs(pairs: list[str]) -> str:
+    return ", ".join(pairs) if len(pairs) <= 4 else f"{pairs[0]} to {pairs[-1]} ({len(pairs)} pairs)"
+
+
+def run_show(name: str, json: bool) -> None:
+    """The file as it was read, its units in the key names."""
+    accelerator = load_accelerator(name)
+    keys = accelerator.keys.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if json:
+        print_json({**keys, "file": str(accelerator.file), "table_rows": len(accelerator.rows)})
+        return
+    out.print(f"[bold]{accelerator.name}[/bold]: {accelerator.description}\nfile: {accelerator.file}", soft_wrap=True)
+    for model in accelerator.cost_models():
+        out.print(f"  gives {model.metric.key}")
+    out.print(f"  runs {', '.join(str(p) for p in accelerator.precision.native)}; other widths: {accelerator.precision.unsupported}")
+    if accelerator.rows:
+        out.print(f"  look-up tables: {len(accelerator.rows):,} rows")
+    out.print()
+    out.print(accelerator.file.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+
+
+def run_check(file: Path) -> None:
+    """Every fault, a line each."""
+    lines = check_accelerator(file)
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+    if any(line.startswith("problem") for line in lines):
+        raise typer.Exit(2)

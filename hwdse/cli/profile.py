@@ -1,0 +1,116 @@
+"""``hwdse profile``: what the model is, what it costs, and what could not be counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwdse.bits import BitWidths
+from hwdse.costs import CostTable
+from hwdse.metrics import Metric
+
+from .setup import make_bench
+from .show import out, print_json, print_table, telling
+
+MACS = Metric("macs", "bitop")  # shown with the same prefixes
+
+
+def _count(value: float) -> str:
+    factor, symbol = MACS.scale(value)
+    return f"{value / factor:.4g} {symbol}".strip()
+
+
+def run(task: str, accelerators: list[str], at: list[str], json: bool) -> None:
+    """Prints the table."""
+    pairs = [BitWidths.parse(text) for text in at]
+    with telling(json) as say:
+        bench = make_bench(
+            task, accelerators, say=say, weights={p.weight for p in pairs} | {8}, activations={p.activation for p in pairs} | {8}
+        )
+        graph, tables = bench.graph, bench.tables
+    layered = [t for t in tables.values() if t.rows == 1 and t.metric.name in ("bitops", "latency", "energy")]
+    shown = [(t, p) for t in layered for p in pairs if t.metric.name != "bitops"]
+    rows: list[dict[str, Any]] = []
+    place = {name: i for i, name in enumerate(bench.choices.layers)}
+    for layer in graph.layers:
+        costs = {}
+        if layer.name in place:
+            for table, pair in [(t, p) for t in layered for p in pairs]:
+                costs[f"{table.metric.key} {pair}"] = float(table.dense[0, place[layer.name], table.options.index(pair)])
+        rows.append(
+            {
+                "layer": layer.name,
+                "kind": _kind(layer.kind, layer.depthwise, layer.transposed),
+                "input": layer.input_shape,
+                "output": layer.output_shape,
+                "weight": layer.weight_shape,
+                "macs": layer.macs,
+                "macs_share": layer.macs / graph.macs if graph.macs else 0.0,
+                "params": layer.params,
+                "quantisable": layer.quantisable,
+                "costs": costs,
+            }
+        )
+    totals = {f"{key} {pair}": _uniform(t, pair) for key, t in tables.items() for pair in pairs}
+    left_out = [{"name": item.name, "reason": item.reason} for item in graph.left_out]
+    if json:
+        print_json(
+            {
+                "task": task,
+                "graph": graph.fingerprint,
+                "macs": graph.macs,
+                "params": graph.params,
+                "layers": rows,
+                "uniform": totals,
+                "conventions": {key: t.convention for key, t in tables.items()},
+                "left_out": left_out,
+            }
+        )
+        return
+    out.print(f"[bold]{task}[/bold]: {len(graph.layers)} counted layers, {_count(graph.macs)} MACs, {graph.params:,} weights\n")
+    print_table(
+        ["layer", "kind ", "input ", "output ", "MACs", "share", "weights", *(f"{t.metric.key}\n{p}" for t, p in shown)],
+        [
+            [
+                row["layer"],
+                row["kind"],
+                _shape(row["input"]),
+                _shape(row["output"]),
+                _count(row["macs"]),
+                f"{row['macs_share']:.1%}",
+                f"{row['params']:,}",
+                *(t.metric.format(row["costs"][f"{t.metric.key} {p}"]) if row["costs"] else "fixed" for t, p in shown),
+            ]
+            for row in rows
+        ],
+    )
+    out.print()
+    print_table(
+        ["whole network, uniform", *map(str, pairs)],
+        [[key, *(t.metric.format(totals[f"{key} {p}"]) for p in pairs)] for key, t in tables.items()],
+    )
+    out.print()
+    for t in tables.values():
+        out.print(f"[dim]{t.metric.key}: {t.convention}[/dim]", markup=True)
+    fixed = [layer.name for layer in graph.layers if not layer.quantisable]
+    if fixed:
+        out.print(f"\n[bold]Counted at a fixed width[/bold] (no module whose weight and input can be quantised): {', '.join(fixed)}")
+    if left_out:
+        out.print("\n[bold]Not counted[/bold] (no cost below includes these):")
+        print_table(["what", "why "], [[item["name"], item["reason"]] for item in left_out])
+    else:
+        out.print("\nEvery operation with multiply-accumulates and every weight was counted.")
+
+
+def _kind(kind: str, depthwise: bool, transposed: bool) -> str:
+    return f"{'depthwise ' if depthwise else ''}{'transposed ' if transposed else ''}{kind}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _uniform(table: CostTable, pair: BitWidths) -> float:
+    """Every layer at one pair, the first and last too: a property of the network, not of any policy."""
+    import numpy as np
+
+    return float(table.totals(np.full(len(table.layers), table.options.index(pair)))[0])

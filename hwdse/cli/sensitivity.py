@@ -1,0 +1,46 @@
+"""``hwdse sensitivity``: expected loss increase per layer and width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hwdse.bits import BitWidths
+from hwdse.reports import draw_sensitivity
+
+from .setup import make_bench
+from .show import out, print_json, print_table, telling
+
+
+def run(task: str, method: str, figure: Path | None, seed: int, json: bool) -> None:
+    """Prints the table and draws the figure."""
+    with telling(json) as say:
+        bench = make_bench(task, method=method, seed=seed, say=say)
+        table = bench.loss()
+    cells, column = table.dense[0], {option: j for j, option in enumerate(table.options)}
+    weights, activations = sorted({o.weight for o in table.options}), sorted({o.activation for o in table.options})
+    rows = []
+    for i, name in enumerate(table.layers):
+        narrow_w = {w: float(cells[i, column[BitWidths(w, activations[-1])]]) for w in weights}
+        narrow_a = {a: float(cells[i, column[BitWidths(weights[-1], a)]]) for a in activations}
+        rows.append({"layer": name, "weights": narrow_w, "activations": narrow_a})
+    if json:
+        print_json({"task": bench.task.name, "method": method, "convention": table.convention, "unit": "nat", "layers": rows})
+        if figure is not None:
+            draw_sensitivity(table, figure)
+        return
+    out.print(f"[bold]{bench.task.name}[/bold]: expected loss increase, nats. Left: weights narrowed, inputs at {activations[-1]} bits;")
+    out.print(f"right: inputs narrowed, weights at {weights[-1]} bits. {table.convention}.\n")
+    print_table(
+        ["layer", *(f"w{w}" for w in weights[:-1]), *(f"a{a}" for a in activations[:-1])],
+        [
+            [
+                str(row["layer"]),
+                *(f"{row['weights'][w]:.2e}" for w in weights[:-1]),
+                *(f"{row['activations'][a]:.2e}" for a in activations[:-1]),
+            ]  # type: ignore[index]  # made above
+            for row in rows
+        ],
+    )
+    path = figure or Path(f"{bench.task.name}-sensitivity.png")
+    draw_sensitivity(table, path)
+    out.print(f"\nFigure: {path}")

@@ -1,0 +1,149 @@
+"""``hwdse sweep``: runs or goes on with a sweep, shows where it stands, and closes with what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hwdse.errors import UsageError
+from hwdse.records import SweepRecord
+from hwdse.reports import write_report
+from hwdse.sweeps import Progress, SweepConfig, run_sweep
+from hwdse.sweeps.engine import Say, best_per_budget
+
+from .setup import make_bench
+from .show import err, out, print_json, print_table, seconds, telling
+
+
+def run(file: Path | None, values: dict[str, Any], output: Path | None, report: bool, json: bool) -> None:
+    """Runs it."""
+    if file is None and ("task" not in values or "budgets" not in values):
+        raise UsageError(
+            'give a sweep file, or at least --task and --budget: hwdse sweep --task digits -a npu -b "latency <= 60% of w8a8" --trials 40'
+        )
+    if "budgets" in values:
+        values["budgets"] = [[text] for text in values["budgets"]]
+    config = SweepConfig.load(file, **values) if file is not None else SweepConfig.make("command line", **values)
+    folder = output or Path("runs") / (file.stem if file is not None else config.task.rpartition(":")[2].lower())
+    began = time.perf_counter()
+    with telling(json) as say:
+        bench = make_bench(
+            config.task, config.accelerators, cost_models=config.cost_models, method=config.sensitivity, seed=config.seed,
+            weights=config.weights, activations=config.activations, say=say,
+        )  # fmt: skip
+        bench.reference  # noqa: B018  # trains the FP32 network now, under its own progress line
+        bench.loss()
+    with _watching(json) as watch:
+        record = run_sweep(bench, config, folder, watch)
+    if report:
+        with telling(json) as say:
+            say("report", 0, 1)
+            write_report(folder, record=record)
+    if json:
+        print_json(_summary(record, folder))
+    else:
+        _print(record, folder, time.perf_counter() - began, report)
+
+
+@contextlib.contextmanager
+def _watching(quiet: bool) -> Iterator[Say]:
+    """A live line on a terminal; elsewhere one line per trial."""
+    if quiet:
+        yield lambda progress: None
+        return
+    if not err.is_terminal:
+        last = [-1]
+
+        def line(p: Progress) -> None:
+            if p.trials_done != last[0]:
+                last[0] = p.trials_done
+                left = f", {seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
+                failed = f", {p.failed} failed" if p.failed else ""
+                err.print(f"trial {p.trials_done + 1}/{p.trials}{failed}{left}: {p.what}", soft_wrap=True)
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    with Bar(
+        TextColumn("trials"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.description}"),
+        console=err,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=None, left="")
+
+        def draw(p: Progress) -> None:
+            step = f" ({p.steps_done / p.steps:.0%})" if p.steps else ""
+            failed = f"[red]{p.failed} failed[/red]  " if p.failed else ""
+            left = f"{seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
+            bar.update(task, completed=p.trials_done, total=p.trials, left=left, description=f"{failed}{p.what}{step}")
+
+        yield draw
+
+
+def _summary(record: SweepRecord, folder: Path) -> dict[str, Any]:
+    return {
+        "run": str(folder),
+        "task": record.task,
+        "fp32": dict(record.reference),
+        "trials": len(record.trials),
+        "failed": sum(t.state == "failed" for t in record.trials),
+        "best": [
+            {"accelerator": target, "budget": list(texts), "trial": None if best is None else best.to_dict()}
+            for target, texts, best in best_per_budget(record)
+        ],
+    }
+
+
+def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> None:
+    rows = []
+    for target, texts, best in best_per_budget(record):
+        where = target or "any"
+        if best is None:
+            rows.append([where, " and ".join(texts), "nothing measured", "", "", "", ""])
+            continue
+        score, slack = record.score, list(best.slack.values())
+        limits = best.knobs.get("budget_text", [])
+        used = "; ".join(
+            f"{text.split(' <= ')[0]} {record.metric(text.split(' <= ')[0]).format(best.measures[text.split(' <= ')[0]])}"
+            for text in limits
+        )
+        del slack
+        rows.append(
+            [
+                where,
+                " and ".join(texts),
+                score.format(best.measures[score.key]),
+                score.format(best.test) if best.test is not None else "",
+                used,
+                str(best.knobs["allocator"]) + (f", {best.knobs['epochs']} epochs" if best.knobs["epochs"] else ", post-training"),
+                str(best.number),
+            ]
+        )
+    failed = [t for t in record.trials if t.state == "failed"]
+    out.print()
+    print_table(
+        ["accelerator", "budget ", f"{record.score.name}\nvalidation", "\ntest", "cost ", "allocator ", "trial"],
+        rows,
+        title=f"Best measured point per budget (FP32: {record.score.format(record.reference['validation'])} validation, "
+        f"{record.score.format(record.reference['test'])} test)",
+    )
+    out.print(
+        f"\n{len(record.complete)} trials measured in {seconds(spent)}"
+        + (f", {len(failed)} failed: {failed[0].error}" if failed else "")
+        + "."
+    )
+    out.print(f"  record       {folder / 'record.json'}, {folder / 'trials.csv'}, {folder / 'front.csv'}", soft_wrap=True)
+    out.print(f"  hand-off     {folder / 'allocations'}/N.json, {folder / 'checkpoints'}/N.pt", soft_wrap=True)
+    if report:
+        out.print(f"  report       [bold]{folder / 'report.html'}[/bold] (figures beside it)", soft_wrap=True)
+    example = next((str(texts[0]) for _, texts, _ in best_per_budget(record)), "")
+    del example
+    first = next((t for _, _, t in best_per_budget(record) if t is not None), None)
+    out.print("Next: open the report, pick a point, or raise --trials and run the same command to go on:")
+    if first is not None and first.knobs.get("budget_text"):
+        limit = first.knobs["budget_text"][0].replace(" <= ", " = ")
+        out.print(f'  hwdse pick {folder} --max "{limit}"', soft_wrap=True)
