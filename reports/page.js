@@ -17,6 +17,16 @@
     return text === undefined || text === "" ? NaN : Number(text);
   };
 
+  // by score; ties go to the cheaper on the first limited cost, then to the earlier trial, as in hwdse.reports.pick
+  function better(row, best, inputs) {
+    const gain = (value(row, SCORE) - value(best, SCORE)) * (higher ? 1 : -1);
+    if (gain !== 0) return gain > 0;
+    const cost = inputs.find((box) => Number(box.dataset.column) !== SCORE);
+    const column = cost ? Number(cost.dataset.column) : SCORE + 5; // the first cost
+    const saved = (value(best, column) - value(row, column)) * (cost && cost.dataset.upper === "0" ? -1 : 1);
+    return saved ? saved > 0 : value(row, 0) < value(best, 0);
+  }
+
   function filter() {
     const inputs = Array.from(form.querySelectorAll("input")).filter((box) => box.value !== "");
     const allocator = form.querySelector("select").value;
@@ -32,8 +42,7 @@
       row.classList.remove("best");
       if (!inside) continue;
       shown += 1;
-      const gain = best && (value(row, SCORE) - value(best, SCORE)) * (higher ? 1 : -1);
-      if (best === null || gain > 0) best = row;
+      if (best === null || better(row, best, inputs)) best = row;
     }
     const limited = inputs.length > 0 || allocator;
     if (best && limited) best.classList.add("best");

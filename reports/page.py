@@ -87,7 +87,7 @@ def _figure(drawing: Drawing, run: Path, formats: Sequence[str], taken: set[str]
         write(run / "figures" / f"{name}.svg", vector)
     if "png" in formats:
         write(run / "figures" / f"{name}.png", style.png(drawing.figure))
-    return {"svg": Markup(style.inline(vector, drawing.caption)), "caption": drawing.caption}
+    return {"svg": Markup(style.inline(vector, drawing.caption, name)), "caption": drawing.caption}
 
 
 def _render(record: SweepRecord, sections: list[dict[str, Any]]) -> str:

@@ -117,14 +117,18 @@ def svg(figure: Figure, salt: str) -> str:
         return buffer.getvalue().decode()
 
 
-def inline(text: str, label: str) -> str:
-    """An SVG document as an element of an HTML page: named for screen readers, no identifiers that nothing refers to."""
+def inline(text: str, label: str, name: str) -> str:
+    """An SVG document as an element of an HTML page: named for screen readers, and no identifier twice on a page.
+
+    Identifiers that something refers to get the figure's name in front; the others go.
+    """
     import html
 
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     used = set(re.findall(r"(?:href=\"#|url\(#)([^\")]+)", body))
-    body = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", body)
+    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", body)
+    body = re.sub(r'(href="#|url\(#)', lambda m: f"{m[1]}{name}-", body)
     box = re.search(r'viewBox="[^"]*"', body)
     head = f'<svg role="img" aria-label="{html.escape(label)}" {box[0] if box else ""}>'
     return re.sub(r"<svg[^>]*>", lambda _: head, body, count=1).replace("xlink:href", "href")

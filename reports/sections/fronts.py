@@ -87,7 +87,7 @@ class Fronts:
         empty = [p for p in facts.panels if not p.front]
         parts: list[Drawing] = []
         for panel in shown_panels:
-            caption = f"{panel.cost.key}: {count(len(panel.front), 'point')} on the front, {len(panel.dominated):,} dominated."
+            caption = f"{panel.cost.key}: {count(len(panel.front), 'point')} on the front, {len(panel.dominated):,} beaten or equalled."
             caption += (
                 f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and take no part." if panel.unsupported else ""
             )
@@ -95,7 +95,8 @@ class Fronts:
             parts.append(Drawing(f"front-{panel.cost.key}", front_figure(facts, panel), caption))
         lead = (
             paragraph(
-                "Every measured trial is a point; filled points on the line are beaten by no other on both axes, faded ones are.",
+                "Every measured trial is a point. Those on the line are beaten by no other on both axes;",
+                "the faded ones are beaten or equalled.",
                 "Numbers beside points are trial numbers.",
             )
             if shown_panels

@@ -51,12 +51,12 @@ class Widths:
     title = "Widths per layer"
 
     def facts(self, record: SweepRecord) -> WidthFacts:
-        """The front of the first limited cost (else of the first) and each budget's best point, thinned to :data:`MOST` points."""
+        """The front of the first limited cost that has one, and each budget's best point, thinned to :data:`MOST` points."""
         budgets = budget_results(record)
         limited = [limit.metric for b in budgets for limit in b.limits or ()]
-        cost = next((m for m in (*limited, *record.costs) if m in record.costs), None)
         keep = {b.best.number for b in budgets if b.best}
-        found = _front(record, cost, keep) if cost else []
+        fronts = ((m, _front(record, m, keep)) for m in dict.fromkeys((*limited, *record.costs)) if m in record.costs)
+        cost, found = next((pair for pair in fronts if pair[1]), (None, []))
         chosen = _thinned(found, keep)
         layers = layer_order(record, chosen)
 
