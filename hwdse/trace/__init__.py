@@ -42,10 +42,10 @@ def trace(model: nn.Module, example_inputs: tuple[Tensor, ...], *, fallback: boo
         )
     inputs = _moved(model, example_inputs)
     try:
-        program = exported(model, inputs)
+        return read_program(exported(model, inputs), model)
     except Exception as error:  # torch.export raises whatever the model's code raises while it is traced
-        return _without_export(model, inputs, fallback, error)
-    return read_program(program, model)
+        failure = error
+    return _without_export(model, inputs, fallback, failure)
 
 
 def _without_export(model: nn.Module, inputs: tuple[Any, ...], fallback: bool, error: Exception) -> LayerGraph:

@@ -200,7 +200,7 @@ class _Walk:
         for label, reason in self.values.unsized:
             self.leave(label, f"{reason}; it counts as empty")
         items = [LeftOut(name, reason + (f" ({n} times)" if n > 1 else "")) for (name, reason), n in self.left_out.items()]
-        items += unreached(self.model, self.reached)
+        items += unreached(self.model, self.reached) + partly_reached(self.model, self.layers)
         outputs = self.values.read(output.all_input_nodes)
         return LayerGraph(tuple(self.layers), self.values.tensors, tuple(self.values.steps), tuple(inputs), outputs, tuple(items))
 
@@ -213,6 +213,17 @@ def unreached(model: nn.Module, reached: Iterable[str]) -> list[LeftOut]:
         for name, p in model.named_parameters()
         if p.ndim > 1 and name not in known
     ]
+
+
+def partly_reached(model: nn.Module, layers: Iterable[Layer]) -> list[LeftOut]:
+    """Parameters of which counted layers use some parts, ``"name[first:last]"``, and not all."""
+    weights = {layer.weight: layer.params for layer in layers if layer.weight is not None}
+    found = []
+    for name, parameter in model.named_parameters():
+        used = sum(size for weight, size in weights.items() if weight.startswith(f"{name}["))
+        if used and name not in weights and used < parameter.numel():
+            found.append(LeftOut(name, f"{parameter.numel() - used} of {parameter.numel()} elements reach no counted layer"))
+    return found
 
 
 def _holds_tensor(node: Node) -> bool:
