@@ -51,7 +51,7 @@ def budget_result(record: SweepRecord, texts: tuple[str, ...]) -> BudgetResult:
         return BudgetResult(texts, limits, tried)
     best = Point.of(record, found[0])
     uniform = next((Point.of(record, t) for t in found if allocator(t) == BASELINE), None)
-    slack = tuple(limit.slack(best.costs.get(limit.metric.key, best.score)) for limit in limits)
+    slack = tuple(max(limit.slack(best.costs.get(limit.metric.key, best.score)), 0.0) for limit in limits)
     shares = [room / limit.value if limit.value else 0.0 for room, limit in zip(slack, limits, strict=True)]
     tightest = min(range(len(limits)), key=lambda i: shares[i]) if limits else None
     return BudgetResult(texts, limits, tried, len(found), best, uniform, slack, tightest)

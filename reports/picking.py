@@ -109,9 +109,7 @@ def _explain(
         text.append(f"That is {gap_text(score, point.score, reference)} FP32{sure}.")
     for limit in limits:
         used = best.measures[limit.metric.key]
-        text.append(
-            f"It has {shown(limit.metric, used)} {limit.metric.key}, {shown(limit.metric, abs(limit.slack(used)))} inside the limit."
-        )
+        text.append(f"{limit.metric.key} is {shown(limit.metric, used)}, {gap_text(limit.metric, used, limit.value)} the limit.")
     text.append(_compare(record, "The runner-up inside the limits", best, runner_up, cost) or "No other allocation is inside the limits.")
     text.append(_compare(record, "The next cheaper point of the front", best, cheaper, cost))
     outside = [] if better is None else [str(x) for x in limits if not x.holds(better.measures.get(x.metric.key, math.nan))]

@@ -33,7 +33,7 @@ def score_text(score: Metric, value: float | None, found: Interval | None) -> st
 def gap_text(metric: Metric, value: float, reference: float) -> str:
     """How a value compares with another: ``"0.40 percentage points worse than"``, ``"equal to"``."""
     worse = metric.minimised(value) - metric.minimised(reference)
-    if worse == 0:
+    if math.isclose(value, reference, rel_tol=1e-12, abs_tol=1e-300):  # rounding errors of sums are no difference
         return "equal to"
     size = f"{abs(worse) * 100:.2f} percentage points" if metric.unit == "fraction" else metric.format(abs(worse))
     return f"{size} {'worse' if worse > 0 else 'better'} than"
@@ -46,7 +46,7 @@ def overlap(one: Interval | None, other: Interval | None) -> bool | None:
 
 def overlap_text(one: Interval | None, other: Interval | None) -> str:
     """A clause on whether a difference could be chance; empty where nothing is known."""
-    known = overlap(one, other)
+    known = None if one == other else overlap(one, other)
     return "" if known is None else " (the intervals overlap)" if known else " (the intervals do not overlap)"
 
 

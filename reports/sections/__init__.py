@@ -1,4 +1,4 @@
-"""The sections of a report, in reading order. Others plug in through the entry point group ``hwdse.sections`` and come last."""
+"""The sections of a report, in reading order. Others come last: objects named in the entry point group ``hwdse.sections``."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Curve = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """One layer: expected loss increase by weight bits (activations at their widest) and by activation bits (weights at theirs).
+    """One layer: expected loss increase by weight bits (activations as wide as the options allow) and by activation bits.
 
     ``worst`` is the largest finite cell of the layer.
     """
@@ -74,7 +74,7 @@ class Sensitivity:
         if not facts.holding:
             text = "The loss table is zero everywhere: it tells no layer from another."
         more = f"{len(facts.holding)} of {len(facts.layers)} layers hold 80 % of the sum of the layers' largest entries."
-        caption = "Expected loss increase per layer. Left: weights narrowed, activations at their widest. Right: the reverse."
+        caption = "Expected loss increase per layer. Left: weights narrowed, activations as wide as the options allow. Right: the reverse."
         parts: list[Markup | Drawing] = [
             paragraph(text, more if facts.holding else ""),
             Drawing("sensitivity", _figure(facts), caption, wide=True),
@@ -87,18 +87,21 @@ class Sensitivity:
 def _layers(table: CostTable) -> tuple[LayerSensitivity, ...]:
     cells = np.where(np.isfinite(table.dense[0]), table.dense[0], np.nan)
     column = {option: j for j, option in enumerate(table.options)}
-    weights, activations = sorted({o.weight for o in table.options}), sorted({o.activation for o in table.options})
+    weights, activations = {o.weight for o in table.options}, {o.activation for o in table.options}
 
-    def curve(i: int, pairs: list[tuple[int, BitWidths]]) -> Curve:
-        return tuple(
-            (bits, float(cells[i, column[pair]])) for bits, pair in pairs if pair in column and np.isfinite(cells[i, column[pair]])
-        )
+    def curve(i: int, groups: list[list[BitWidths]], part: str) -> Curve:
+        finite = ([o for o in group if np.isfinite(cells[i, column[o]])] for group in groups)
+        widest = [max(group) for group in finite if group]  # options of one group differ in the other width only
+        return tuple((getattr(o, part), float(cells[i, column[o]])) for o in widest)
+
+    by_weight = [[o for o in table.options if o.weight == w] for w in sorted(weights)]
+    by_activation = [[o for o in table.options if o.activation == a] for a in sorted(activations)]
 
     return tuple(
         LayerSensitivity(
             name,
-            curve(i, [(w, BitWidths(w, activations[-1])) for w in weights]),
-            curve(i, [(a, BitWidths(weights[-1], a)) for a in activations]),
+            curve(i, by_weight, "weight"),
+            curve(i, by_activation, "activation"),
             float(np.nanmax(cells[i])) if np.isfinite(cells[i]).any() else 0.0,
         )
         for i, name in enumerate(table.layers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -133,11 +133,65 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
     )  # fmt: skip
 
 
+LATENCY_X = Metric("latency", "s", on="x")
+TINY_OPTIONS = (BitWidths(2, 2), BitWidths(4, 4), BitWidths(8, 8))
+
+
+def make_tiny() -> SweepRecord:
+    """Two layers, numbers that can be checked by hand: latency = 1 ms + 0.5 or 1.5 ms a layer; x cannot run w2a2."""
+
+    def table(metric: Metric, a: tuple[float, ...], b: tuple[float, ...], fixed: float = 0.0, source: str = "computed") -> CostTable:
+        return CostTable.one_row(metric, ("a", "b"), TINY_OPTIONS, np.array([a, b]), fixed, source, f"rule of {metric.key}")
+
+    found = {
+        "latency@x": table(LATENCY_X, (math.inf, 0.5e-3, 1.5e-3), (math.inf, 0.5e-3, 1.5e-3), 1e-3, "exact"),
+        "weights": table(WEIGHTS, (25, 50, 100), (75, 150, 300)),
+        "loss": table(LOSS, (0.4, 0.2, 0.1), (0.1, 0.05, 0)),
+    }
+
+    def trial(number: int, method: str, a: str, b: str, score: float, budget: tuple[str, ...] = (), **more: object) -> TrialResult:
+        allocation = Allocation({"a": BitWidths.parse(a), "b": BitWidths.parse(b)})
+        measures = {k: t.total(allocation) for k, t in found.items()} | {"accuracy": score}
+        knobs = {"allocator": method, "accelerator": "x", "budget": list(budget), "epochs": 1, "seed": 0, "seeded": False}
+        return TrialResult(number, knobs, "complete", allocation, measures, samples=100, **more)  # type: ignore[arg-type]
+
+    relative = ("weights <= 75% of w8a8",)
+    lost = {"allocator": "adq", "accelerator": "x", "budget": ["latency@x <= 1 ms"], "epochs": 1}
+    return SweepRecord(
+        task="tiny",
+        score=ACCURACY,
+        costs=(WEIGHTS, LATENCY_X),
+        budgets=(("latency@x <= 3 ms",), ("latency@x <= 2 ms",), relative, ("latency@x <= 1 ms",)),
+        trials=(
+            trial(0, "uniform", "w8a8", "w8a8", 0.95),
+            trial(1, "uniform", "w4a4", "w4a4", 0.80),
+            trial(2, "qbitopt", "w8a8", "w4a4", 0.93, relative, test=0.92, slack={"weights <= 300 B": 50.0}),
+            trial(3, "adaqat", "w4a4", "w8a8", 0.90, ("latency@x <= 3 ms",)),
+            TrialResult(4, lost, "failed", error="TrainingDiverged: loss is nan at step 7"),
+            trial(5, "adq", "w2a2", "w4a4", 0.85),
+            TrialResult(6, lost, "interrupted"),
+            TrialResult(7, lost, "failed", error="TrainingDiverged: loss is nan at step 12"),
+        ),
+        reference={"validation": 0.96, "test": 0.955, "validation_samples": 100, "test_samples": 200},
+        graph={"fingerprint": "f00d", "macs": 4000, "params": 400, "batch": 1, "left_out": [{"name": "attention", "reason": "no rule"}],
+               "layers": [{"name": "a", "macs": 1000, "params": 100}, {"name": "b", "macs": 2000, "params": 300}]},
+        conventions={"weights": {"convention": "packed", "notes": ["no scales"], "accelerator": None}},
+        provenance={"versions": {"hwdse": "0.1.0"}, "seeds": [0]},
+        config={"task": "tiny"},
+        tables=found,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tiny() -> SweepRecord:
+    return make_tiny()
+
+
 @pytest.fixture(scope="session")
 def record() -> SweepRecord:
     return make_record()
 
 
 @pytest.fixture(scope="session")
-def builder():
+def builder() -> Callable[..., SweepRecord]:
     return make_record

@@ -1,0 +1,38 @@
+"""Ranking, names and mean bits of points."""
+
+import math
+
+import pytest
+from hwdse.reports.points import Point, knob_text, mean_bits, measured, ranked
+
+from hwdse.bits import Allocation, BitWidths
+
+
+def test_measured_leaves_out_failed_interrupted_and_unscored(tiny):
+    assert [t.number for t in measured(tiny)] == [0, 1, 2, 3, 5]
+
+
+def test_ties_go_to_the_cheaper_then_to_the_earlier(tiny):
+    from dataclasses import replace
+
+    trials = [
+        replace(tiny.trials[0], number=number, measures={"accuracy": 0.9, "weights": weights})
+        for number, weights in ((0, 30.0), (1, 20.0), (2, 20.0))
+    ]
+    assert [t.number for t in ranked(tiny, trials, tiny.costs[:1])] == [1, 2, 0]
+    assert [t.number for t in ranked(tiny, trials)] == [0, 1, 2]
+
+
+def test_name_of_a_baseline_says_its_widths(tiny):
+    assert Point.of(tiny, tiny.trials[1]).name == "#1 uniform w4a4"
+    assert Point.of(tiny, tiny.trials[2]).name == "#2 qbitopt"
+
+
+def test_mean_bits_weigh_weights_by_parameters(tiny):
+    allocation = Allocation({"a": BitWidths(8, 8), "b": BitWidths(4, 2)})
+    assert mean_bits(tiny, allocation) == pytest.approx(((100 * 8 + 300 * 4) / 400, 5.0))
+    assert all(map(math.isnan, mean_bits(tiny, None)))
+
+
+def test_unknown_knobs_are_shown_as_they_are():
+    assert knob_text({"allocator": "adq", "epochs": 5, "seeded": True, "x": None}, ("allocator",)) == "epochs=5, seeded=yes, x=-"
