@@ -1,0 +1,138 @@
+"""The shipped tables against the data they were converted from, and what was published about them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hwdse.costmodels import accelerator_names, load_accelerator
+from hwdse.costmodels.analytic.models import compute_model
+from hwdse.costmodels.latency_table import CostLookup
+from hwdse.costmodels.signature import Work, work_of_signature
+
+from hwdse.bits import BitWidths
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the published data in {SHARED}")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_every_shipped_table_has_its_hash_in_the_file(name: str) -> None:
+    accelerator = load_accelerator(name)
+    for table in accelerator.keys.table:
+        content = (accelerator.file.parent / table.file).read_bytes()
+        assert table.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_bit_fusion_has_every_row_and_pair() -> None:
+    rows = load_accelerator("bitfusion").rows
+    shapes = defaultdict(set)
+    for row in rows:
+        shapes[row.signature].add(row.widths)
+    assert (len(rows), len(shapes)) == (6567, 779)
+    without = [s for s, pairs in shapes.items() if not any(p.activation == 4 for p in pairs)]
+    assert len(without) == 148
+    assert all(s.op == "depthwise" and s.kernel_h == 7 for s in without)
+
+
+def test_six_bits_interpolated_would_be_far_too_fast_for_depthwise() -> None:
+    lookup = CostLookup(load_accelerator("bitfusion").rows, "seconds")
+    errors = []
+    for signature, pairs in lookup.signatures.items():
+        if signature.op == "depthwise" and len(pairs) == 9:
+            corners = [pairs[BitWidths(w, a)].value for w in (4, 8) for a in (4, 8)]
+            errors.append(1 - sum(corners) / 4 / pairs[BitWidths(6, 6)].value)
+    assert np.mean(errors) == pytest.approx(0.35, abs=0.005)
+
+
+def test_the_table_is_not_monotone() -> None:
+    lookup = CostLookup(load_accelerator("bitfusion").rows, "seconds")
+    pairs = slower = 0
+    for by_pair in lookup.signatures.values():
+        for narrow, fast in by_pair.items():
+            for wide, slow in by_pair.items():
+                if narrow != wide and narrow.weight <= wide.weight and narrow.activation <= wide.activation:
+                    pairs += 1
+                    slower += fast.value > slow.value
+    assert (slower, pairs) == (46, 18_813)
+
+
+def test_the_inferred_configuration_is_a_lower_bound_of_every_row() -> None:
+    accelerator = load_accelerator("bitfusion")
+    model = compute_model(accelerator.keys)
+    assert model is not None
+    signatures = list({row.signature: None for row in accelerator.rows})
+    pairs = list(accelerator.precision.native)
+    bound = model.seconds(Work.of([work_of_signature(s) for s in signatures]), pairs)
+    place = {s: i for i, s in enumerate(signatures)}
+    ratios = [row.seconds / bound[place[row.signature], pairs.index(row.widths)] for row in accelerator.rows if row.seconds]
+    assert min(ratios) == pytest.approx(1.01, abs=0.01)
+
+
+@needs_data
+def test_bit_fusion_equals_its_source() -> None:
+    lookup = {}
+    for row in load_accelerator("bitfusion").rows:
+        s = row.signature
+        lookup[s.in_channels, s.out_channels, s.in_h, s.kernel_h, s.stride_h, str(row.widths)] = row
+    source = read(SHARED / "apq" / "bitfusion_b1_lut.csv")
+    for line in source:
+        shape = tuple(int(line[k]) for k in ("in_channels", "out_channels", "in_hw", "kernel", "stride"))
+        found = lookup[(*shape, f"w{line['w_bits']}a{line['a_bits']}")]
+        assert found.seconds == pytest.approx(float(line["latency_ms"]) * 1e-3, rel=1e-9)
+        assert found.joules == pytest.approx(float(line["energy_mJ"]) * 1e-3, rel=1e-9)
+    assert len(source) == len(lookup)
+
+
+@needs_data
+@pytest.mark.parametrize(("network", "int4", "int8"), [("resnet18", 3.14867, 5.34369), ("resnet50", 7.65993, 11.86536)])
+def test_t4_sums_are_those_of_the_published_configurations(network: str, int4: float, int8: float) -> None:
+    rows = [row for row in load_accelerator("t4").rows if row.instance.startswith(f"{network}:")]
+    for bits, published in ((4, int4), (8, int8)):
+        total = sum(row.seconds or np.nan for row in rows if row.widths == BitWidths(bits, bits))
+        assert total * 1e3 == pytest.approx(published, abs=1e-5)
+
+
+def leave_one_out(sums: np.ndarray, times: np.ndarray, affine: bool) -> float:
+    design = np.column_stack([np.ones_like(sums), sums]) if affine else sums[:, None]
+    errors = []
+    for i in range(len(sums)):
+        keep = np.arange(len(sums)) != i
+        fit = np.linalg.lstsq(design[keep], times[keep], rcond=None)[0]
+        errors.append(abs(design[i] @ fit / times[i] - 1))
+    return float(np.mean(errors))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("network", "affine", "scale_only", "offset_ms"), [("resnet18", 0.0096, 0.0337, 1.300), ("resnet50", 0.0206, 0.0358, 3.556)]
+)
+def test_calibration_against_published_speedups(network: str, affine: float, scale_only: float, offset_ms: float) -> None:
+    rows = [row for row in read(SHARED / "hawq" / "published_configs_summary.csv") if row["model"] == network]
+    sums = np.array([float(row["sum_latency_ms_by_wbits"]) for row in rows])
+    times = 1 / np.array([float(row["zoo_speedup"].rstrip("x")) for row in rows])
+    assert leave_one_out(sums, times, affine=True) == pytest.approx(affine, abs=5e-5)
+    assert leave_one_out(sums, times, affine=False) == pytest.approx(scale_only, abs=5e-5)
+    slope, intercept = np.polyfit(sums, times, 1)
+    assert intercept / slope == pytest.approx(offset_ms, abs=1e-3)
+    note = load_accelerator("t4").keys.calibration.note
+    assert f"{offset_ms:.2f} ms" in note  # what the file tells its users is what was fitted
+
+
+def test_t4_int8_over_int4_lies_between_one_and_two() -> None:
+    by_instance: dict[str, dict[int, float]] = defaultdict(dict)
+    for row in load_accelerator("t4").rows:
+        if row.instance and row.seconds:
+            by_instance[row.instance][row.widths.weight] = row.seconds
+    ratios = [times[8] / times[4] for times in by_instance.values()]
+    assert min(ratios) >= 1.0
+    assert max(ratios) <= 2.06
