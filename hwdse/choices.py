@@ -47,6 +47,10 @@ class Choices:
             raise UsageError("there must be at least one layer to quantise; the graph has none.")
         if self.allowed.shape != (len(self.layers), len(self.options)):
             raise UsageError(f"allowed must have shape {(len(self.layers), len(self.options))}, got {self.allowed.shape}.")
+        for what, names in (("layer", self.layers), ("option", self.options)):
+            if len(set(names)) != len(names):
+                twice = sorted({str(n) for n in names if names.count(n) > 1})
+                raise UsageError(f"each {what} must be named once; got {', '.join(twice)} more than once.")
         unknown = {n for t in (*self.weight_ties, *self.activation_ties) for n in t} - set(self.layers)
         if unknown:
             raise UnknownName("layer in a tie", min(unknown), self.layers)

@@ -211,9 +211,9 @@ class CostTable:
         weight = np.array([o.weight for o in self.options])
         activation = np.array([o.activation for o in self.options])
         cells = self.cells.copy()
-        for j in range(len(self.options)):  # options ascend, so every narrower option is already final
+        for j in range(len(self.options)):
             below = (weight <= weight[j]) & (activation <= activation[j])
-            cells[:, j] = cells[:, below].min(axis=1)
+            cells[:, j] = self.cells[:, below].min(axis=1)
         return replace(self, cells=cells)
 
 

@@ -23,7 +23,8 @@ Status = Literal["OPTIMAL", "FEASIBLE"]
 class Problem:
     """Minimise ``loss`` over ``choices`` subject to ``budget``, measured by ``costs``.
 
-    Tables are aligned to the choices, and options that any cost table calls unsupported are taken out of the choices.
+    Tables are aligned to the choices, and options that a table has at infinity (unsupported, or a loss that diverged) are taken
+    out of the choices.
 
     Attributes:
         choices: the decision space.
@@ -45,20 +46,21 @@ class Problem:
         for constraint in self.budget:
             if constraint.metric.key not in keys:
                 raise UnknownName("metric in the budget", constraint.metric.key, keys)
+        loss = self.loss.aligned(self.choices)
         supported = np.ones(self.choices.allowed.shape, bool)
-        for table in costs:
+        for table in (*costs, loss):
             supported &= table.supported
             lost = self.choices.allowed.any(axis=1) & ~(self.choices.allowed & table.supported).any(axis=1)
             if lost.any():
                 i = int(np.flatnonzero(lost)[0])
                 open_ = ", ".join(str(o) for o, ok in zip(self.choices.options, self.choices.allowed[i], strict=True) if ok)
                 runs = ", ".join(str(o) for o, ok in zip(self.choices.options, table.supported[i], strict=True) if ok)
-                raise UsageError(
-                    f"layer '{self.choices.layers[i]}' may take {open_}, and {table.metric.on or 'the device'} runs none of them "
-                    f"(it runs: {runs or 'nothing there'}); allow other widths."
-                )
+                found = f"{table.metric.on or 'the device'} runs none of them (it runs: {runs or 'nothing there'})"
+                if table is loss:
+                    found = f"the loss table is finite at none of them (it is at: {runs or 'none'})"
+                raise UsageError(f"layer '{self.choices.layers[i]}' may take {open_}, and {found}; allow other widths.")
         object.__setattr__(self, "choices", self.choices.restrict(supported))
-        object.__setattr__(self, "loss", self.loss.aligned(self.choices))
+        object.__setattr__(self, "loss", loss)
         object.__setattr__(self, "costs", costs)
 
     def with_loss(self, loss: CostTable) -> Problem:

@@ -11,6 +11,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ def minimise(
         scale = _ROW / (float((matrix.max(axis=1).toarray().ravel() + fixed).max()) or 1.0)
         for terms, base in zip(_terms(matrix, x, scale), fixed, strict=True):
             program += pulp.LpAffineExpression([*terms, (top, -1.0)]) <= -scale * float(base)
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         program += pulp.LpAffineExpression([(one, 1.0) for one in x[begin:end]]) == 1
     for terms in _terms(rows, x, _ROW):
         program += pulp.LpAffineExpression(terms) <= _ROW * (1 + _LOOSE)
@@ -82,7 +83,7 @@ def minimise(
     if state == "infeasible":
         return Outcome(state, None)
     values = np.array([one.value() or 0.0 for one in x])
-    chosen = np.array([begin + int(np.argmax(values[begin:end])) for begin, end in zip(edges[:-1], edges[1:], strict=True)])
+    chosen = np.array([begin + int(np.argmax(values[begin:end])) for begin, end in pairwise(edges)])
     if state == "stopped" and values[chosen].min() < 0.5:  # it stopped before it had an integer solution
         return Outcome(state, None)
     return Outcome(state, chosen)
@@ -91,7 +92,7 @@ def minimise(
 def _terms(matrix: sparse.csr_array, x: list[pulp.LpVariable], scale: float) -> list[list[tuple[pulp.LpVariable, float]]]:
     """The rows of a matrix as PuLP terms."""
     out = []
-    for begin, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+    for begin, end in pairwise(matrix.indptr):
         columns, values = matrix.indices[begin:end], scale * matrix.data[begin:end]
         out.append([(x[v], float(c)) for v, c in zip(columns, values, strict=True) if c])
     return out

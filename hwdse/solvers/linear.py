@@ -41,7 +41,7 @@ class Relaxation:
 def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
     """Solves the relaxation. A failure of the LP solver costs only tightness: the bound is then the one without rows."""
     loss, count, kept = rows.loss, len(rows.loss), rows.matrix.shape[0]
-    starts = np.flatnonzero(np.diff(rows.layer, prepend=-1))
+    starts = rows.starts
     scale = float(loss.max()) or 1.0
     layers = len(starts)
     one_hot = sparse.csr_array((np.ones(count), (rows.layer, np.arange(count))), shape=(layers, count))
@@ -69,7 +69,7 @@ def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
 def lagrangian_bound(rows: Rows, duals: FloatArray) -> float:
     """``bound(u, 0)``: ties are not looked at, which keeps it a bound."""
     reduced = rows.loss + duals @ rows.matrix
-    starts = np.flatnonzero(np.diff(rows.layer, prepend=-1))
+    starts = rows.starts
     return float(np.minimum.reduceat(reduced, starts).sum() - duals.sum())
 
 

@@ -10,9 +10,12 @@ no good allocation takes then cannot hide the small ones under CBC's absolute to
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..choices import IntArray
+from ..costs import FloatArray
 from ..errors import SolverError
 from ..problem import Problem, Solution
 from . import cbc
@@ -26,6 +29,7 @@ from .relaxed import rounded
 from .rows import Rows, cover, tightest
 
 _CUTS = 50
+_GUESSES = (1 / 16, 1 / 4, 1.0)
 _SAME = 1e-10  # two losses this close, relative to what the budget costs, are one
 
 
@@ -66,42 +70,60 @@ class _Search:
         return True
 
     def run(self) -> Answer:
-        rows = self._below(self.rows, self.rows.loss, 0.0)
+        """Rounds of fixing and searching until the best value is proven, or the time is over."""
+        rows = self._below(self.rows, self.rows.loss, 0.0, self.value)
         relaxation = relax(rows, self.clock.left)
         price = prices(rows, relaxation.duals)
         self._offer(rounded(rows, relaxation))
-        proven = self._done(relaxation)
+        proven = False
         while not proven:
-            before = self.value
             rows, relaxation = self._tighten(rows, relaxation)
-            if self._done(relaxation):
-                proven = True
-                break
-            finished = self._cbc(rows)
+            seen = min(self.value, float(np.maximum.reduceat(rows.loss, rows.starts).sum()))
+            finished = self._done(relaxation) or self._search(rows, relaxation)
             if self.best is None and finished:
                 raise explain(self.problem)
             if self.best is None:
-                raise SolverError(f"no allocation inside the budget was found in {self.clock.limit:.3g} s; allow more time.")
+                raise SolverError(f"no allocation inside the budget was found in {self.clock.limit or 0:.3g} s; allow more time.")
             if not finished:
                 break
-            proven = self._done(relaxation) or self.value > before / 1000
+            proven = self._done(relaxation) or self.value > seen / 1000
         assert self.best is not None
         return Answer(self.best, relaxation.bound, proven, price)
 
     def _done(self, relaxation: Relaxation) -> bool:
         return self.best is not None and self.value <= relaxation.bound * (1 + _SAME)
 
-    def _below(self, rows: Rows, rise: np.ndarray, bound: float) -> Rows:
-        """Less the variables that would lift the bound above the best value."""
-        keep = bound + rise <= self.value * (1 + _SAME)
+    def _below(self, rows: Rows, rise: FloatArray, bound: float, value: float) -> Rows:
+        """Less the variables that would lift the bound above ``value``."""
+        keep = bound + rise <= value * (1 + _SAME)
         return rows if keep.all() else rows.only(keep)
 
     def _tighten(self, rows: Rows, relaxation: Relaxation) -> tuple[Rows, Relaxation]:
-        fewer = self._below(rows, relaxation.excess, relaxation.bound)
-        if len(fewer.loss) > 0.7 * len(rows.loss) or self.clock.over:
-            return fewer, relaxation
-        again = relax(fewer, self.clock.left)
-        return (self._below(fewer, again.excess, again.bound), again) if again.bound >= relaxation.bound else (fewer, relaxation)
+        keep = relaxation.bound + relaxation.excess <= self.value * (1 + _SAME)
+        if not keep.all():
+            rows, relaxation = rows.only(keep), replace(relaxation, excess=relaxation.excess[keep])
+        if keep.mean() < 0.7 and not self.clock.over:
+            again = relax(rows, self.clock.left)
+            if again.share is not None:
+                return rows, again
+        return rows, relaxation
+
+    def _search(self, rows: Rows, relaxation: Relaxation) -> bool:
+        """CBC on what can lead below a guess of the optimum, the guess rising to the best value; whether to the end.
+
+        A guess that turns out to be met is a proof: what it left out cannot lead below it.
+        """
+        layers = len(self.rows.starts)
+        for part in _GUESSES:
+            guess = relaxation.bound + part * (self.value - relaxation.bound) if self.best is not None else np.inf
+            fewer = self._below(rows, relaxation.excess, relaxation.bound, guess)
+            if len(fewer.starts) < layers or (part < 1 and len(fewer.loss) > 0.7 * len(rows.loss)):
+                continue  # some layer has nothing left, or there is hardly anything to gain
+            if not self._cbc(fewer):
+                return False
+            if self.value <= guess:
+                return True
+        return True
 
     def _cbc(self, rows: Rows) -> bool:
         """Searches what is left; whether to the end."""

@@ -6,8 +6,6 @@ reals and the budget is on average bits, :mod:`~hwdse.solvers.water_filling` has
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..choices import IntArray
 from ..problem import Problem, Solution
 from .answer import Answer

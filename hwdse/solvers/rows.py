@@ -84,6 +84,11 @@ class Rows:
         return np.nonzero(self.active)[0]
 
     @cached_property
+    def starts(self) -> IntArray:
+        """First variable of each layer."""
+        return np.flatnonzero(np.diff(self.layer, prepend=-1))
+
+    @cached_property
     def option(self) -> IntArray:
         """(V,) option of each variable."""
         return np.nonzero(self.active)[1]
