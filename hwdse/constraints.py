@@ -24,7 +24,10 @@ _EXAMPLES = 'write for example "latency <= 3 ms" or "weights <= 50% of w8a8".'
 
 @dataclass(frozen=True)
 class Constraint:
-    """``cost(metric) <= limit``, the limit in the metric's stored unit. ``text`` is how the user wrote it."""
+    """``cost(metric) <= limit``, the limit in the metric's stored unit.
+
+    ``text`` is as the user wrote it, the accelerator spelled out: ``"weights@t4 <= 50% of w8a8"``.
+    """
 
     metric: Metric
     limit: float
@@ -36,6 +39,12 @@ class Constraint:
 
     def __str__(self) -> str:
         return f"{self.metric.key} <= {self.metric.format(self.limit)}"
+
+    def tightened(self, factor: float) -> Constraint:
+        """The same limit times ``factor``, with a text that says so."""
+        if factor == 1:
+            return self
+        return Constraint(self.metric, self.limit * factor, f"{self.text or self} x {factor:.4g}")
 
     def slack(self, cost: float) -> float:
         """Room left, in the metric's stored unit; at least 0 where the constraint holds."""
@@ -101,7 +110,7 @@ def parse_constraint(text: str, tables: Sequence[CostTable], choices: Choices) -
     if relative is None and "%" in match["limit"]:
         raise UsageError(f"'{text}': a relative limit names its reference; write for example '{match['metric']} <= 50% of w8a8'.")
     if relative is None:
-        return Constraint(table.metric, table.metric.parse(match["limit"]), text.strip())
+        return Constraint(metric, metric.parse(match["limit"]), f"{metric.key} <= {match['limit']}")
     try:
         fraction = float(relative["percent"]) / 100
     except ValueError:
@@ -115,7 +124,7 @@ def parse_constraint(text: str, tables: Sequence[CostTable], choices: Choices) -
         raise UsageError(f"'{text}': the reference cannot be costed: {error}") from None
     if not math.isfinite(cost):
         raise UsageError(f"'{text}': {table.metric.on or 'the device'} cannot run the reference {reference}; choose another.")
-    return Constraint(table.metric, fraction * cost, text.strip())
+    return Constraint(metric, fraction * cost, f"{metric.key} <= {match['limit']}")
 
 
 def parse_budget(texts: Iterable[str], tables: Sequence[CostTable], choices: Choices) -> Budget:

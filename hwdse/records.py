@@ -98,7 +98,8 @@ class SweepRecord:
     Attributes:
         task: its name. score: what is maximised (or minimised) and how it is shown.
         costs: metrics of the cost tables, in the order of the reports.
-        budgets: the budget texts of the sweep, each a list that holds together.
+        budgets: the budgets of the sweep, each a list of texts that hold together, every text with its accelerator spelled out.
+        limits: budget text -> the limit in the metric's stored unit, relative ones resolved.
         trials: in order of number.
         reference: the FP32 model: ``{"validation": .., "test": .., "validation_samples": .., "test_samples": ..}``.
         graph: ``{"fingerprint", "macs", "params", "batch", "layers": [{name, kind, macs, params, weight_shape, output_shape}],
@@ -119,6 +120,7 @@ class SweepRecord:
     conventions: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
     config: Mapping[str, Any]
+    limits: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, CostTable] = field(default_factory=dict)
 
     @property
@@ -144,7 +146,7 @@ class SweepRecord:
             "score": asdict(self.score),
             "costs": [asdict(m) for m in self.costs],
             "budgets": [list(b) for b in self.budgets],
-            **{k: dict(getattr(self, k)) for k in ("reference", "graph", "conventions", "provenance", "config")},
+            **{k: dict(getattr(self, k)) for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             "trials": [t.to_dict() for t in self.trials],
         }
         write(folder / "record.json", json.dumps(body, indent=1, allow_nan=False) + "\n")
@@ -167,7 +169,7 @@ class SweepRecord:
                 costs=tuple(Metric(**m) for m in data["costs"]),
                 budgets=tuple(tuple(b) for b in data["budgets"]),
                 trials=tuple(TrialResult.from_dict(t) for t in data["trials"]),
-                **{k: data[k] for k in ("reference", "graph", "conventions", "provenance", "config")},
+                **{k: data[k] for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             )
         except KeyError as error:
             raise FileFormatError(path, "is missing.", f"key {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.bits import BitWidths
-from hwdse.errors import HwdseError, UsageError
+from hwdse.errors import HwdseError
 from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
@@ -23,7 +22,7 @@ from hwdse.workbench import Workbench, read_checkpoint
 from .config import SweepConfig
 from .knobs import Knobs, Plan, first_trials
 from .study import Study, finite
-from .trial import run_trial
+from .trial import about, run_trial
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class _Sweep:
     def _values(self, result: TrialResult) -> Sequence[float]:
         """(score, cost relative to uniform w8a8 on the trial's accelerator), so that accelerators compare."""
         target = result.knobs.get("accelerator") or next(iter(self.bench.targets), None)
-        number = result.knobs.get("budget")
+        number = result.knobs.get("goal")
         if self.objectives is None:
             key = target, number if number is not None else 0
             names: Sequence[str] = [next(iter(self.plan.limits.get(key) or next(iter(self.plan.limits.values())))).metric.key]
@@ -137,7 +136,7 @@ class _Sweep:
                 text = str(error)
             except (RuntimeError, ValueError, ArithmeticError, TypeError, LookupError) as error:
                 text = f"{type(error).__name__}: {error}"  # the task's own code, or torch
-            return TrialResult(number, knobs.to_dict(), "failed", seconds=time.perf_counter() - started, error=text.splitlines()[0])
+            return TrialResult(number, about(knobs, self.plan), "failed", seconds=time.perf_counter() - started, error=text.splitlines()[0])
 
         record.with_trials(tuple(done)).save(self.folder)
         for result in self.study.run(remaining, run, self._values):
@@ -172,7 +171,8 @@ class _Sweep:
             task=bench.task.name,
             score=bench.task.metric,
             costs=tuple(t.metric for t in bench.tables.values()),
-            budgets=tuple(tuple(b) for b in self.config.budgets),
+            budgets=tuple(tuple(c.text for c in budget) for budget in dict.fromkeys(self.plan.limits.values())),
+            limits={c.text: c.limit for budget in self.plan.limits.values() for c in budget},
             trials=(),
             reference=bench.reference,
             graph={
@@ -197,17 +197,3 @@ class _Sweep:
 
 def _convention(metric: Metric, convention: str, notes: Sequence[str]) -> Mapping[str, Any]:
     return {"convention": convention, "notes": list(notes), "accelerator": metric.on}
-
-
-def best_per_budget(record: SweepRecord) -> list[tuple[str | None, tuple[str, ...], TrialResult | None]]:
-    """For each accelerator and budget of the sweep: the best measured point inside, by validation score; None where there is none."""
-    targets = sorted({t.knobs.get("accelerator") for t in record.trials if t.knobs.get("accelerator")}) or [None]
-    return [(target, texts, _best(record, target, number)) for number, texts in enumerate(record.budgets) for target in targets]
-
-
-def _best(record: SweepRecord, target: str | None, number: int) -> TrialResult | None:
-    """Among the trials that were held to this budget on this accelerator."""
-    mine = [t for t in record.complete if t.knobs.get("accelerator") == target and t.knobs.get("budget") == number]
-    if any(math.isinf(v) for t in mine for v in t.slack.values()):
-        raise UsageError("a trial of the record has an infinite slack; the record is damaged.")
-    return min(mine, key=lambda t: (record.score.minimised(t.measures[record.score.key]), t.number), default=None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hwdse.constraints import Budget, Constraint
+from hwdse.constraints import Budget
 from hwdse.errors import UnknownName, UsageError
 from hwdse.workbench import Workbench
 
@@ -19,15 +19,16 @@ class Knobs:
 
     Attributes:
         allocator: its name. accelerator: the target; None where the sweep has none.
-        budget: index into the sweep's budgets; None for a baseline at fixed widths.
+        goal: index into the sweep's budgets; None for a baseline at fixed widths.
         tightness: factor on the budget's limits, at most 1.
         epochs: of fine-tuning; 0 is post-training. seed: of training.
-        widths: uniform widths of a baseline. origin: ``baseline``, ``solver`` (post-training at a solver's solution), ``start`` or ``search``.
+        widths: uniform widths of a baseline.
+        origin: ``baseline``, ``solver`` (post-training at a solver's solution), ``start`` or ``search``.
     """
 
     allocator: str
     accelerator: str | None
-    budget: int | None
+    goal: int | None
     tightness: float = 1.0
     epochs: int = 0
     seed: int = 0
@@ -45,7 +46,7 @@ class Knobs:
 
     def __str__(self) -> str:
         where = f" on {self.accelerator}" if self.accelerator else ""
-        what = self.widths or (f"budget {self.budget + 1}" if self.budget is not None else "")
+        what = self.widths or (f"budget {self.goal + 1}" if self.goal is not None else "")
         how = f"{self.epochs} epochs" if self.epochs else "post-training"
         tight = f" x {self.tightness:.2f}" if self.tightness < 1 else ""
         return f"{self.allocator}{where}, {what}{tight}, {how}"
@@ -82,10 +83,10 @@ class Plan:
 
     def budget(self, knobs: Knobs) -> Budget:
         """The limits of one trial: its budget's, times the tightness."""
-        if knobs.budget is None:
+        if knobs.goal is None:
             return Budget()
-        whole = self.limits[knobs.accelerator, knobs.budget]
-        return Budget(tuple(Constraint(c.metric, c.limit * knobs.tightness, c.text) for c in whole))
+        whole = self.limits[knobs.accelerator, knobs.goal]
+        return Budget(tuple(c.tightened(knobs.tightness) for c in whole))
 
 
 def first_trials(config: SweepConfig, plan: Plan) -> Iterator[Knobs]:

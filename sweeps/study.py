@@ -106,7 +106,7 @@ class Study:
 
     def _params(self, knobs: Knobs) -> dict[str, Any]:
         """The point of the search space that a queued trial stands at; baselines stand nowhere."""
-        goal = next((name for name, key in self._goals.items() if key == (knobs.accelerator, knobs.budget)), None)
+        goal = next((name for name, key in self._goals.items() if key == (knobs.accelerator, knobs.goal)), None)
         if goal is None or knobs.allocator not in self.config.allocators or knobs.epochs not in self.config.epochs:
             return {}
         return {"goal": goal, "allocator": knobs.allocator, "tightness": knobs.tightness, "epochs": knobs.epochs}

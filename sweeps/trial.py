@@ -6,6 +6,7 @@ import io
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,8 @@ from hwdse.training import Allocator, Progress, evaluate, train_quantized
 from hwdse.workbench import Workbench
 
 from .knobs import Knobs, Plan
+
+CALIBRATOR = "range of least squared error on the calibration split"
 
 
 def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench) -> tuple[Scheme, tuple[str, ...]]:
@@ -38,6 +41,11 @@ def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench) -> tuple[Sc
         scheme = Scheme("lsq", "lsq")
         notes.append("post-training: lsq quantisers in place of dorefa+pact, which need training")
     return scheme, tuple(notes)
+
+
+def about(knobs: Knobs, plan: Plan) -> dict[str, Any]:
+    """The knobs as a record keeps them: with the budget in words, ``["latency@npu <= 3 ms"]``."""
+    return {**knobs.to_dict(), "budget": [c.text for c in plan.budget(knobs)]}
 
 
 def run_trial(
@@ -99,7 +107,7 @@ def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult,
     torch.save(model.state(), buffer)
     write(folder / "checkpoints" / f"{number}.pt", buffer.getvalue())
     assert result.allocation is not None  # a complete trial has one
-    about = result.to_dict()
+    said = result.to_dict()
     write(
         folder / "allocations" / f"{number}.json",
         result.allocation.to_json(
@@ -107,10 +115,8 @@ def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult,
             graph=bench.graph.fingerprint,
             weights=bench.weights_fingerprint,
             scheme=str(model.scheme),
-            calibrator="range of least squared error on the calibration split, then learnt"
-            if result.knobs["epochs"]
-            else "range of least squared error on the calibration split",
+            calibrator=CALIBRATOR + (", then learnt" if result.knobs["epochs"] else ""),
             checkpoint=f"../checkpoints/{number}.pt",
-            **{key: about[key] for key in ("number", "knobs", "measures", "slack", "samples", "notes")},
+            **{key: said[key] for key in ("number", "knobs", "measures", "slack", "samples", "notes")},
         ),
     )

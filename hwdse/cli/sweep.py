@@ -11,8 +11,9 @@ from typing import Any
 from hwdse.errors import UsageError
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report
+from hwdse.reports.budgets import budget_results
 from hwdse.sweeps import Progress, SweepConfig, run_sweep
-from hwdse.sweeps.engine import Say, best_per_budget
+from hwdse.sweeps.engine import Say
 
 from .setup import make_bench
 from .show import err, out, print_json, print_table, seconds, telling
@@ -92,58 +93,49 @@ def _summary(record: SweepRecord, folder: Path) -> dict[str, Any]:
         "trials": len(record.trials),
         "failed": sum(t.state == "failed" for t in record.trials),
         "best": [
-            {"accelerator": target, "budget": list(texts), "trial": None if best is None else best.to_dict()}
-            for target, texts, best in best_per_budget(record)
+            {"budget": list(result.texts), "inside": result.inside, "trial": None if result.best is None else result.best.number}
+            for result in budget_results(record)
         ],
     }
 
 
 def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> None:
-    rows = []
-    for target, texts, best in best_per_budget(record):
-        where = target or "any"
-        if best is None:
-            rows.append([where, " and ".join(texts), "nothing measured", "", "", "", ""])
+    by_number, score = {t.number: t for t in record.trials}, record.score
+    rows, example = [], None
+    for result in budget_results(record):
+        if result.best is None:
+            rows.append([result.name, "nothing measured inside", "", "", "", ""])
             continue
-        score, slack = record.score, list(best.slack.values())
-        limits = best.knobs.get("budget_text", [])
-        used = "; ".join(
-            f"{text.split(' <= ')[0]} {record.metric(text.split(' <= ')[0]).format(best.measures[text.split(' <= ')[0]])}"
-            for text in limits
-        )
-        del slack
+        best = by_number[result.best.number]
+        example = example or next(iter(result.limits or ()), None)
         rows.append(
             [
-                where,
-                " and ".join(texts),
+                result.name,
                 score.format(best.measures[score.key]),
                 score.format(best.test) if best.test is not None else "",
-                used,
-                str(best.knobs["allocator"]) + (f", {best.knobs['epochs']} epochs" if best.knobs["epochs"] else ", post-training"),
+                ", ".join(limit.metric.format(best.measures[limit.metric.key]) for limit in result.limits or ()),
+                f"{best.knobs['allocator']}, {best.knobs['epochs']} epochs"
+                if best.knobs["epochs"]
+                else f"{best.knobs['allocator']}, post-training",
                 str(best.number),
             ]
         )
     failed = [t for t in record.trials if t.state == "failed"]
+    reference = f"{score.format(record.reference['validation'])} validation, {score.format(record.reference['test'])} test"
     out.print()
     print_table(
-        ["accelerator", "budget ", f"{record.score.name}\nvalidation", "\ntest", "cost ", "allocator ", "trial"],
+        ["budget", f"{score.name}\nvalidation", "\ntest", "cost", "allocator ", "trial"],
         rows,
-        title=f"Best measured point per budget (FP32: {record.score.format(record.reference['validation'])} validation, "
-        f"{record.score.format(record.reference['test'])} test)",
+        title=f"Best measured point inside each budget (FP32: {reference})",
     )
-    out.print(
-        f"\n{len(record.complete)} trials measured in {seconds(spent)}"
-        + (f", {len(failed)} failed: {failed[0].error}" if failed else "")
-        + "."
-    )
-    out.print(f"  record       {folder / 'record.json'}, {folder / 'trials.csv'}, {folder / 'front.csv'}", soft_wrap=True)
-    out.print(f"  hand-off     {folder / 'allocations'}/N.json, {folder / 'checkpoints'}/N.pt", soft_wrap=True)
-    if report:
-        out.print(f"  report       [bold]{folder / 'report.html'}[/bold] (figures beside it)", soft_wrap=True)
-    example = next((str(texts[0]) for _, texts, _ in best_per_budget(record)), "")
-    del example
-    first = next((t for _, _, t in best_per_budget(record) if t is not None), None)
-    out.print("Next: open the report, pick a point, or raise --trials and run the same command to go on:")
-    if first is not None and first.knobs.get("budget_text"):
-        limit = first.knobs["budget_text"][0].replace(" <= ", " = ")
-        out.print(f'  hwdse pick {folder} --max "{limit}"', soft_wrap=True)
+    wrong = f", {len(failed)} failed ({failed[0].error})" if failed else ""
+    lines = [
+        f"\n{len(record.complete)} trials measured, {seconds(spent)}{wrong}.",
+        f"  report     [bold]{folder / 'report.html'}[/bold], {folder / 'figures'}" if report else "",
+        f"  record     {folder / 'record.json'}, {folder / 'trials.csv'}, {folder / 'front.csv'}",
+        f"  hand-off   {folder / 'allocations'}/N.json, {folder / 'checkpoints'}/N.pt",
+        "Next: open the report; pick a point; or raise the number of trials and run the same command, which goes on from here.",
+        f'  hwdse pick {folder} --max "{example.metric.key} = {example.metric.format(example.value)}"' if example else "",
+    ]
+    for line in filter(None, lines):
+        out.print(line, soft_wrap=True)
