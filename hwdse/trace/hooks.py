@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from ..graph import Layer, LayerGraph, LeftOut
@@ -37,6 +39,8 @@ def record(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Call], int]:
 
     def note(path: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if args and isinstance(args[0], PackedSequence):  # as many rows, in one sequence
+                args = (args[0].data,)
             if not inside:
                 calls.append((path, module, *_forms((args, kwargs))))
             inside.append(module)
@@ -44,13 +48,14 @@ def record(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Call], int]:
         return enter
 
     def leave(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        inside.pop()
+        if inside:
+            inside.pop()
 
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     counted = [(path, module) for path, module in model.named_modules() if _counted(module)]
     handles: list[RemovableHandle] = [m.register_forward_pre_hook(note(path), with_kwargs=True) for path, m in counted]
     handles += [m.register_forward_hook(leave, always_call=True) for _, m in counted]
-    counter = FlopCounterMode(display=False)
+    counter = _Counter()
     try:
         with evaluation(model), _unfused(), counter:
             model(*inputs)
@@ -60,7 +65,7 @@ def record(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Call], int]:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-    return calls, counter.get_total_flops() // 2
+    return calls, counter.flops // 2
 
 
 def read_calls(model: nn.Module, calls: list[Call], total: int, reason: str) -> LayerGraph:
@@ -82,6 +87,21 @@ def read_calls(model: nn.Module, calls: list[Call], total: int, reason: str) -> 
     if missing > 0:
         left_out.append(LeftOut("products outside of modules", f"{missing} multiply-accumulates that belong to no counted module"))
     return LayerGraph(_numbered(layers), {}, (), (), (), (*left_out, *unreached(model, reached)), data_flow=False)
+
+
+class _Counter(TorchDispatchMode):
+    """PyTorch's table of floating-point operations, two per multiply-accumulate, without the hooks of its own counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **(kwargs or {}), out_val=out))
+        return out
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 
+from ..errors import TraceError
 from ..graph import Layer, LayerGraph, LeftOut, Op, Step
 from .constants import weight_name
 from .ops import base_name, category, may_hide_products, words, written
@@ -107,6 +108,8 @@ class _Walk:
             base, module = self.owners.resolve(node, self.origin(node, draft.input), weight, draft.op)
         name = self.values.unique(base)
         self.values.materialise(draft.input)
+        if kind in ("conv", "linear") and self.values.tensors[self.values.current[draft.input]].integer:
+            raise TraceError(f"layer '{name}' must read floating-point values; got integers.")
         self.layers.append(
             Layer(
                 name,
@@ -160,7 +163,7 @@ class _Walk:
         if target is None or not isinstance(node.meta["val"], torch.Tensor):
             self.emit(node, label, category(name), node.all_input_nodes)
             return
-        whole = shape(target) == shape(values.root[target])
+        whole = prod(shape(target)) == prod(shape(values.root[target]))
         op: Op = "view" if not whole and not values.const(target) else category(name)
         self.emit(node, label, op, (target, *node.all_input_nodes))
         values.overwrite(node, target, label)
@@ -168,8 +171,8 @@ class _Walk:
     def item(self, node: Node) -> None:
         values, source = self.values, node.args[0]
         assert isinstance(source, Node)
-        if node in values.current or node in values.constants:
-            return  # its producer wrote it
+        if node in values.current or node in values.constants or not node.users:
+            return  # its producer wrote it, or nobody wants it
         base = values.viewed(source)
         if values.const(source):
             values.adopt(node, source)
