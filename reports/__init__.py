@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .page import write_report
 from .picking import Pick, pick
+from .sensitivity_figure import draw_sensitivity
 
-__all__ = ["Pick", "pick", "write_report"]
+__all__ = ["Pick", "draw_sensitivity", "pick", "write_report"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..records import SweepRecord
-from .limits import Limit, budget_limits, inside
+from .limits import Limit, budget_limits, budget_of, inside
 from .points import BASELINE, Point, allocator, measured, ranked
 
 
@@ -42,7 +42,7 @@ class BudgetResult:
 
 def budget_result(record: SweepRecord, texts: tuple[str, ...]) -> BudgetResult:
     """Holds every measured point, whatever budget it was made for, against one budget."""
-    tried = sum(list(t.knobs.get("budget") or ()) == list(texts) for t in record.trials)
+    tried = sum(budget_of(t) == texts for t in record.trials)
     limits = budget_limits(record, texts)
     if limits is None:
         return BudgetResult(texts, None, tried)

@@ -12,6 +12,7 @@ from ..metrics import Metric
 from ..records import SweepRecord, TrialResult
 
 _TEXT = re.compile(r"^\s*(?P<metric>[\w.]+(?:@[\w.\-]+)?)\s*(?P<sign><=|≤|>=|≥|==|=<|=>|<|>|=)\s*(?P<value>.+?)\s*$")
+_TIGHTENED = re.compile(r" x [\d.]+(e-?\d+)?$")
 _UPPER, _LOWER = ("=", "<=", "≤"), ("=", ">=", "≥")
 
 
@@ -78,35 +79,54 @@ def _example(score: Metric) -> str:
     return "97 %" if score.unit == "fraction" else "1"
 
 
+def budget_of(trial: TrialResult) -> tuple[str, ...]:
+    """The texts of the sweep's budget that a trial ran under. ``x 0.8`` at the end of one says that the trial aimed below its limit."""
+    return tuple(_TIGHTENED.sub("", str(text)) for text in trial.knobs.get("budget") or ())
+
+
 def budget_limits(record: SweepRecord, budget: Sequence[str]) -> tuple[Limit, ...] | None:
     """The limits of one budget of the sweep, in stored units.
 
-    A limit relative to a uniform allocation (``weights <= 50% of w8a8``) was resolved when its trials ran; it is read back from one of
-    them as cost plus slack. None where such a limit stands in the budget and no trial under it got as far as an allocation.
+    As resolved in the record; a text that the record did not resolve is read here if it is absolute. A limit relative to a uniform
+    allocation (``weights <= 50% of w8a8``) can still be read back from a trial under the budget, as cost plus slack. None where all
+    of this fails.
     """
     found = []
     for text in budget:
-        try:
-            found.append(parse_limit(text, record, upper=True))
-        except UsageError:
-            limit = _read_back(record, budget, text)
-            if limit is None:
-                return None
-            found.append(limit)
+        limit = _resolved(record, text) or _absolute(record, text) or _read_back(record, budget, text)
+        if limit is None:
+            return None
+        found.append(limit)
     return tuple(found)
 
 
-def _read_back(record: SweepRecord, budget: Sequence[str], text: str) -> Limit | None:
+def _metric(record: SweepRecord, text: str) -> Metric | None:
     match = _TEXT.match(text)
-    if not match:
-        return None
     try:
-        metric = record.metric(match["metric"])
+        return record.metric(match["metric"]) if match else None
     except UsageError:
+        return None
+
+
+def _resolved(record: SweepRecord, text: str) -> Limit | None:
+    metric = _metric(record, text)
+    return Limit(metric, record.limits[text]) if metric and text in record.limits else None
+
+
+def _absolute(record: SweepRecord, text: str) -> Limit | None:
+    try:
+        return parse_limit(text, record, upper=True)
+    except UsageError:
+        return None
+
+
+def _read_back(record: SweepRecord, budget: Sequence[str], text: str) -> Limit | None:
+    metric = _metric(record, text)
+    if metric is None:
         return None
     for trial in record.trials:
         cost = trial.measures.get(metric.key, math.nan)
-        if list(trial.knobs.get("budget") or ()) != list(budget) or not math.isfinite(cost):
+        if list(trial.knobs.get("budget") or ()) != list(budget) or not math.isfinite(cost):  # under the whole limit, not a tightened one
             continue
         rooms = [room for said, room in trial.slack.items() if said.startswith(f"{metric.key} <= ") and math.isfinite(room)]
         if len(rooms) == 1:  # two limits on one metric cannot be told apart by name: try the next trial, then give up

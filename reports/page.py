@@ -19,10 +19,8 @@ from .export import front_csv, trials_csv
 from .section import AnySection, Drawing, Fragment
 from .sections import GROUP, SECTIONS
 
-FORMATS = ("png", "svg")
 
-
-def write_report(run: Path, *, record: SweepRecord | None = None, formats: Sequence[str] = FORMATS) -> Path:
+def write_report(run: Path, *, record: SweepRecord | None = None, formats: Sequence[str] = style.FORMATS) -> Path:
     """Writes ``report.html``, ``figures/``, ``front.csv`` and ``trials.csv`` into a run folder.
 
     Runs nothing and loads nothing from the network; the same record gives the same bytes.
@@ -39,8 +37,8 @@ def write_report(run: Path, *, record: SweepRecord | None = None, formats: Seque
         FileFormatError: the record cannot be read.
     """
     for name in formats:
-        if name not in FORMATS:
-            raise UnknownName("figure format", name, FORMATS)
+        if name not in style.FORMATS:
+            raise UnknownName("figure format", name, style.FORMATS)
     run = Path(run)
     if record is None:
         record = SweepRecord.load(run)

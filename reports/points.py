@@ -46,7 +46,7 @@ class Point:
         return cls(
             number=trial.number,
             allocator=allocator(trial),
-            widths=common_widths(trial.allocation),
+            widths=str(trial.knobs.get("widths") or common_widths(trial.allocation)),
             score=value,
             interval=interval(record.score, value, trial.samples),
             test=trial.test,
@@ -95,8 +95,8 @@ def mean_bits(record: SweepRecord, allocation: Allocation | None) -> tuple[float
 
 
 def knob_text(knobs: Mapping[str, Any], without: Sequence[str] = ()) -> str:
-    """``"epochs=5, seed=0"``: every knob but those named, as written in the record."""
-    return ", ".join(f"{key}={value_text(value)}" for key, value in knobs.items() if key not in without)
+    """``"epochs=5, seed=0"``: every knob but those named and those without a value, as written in the record."""
+    return ", ".join(f"{key}={value_text(value)}" for key, value in knobs.items() if key not in without and value is not None)
 
 
 def value_text(value: Any) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FORMATS = ("png", "svg")
 INK, MUTED, GRID, PAPER = "#1f2933", "#66727f", "#e3e8ec", "#ffffff"
 LIMIT, REFERENCE = "#9a6700", "#66727f"
 

@@ -83,3 +83,8 @@ def cell(value: float | None, factor: float = 1.0, metric: Metric | None = None)
 def point_text(score: Metric, point: Point) -> str:
     """``"#17 qbitopt with 96.40 % (95 % interval ..)"``."""
     return f"{point.name} with {score_text(score, point.score, point.interval)}"
+
+
+def short(name: str, most: int = 30) -> str:
+    """A long layer name with its middle left out."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"

@@ -17,8 +17,7 @@ from ..budgets import budget_results
 from ..markup import heading, paragraph, table
 from ..points import Point, measured, ranked, value_text
 from ..section import Drawing, Fragment
-from ..wording import column, shown
-from .widths import short
+from ..wording import column, short, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...records import SweepRecord, TrialResult
+from ..limits import budget_of
 from ..markup import paragraph, table
-from ..points import allocator, value_text
+from ..points import allocator
 from ..section import Fragment
 from ..wording import count, listed
 
@@ -90,7 +91,7 @@ class Failures:
 
 
 def _group(state: str, trials: Sequence[TrialResult]) -> FailureGroup:
-    under = (f"{allocator(t)} under {value_text(t.knobs.get('budget')) if t.knobs.get('budget') else 'no limit'}" for t in trials)
+    under = (f"{allocator(t)} under {', '.join(budget_of(t)) or 'no limit'}" for t in trials)
     alike = len({t.error for t in trials}) > 1
     return FailureGroup(state, trials[0].error, tuple(t.number for t in trials), tuple(Counter(under).most_common()), alike)
 

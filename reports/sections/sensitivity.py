@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -11,13 +10,9 @@ from markupsafe import Markup
 from ...bits import BitWidths
 from ...costs import CostTable
 from ...records import SweepRecord
-from .. import style
 from ..markup import note, paragraph
 from ..section import Drawing, Fragment
-from .widths import short
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ..sensitivity_figure import sensitivity_figure
 
 Curve = tuple[tuple[int, float], ...]
 
@@ -52,18 +47,7 @@ class Sensitivity:
     def facts(self, record: SweepRecord) -> SensitivityFacts:
         """From ``tables["loss"]``; no layers where the record has none."""
         table = record.tables.get("loss")
-        if table is None:
-            return SensitivityFacts((), (), "")
-        layers = _layers(table)
-        order = sorted(layers, key=lambda x: -x.worst)
-        whole, so_far, holding = sum(x.worst for x in layers), 0.0, []
-        for layer in order:
-            if whole == 0 or so_far >= 0.8 * whole:
-                break
-            holding.append(layer.layer)
-            so_far += layer.worst
-        said = table.convention or str(record.conventions.get("loss", {}).get("convention", ""))
-        return SensitivityFacts(layers, tuple(holding), said)
+        return SensitivityFacts((), (), "") if table is None else sensitivity_facts(table)
 
     def draw(self, facts: SensitivityFacts) -> Fragment:
         """The sentence that matters, and the dots."""
@@ -77,11 +61,24 @@ class Sensitivity:
         caption = "Expected loss increase per layer. Left: weights narrowed, activations as wide as the options allow. Right: the reverse."
         parts: list[Markup | Drawing] = [
             paragraph(text, more if facts.holding else ""),
-            Drawing("sensitivity", _figure(facts), caption, wide=True),
+            Drawing("sensitivity", sensitivity_figure(facts), caption, wide=True),
         ]
         if facts.convention:
             parts.append(note(facts.convention))
         return Fragment(tuple(parts))
+
+
+def sensitivity_facts(table: CostTable) -> SensitivityFacts:
+    """What a loss table says, layer by layer."""
+    layers = _layers(table)
+    order = sorted(layers, key=lambda x: -x.worst)
+    whole, so_far, holding = sum(x.worst for x in layers), 0.0, []
+    for layer in order:
+        if whole == 0 or so_far >= 0.8 * whole:
+            break
+        holding.append(layer.layer)
+        so_far += layer.worst
+    return SensitivityFacts(layers, tuple(holding), table.convention)
 
 
 def _layers(table: CostTable) -> tuple[LayerSensitivity, ...]:
@@ -106,33 +103,3 @@ def _layers(table: CostTable) -> tuple[LayerSensitivity, ...]:
         )
         for i, name in enumerate(table.layers)
     )
-
-
-def _figure(facts: SensitivityFacts) -> Figure:
-    from matplotlib import colormaps
-
-    rows = len(facts.layers)
-    curves = [c for x in facts.layers for c in (x.weights, x.activations)]
-    levels = sorted({bits for curve in curves for bits, _ in curve})
-    shapes = dict(zip(levels, "ovsD^Pp*Xh" * 4, strict=False))
-    shade = {b: colormaps["cividis"](0.05 + 0.8 * i / max(len(levels) - 1, 1)) for i, b in enumerate(levels)}
-    positive = [v for curve in curves for _, v in curve if v > 0]
-    with style.styled():
-        figure = style.blank(9.6, 1.6 + 0.24 * max(rows, 4))
-        left, right = figure.subplots(1, 2, sharey=True, sharex=True)
-        for axes, part, title in ((left, "weights", "Weights narrowed to …"), (right, "activations", "Activations narrowed to …")):
-            style.grid(axes)
-            if positive and max(positive) / min(positive) > 50:
-                axes.set_xscale("symlog", linthresh=max(max(positive) * 1e-4, min(positive)))
-            for bits in levels:
-                dots = [(v, i) for i, x in enumerate(facts.layers) for b, v in getattr(x, part) if b == bits]
-                if dots:
-                    axes.scatter(*zip(*dots, strict=True), marker=shapes[bits], s=26, color=shade[bits], linewidths=0, zorder=3)
-            axes.set_title(title)
-            axes.set_xlabel("expected loss increase")
-        left.set_yticks(range(rows), [short(x.layer) for x in facts.layers], fontsize=8)
-        left.invert_yaxis()
-        for bits in levels:
-            left.plot([], [], shapes[bits], linestyle="none", color=shade[bits], markersize=5, label=f"{bits} bit")
-        figure.legend(loc="outside upper right", ncols=len(levels), handletextpad=0.2, columnspacing=1.2)
-    return figure

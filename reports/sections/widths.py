@@ -15,7 +15,7 @@ from ..budgets import budget_results
 from ..markup import paragraph
 from ..points import Point, measured
 from ..section import Drawing, Fragment
-from ..wording import count, shown
+from ..wording import count, short, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,11 +111,6 @@ def _thinned(front: list[TrialResult], keep: set[int]) -> list[TrialResult]:
     spare = [i for i in places if front[i].number not in keep and i not in (0, len(front) - 1)]
     extra = set(spare[:: max(1, len(spare) // max(1, len(places) - MOST))][: len(places) - MOST]) if len(places) > MOST else set()
     return [front[i] for i in places if i not in extra]
-
-
-def short(name: str, most: int = 30) -> str:
-    """A long layer name with its middle left out."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
 
 
 def _figure(facts: WidthFacts) -> Figure:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from hwdse.reports.budgets import budget_results
-from hwdse.reports.limits import Limit, budget_limits
+from hwdse.reports.limits import Limit, budget_limits, budget_of
 
 from hwdse.metrics import WEIGHTS
 
@@ -44,3 +44,24 @@ def test_tightest_is_by_share_of_the_limit(tiny):
 def test_no_limit_takes_the_best_of_all(tiny):
     result = budget_results(replace(tiny, budgets=((),)))[0]
     assert (result.best.number, result.tightest, result.name) == (0, None, "no limit")
+
+
+def test_limits_resolved_in_the_record_come_first(tiny):
+    resolved = replace(tiny, limits={"weights <= 75% of w8a8": 260.0, "latency@x <= 3 ms": 3e-3})
+    assert budget_limits(resolved, ("weights <= 75% of w8a8", "latency@x <= 4 ms")) == (
+        Limit(WEIGHTS, 260.0),
+        Limit(tiny.costs[1], 4e-3),
+    )
+
+
+def test_a_tightened_trial_counts_for_its_budget_but_does_not_say_its_limit(tiny):
+    knobs = {**tiny.trials[2].knobs, "budget": ["weights <= 75% of w8a8 x 0.9"]}
+    tight = tiny.with_trials((tiny.trials[0], replace(tiny.trials[2], knobs=knobs)))
+    assert budget_of(tight.trials[1]) == ("weights <= 75% of w8a8",)
+    result = budget_results(tight)[2]
+    assert (result.tried, result.limits) == (1, None)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "energy <= 3 mJ", "weights <= 3 parsecs"])
+def test_a_budget_that_cannot_be_read_is_unresolved_not_an_error(tiny, text):
+    assert budget_results(replace(tiny, budgets=((text,),)))[0].limits is None

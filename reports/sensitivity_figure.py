@@ -1,0 +1,65 @@
+"""The picture of a loss table: what each layer's widths are expected to cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..costs import CostTable
+from ..errors import UnknownName
+from ..storage import write
+from . import style
+from .wording import short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .sections.sensitivity import SensitivityFacts
+
+
+def draw_sensitivity(table: CostTable, path: Path) -> Path:
+    """Draws a loss table into a file, ``.png`` or ``.svg`` by its name.
+
+    Raises:
+        UnknownName: another ending. StorageError: it cannot be written.
+    """
+    from .sections.sensitivity import sensitivity_facts
+
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in style.FORMATS:
+        raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {path.stem}.png.")
+    figure = sensitivity_figure(sensitivity_facts(table))
+    write(path, style.png(figure) if kind == "png" else style.svg(figure, "sensitivity"))
+    return path
+
+
+def sensitivity_figure(facts: SensitivityFacts) -> Figure:
+    """Two panels of dots, one per width: weights narrowed, activations narrowed."""
+    from matplotlib import colormaps
+
+    rows = len(facts.layers)
+    curves = [c for x in facts.layers for c in (x.weights, x.activations)]
+    levels = sorted({bits for curve in curves for bits, _ in curve})
+    shapes = dict(zip(levels, "ovsD^Pp*Xh" * 4, strict=False))
+    shade = {b: colormaps["cividis"](0.05 + 0.8 * i / max(len(levels) - 1, 1)) for i, b in enumerate(levels)}
+    positive = [v for curve in curves for _, v in curve if v > 0]
+    with style.styled():
+        figure = style.blank(9.6, 1.6 + 0.24 * max(rows, 4))
+        left, right = figure.subplots(1, 2, sharey=True, sharex=True)
+        for axes, part, title in ((left, "weights", "Weights narrowed to …"), (right, "activations", "Activations narrowed to …")):
+            style.grid(axes)
+            if positive and max(positive) / min(positive) > 50:
+                axes.set_xscale("symlog", linthresh=max(max(positive) * 1e-4, min(positive)))
+            for bits in levels:
+                dots = [(v, i) for i, x in enumerate(facts.layers) for b, v in getattr(x, part) if b == bits]
+                if dots:
+                    axes.scatter(*zip(*dots, strict=True), marker=shapes[bits], s=26, color=shade[bits], linewidths=0, zorder=3)
+            axes.set_title(title)
+            axes.set_xlabel("expected loss increase")
+        left.set_yticks(range(rows), [short(x.layer) for x in facts.layers], fontsize=8)
+        left.invert_yaxis()
+        for bits in levels:
+            left.plot([], [], shapes[bits], linestyle="none", color=shade[bits], markersize=5, label=f"{bits} bit")
+        figure.legend(loc="outside upper right", ncols=len(levels), handletextpad=0.2, columnspacing=1.2)
+    return figure
