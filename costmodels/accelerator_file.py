@@ -111,7 +111,7 @@ def _located(model: type[BaseModel], loc: list[Any]) -> tuple[str, type[BaseMode
         by_name = {f.alias or n: f for n, f in owner.model_fields.items()}
         tagged: list[type[BaseModel]] = [m for m in _models(field.annotation) if _tag(m) == part] if field is not None else []
         if tagged:  # the tag of a union is part of the path, but not of the file
-            owner = tagged[0]
+            owner, field = tagged[0], None
             continue
         if part in by_name:
             field = by_name[part]

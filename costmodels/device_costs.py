@@ -100,7 +100,7 @@ class DeviceCost:
             if self.resolver.lookup.rows and any(a.source == "analytic" and a.error is None for a in row)
         ]
         if bare:
-            notes.append(f"estimated without a measured ratio, the least certain numbers here: {listed(bare)}.")
+            notes.append(f"estimated with an unknown error, the least certain numbers here: {listed(bare)}.")
         errors = [a.error for row in answers for a in row if a.error is not None]
         if errors:
             notes.append(f"estimated error of a cell: median {float(np.median(errors)):.1%}, largest {max(errors):.1%}.")

@@ -89,6 +89,15 @@ def _contradictions(accelerator: Accelerator) -> list[FileFormatError]:
         precision = accelerator.precision
     except UsageError as error:
         return [FileFormatError(path, str(error), "key 'precision.pairs'")]
+    if precision.executed(precision.other) is None:
+        problem("precision.other", f"is {precision.other}, which the device cannot run: {', '.join(map(str, precision.native))}.")
+    names = [level.name for level in k.memory]
+    for name in {n for n in names if names.count(n) > 1}:
+        problem("memory", f"has two levels named '{name}'.")
+    if k.compute is None and not accelerator.rows:
+        problem("compute", "is missing, and there is no look-up table either: the file gives no latency.")
+    if k.compute is None and k.missing == "analytic":
+        problem("missing", "is 'analytic', but the file has no analytic model: add [compute], or write 'error'.")
     try:
         compute_model(k)
     except UsageError as error:
@@ -97,13 +106,4 @@ def _contradictions(accelerator: Accelerator) -> list[FileFormatError]:
         energy_model(k)
     except UsageError as error:
         problem("energy", str(error))
-    names = [level.name for level in k.memory]
-    for name in {n for n in names if names.count(n) > 1}:
-        problem("memory", f"has two levels named '{name}'.")
-    if k.compute is None and not accelerator.rows:
-        problem("compute", "is missing, and there is no look-up table either: the file gives no latency.")
-    if k.compute is None and k.missing == "analytic":
-        problem("missing", "is 'analytic', but the file has no analytic model: add [compute], or write 'error'.")
-    if precision.executed(precision.other) is None:
-        problem("precision.other", f"is {precision.other}, which the device cannot run: {', '.join(map(str, precision.native))}.")
     return found
