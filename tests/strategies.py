@@ -1,21 +1,20 @@
-"""Random small problems, and brute force over them: the oracle of every solver."""
+"""Random decision spaces and small problems."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths, grid
-from hwdse.choices import BoolArray, Choices, IntArray
+from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable, FloatArray
 from hwdse.errors import UsageError
 from hwdse.metrics import BITOPS, ENERGY, LATENCY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem
+from hwdse.testing import everything
 
 METRICS = (LATENCY, WEIGHTS, BITOPS, ENERGY)
 OPTION_SETS = (
@@ -67,12 +66,6 @@ def cells(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> FloatA
 KINDS = ("uniform", "uniform", "integers", "wide", "zeros")
 
 
-@dataclass(frozen=True)
-class Scales:
-    loss: float
-    cost: float
-
-
 def problems(
     max_layers: int = 5, max_budgets: int = 2, max_rows: int = 3, ties: bool = True, min_budgets: int = 0
 ) -> st.SearchStrategy[Problem]:
@@ -92,8 +85,7 @@ def problems(
             table = _table(rng, metric, choices, draw(st.integers(1, max_rows)), draw(st.sampled_from(KINDS)))
             tables.append(_scaled(table, 10.0 ** draw(st.sampled_from([0, 0, -12, 12]))))
         problem = Problem(choices, loss, tuple(tables))
-        every = problem.choices.permits(everything(problem.choices))
-        all_ = everything(problem.choices)[every]
+        all_ = everything(problem.choices)
         limits = []
         for table in problem.costs:
             totals = np.unique(table.totals(all_))
@@ -124,24 +116,4 @@ def _table(rng: np.random.Generator, metric: Metric, choices: Choices, rows: int
 
 
 def _scaled(table: CostTable, factor: float) -> CostTable:
-    from dataclasses import replace
-
     return replace(table, cells=table.cells * factor, fixed=table.fixed * factor)
-
-
-def everything(choices: Choices) -> IntArray:
-    """(N, L) every combination of allowed options, ties not looked at."""
-    lists: Sequence[Sequence[int]] = [np.flatnonzero(row).tolist() for row in choices.allowed]
-    return np.array(list(itertools.product(*lists)), np.intp)
-
-
-def brute_force(problem: Problem) -> tuple[float, IntArray] | None:
-    """The smallest loss in the budget and where; None where nothing is inside."""
-    all_ = everything(problem.choices)
-    inside: BoolArray = problem.feasible(all_)
-    if not inside.any():
-        return None
-    good = all_[inside]
-    losses = problem.loss.totals(good)
-    best = int(np.argmin(losses))
-    return float(losses[best]), good[best]

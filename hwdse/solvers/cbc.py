@@ -23,6 +23,7 @@ from ..costs import FloatArray
 from ..errors import SolverError
 
 _OBJECTIVE, _ROW, _LOOSE = 1e6, 1e4, 1e-10
+_PATH = pulp.PULP_CBC_CMD.pulp_cbc_path  # the bundled one, not whatever is on the search path
 Cut = tuple[IntArray, int]  # the variables of which at most so many may be 1
 
 
@@ -102,9 +103,7 @@ def _run(program: pulp.LpProblem, time_limit: float | None) -> Literal["optimal"
     """Runs CBC. A time limit leaves PuLP's ``status`` at Optimal: only ``sol_status`` tells."""
     seconds = None if time_limit is None else max(1, math.ceil(time_limit))
     with tempfile.TemporaryDirectory(prefix="hwdse-cbc-") as folder:
-        solver = pulp.COIN_CMD(
-            path=pulp.PULP_CBC_CMD.pulp_cbc_path, msg=False, gapRel=0, gapAbs=0, timeLimit=seconds, options=["integerTolerance 1e-9"]
-        )
+        solver = pulp.COIN_CMD(path=_PATH, msg=False, gapRel=0, gapAbs=0, timeLimit=seconds, options=["integerTolerance 1e-9"])
         solver.tmpDir = folder
         try:
             program.solve(solver)
