@@ -72,7 +72,9 @@ class Layer:
     @property
     def depthwise(self) -> bool:
         """A convolution with one input channel per group."""
-        return self.kind == "conv" and self.groups > 1 and self.weight_shape[0 if self.transposed else 1] in (1, self.groups)
+        if self.kind != "conv" or self.groups == 1:
+            return False
+        return (self.weight_shape[0] == self.groups) if self.transposed else (self.weight_shape[1] == 1)
 
 
 @dataclass(frozen=True)

@@ -89,11 +89,11 @@ def read_calls(model: nn.Module, calls: list[Call], total: int, reason: str) -> 
     return LayerGraph(_numbered(layers), {}, (), (), (), (*left_out, *unreached(model, reached)), data_flow=False)
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """PyTorch's table of floating-point operations, two per multiply-accumulate, without the hooks of its own counter."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -109,6 +109,13 @@ def category(name: str) -> Op:
     return "pool" if name in _POOL or "pool" in name else "other"
 
 
+def why_uncounted(name: str) -> str:
+    """What a report says of an operation that may hide products."""
+    if name in ("_add_batch_dim", "_remove_batch_dim"):
+        return "inside of torch.vmap layers are counted for one entry of the dimension that it maps over"
+    return "operation without a counting rule; what it multiplies is not counted"
+
+
 def may_hide_products(node: Node) -> bool:
     """Whether an operation without a rule could contain multiply-accumulates: all that is not known to contain none."""
     name = base_name(node)

@@ -18,6 +18,16 @@ _QUANTISABLE = (
     nn.Embedding,
 )
 
+# Methods that hand their input to the operation as it is: what the last forward pre-hook returns is what the layer reads.
+_STOCK_FORWARDS = frozenset(kind.forward for kind in _QUANTISABLE)
+_STOCK_CONVOLUTIONS = frozenset(kind._conv_forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+
+
+def _stock(module: nn.Module) -> bool:
+    kind = type(module)
+    inner = getattr(kind, "_conv_forward", None)
+    return kind.forward in _STOCK_FORWARDS and (inner is None or inner in _STOCK_CONVOLUTIONS)
+
 
 def quantisable_module(module: nn.Module) -> bool:
     """Whether the module has one ``weight`` and one input that can be given bit-widths."""
@@ -62,13 +72,14 @@ class Owners:
 
         A module counts as the owner only if it was called and holds the weight: ``nn.MultiheadAttention`` hands the
         weights of its output projection to a function, and neither a hook nor a pre-hook of that projection would run.
-        ``source`` is the node that made the layer's input.
+        ``source`` is the node that made the layer's input; if that lies in the module's own call, a hook cannot reach it,
+        unless it was a pre-hook that made it.
         """
         frames = self.frames(node)
         key, called = frames[-1] if frames else ("", "")
         module, path = self._model.get_submodule(called), self.path(called)
         if quantisable_module(module) and self._holds(module, path, weight):
-            inside = key in [k for k, _ in self.frames(source)]
+            inside = key in [k for k, _ in self.frames(source)] and not _stock(module)
             return path or op, None if inside else path
         owner, _, attribute = weight.partition("[")[0].rpartition(".")
         if attribute == "weight" and owner:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -189,11 +188,6 @@ def _attention(node: Node, const: IsConstant) -> Draft | None:
     if first is None:
         return None
     return Draft("attention", "attention", attention_macs(shape(query), shape(key), shape(node)), first, shape(node))
-
-
-def rows(node: Node) -> int:
-    """Time steps times batch entries of a recurrent operation's input (one step for cells, packed sequences by their length)."""
-    return prod(shape(node)[:-1])
 
 
 _PRODUCTS = {

@@ -18,7 +18,7 @@ from torch.fx import GraphModule, Node
 from ..errors import TraceError
 from ..graph import Layer, LayerGraph, LeftOut, Op, Step
 from .constants import weight_name
-from .ops import base_name, category, may_hide_products, words, written
+from .ops import base_name, category, may_hide_products, why_uncounted, words, written
 from .owners import Owners
 from .recurrent import RECURRENT, add_recurrent
 from .rules import RULES, Draft, NoRule, shape
@@ -157,7 +157,7 @@ class _Walk:
                 self.emit(node, values.label(node), "view", (viewed, *node.all_input_nodes))
             return
         if may_hide_products(node) and name not in RULES:
-            self.leave(name, "operation without a counting rule; what it multiplies is not counted")
+            self.leave(name, why_uncounted(name))
         label = values.label(node)
         target = next((target for target in written(node) if target in values.root), None)
         if target is None or not isinstance(node.meta["val"], torch.Tensor):

@@ -48,9 +48,12 @@ def test_shared_weights_are_stored_once() -> None:
 
 def test_depthwise_is_one_input_channel_per_group() -> None:
     deep = Layer("d", "conv", 1, (), (), "w", (8, 1, 3, 3), groups=8)
-    grouped = Layer("g", "conv", 1, (), (), "w", (8, 2, 3, 3), groups=4)
+    back = Layer("t", "conv", 1, (), (), "w", (8, 2, 3, 3), groups=8, transposed=True)
+    grouped = Layer("g", "conv", 1, (), (), "w", (16, 4, 3, 3), groups=4)
     assert deep.depthwise
+    assert back.depthwise
     assert not grouped.depthwise
+    assert not replace(back, groups=4).depthwise
     assert not replace(deep, groups=1).depthwise
     assert (deep.kernel, deep.params) == ((3, 3), 72)
     assert Layer("m", "matmul", 1, (), ()).params == 0

@@ -57,6 +57,18 @@ def test_operations_without_a_rule_are_left_out(name: str, function: Any) -> Non
     assert "without a counting rule" in next(iter(reasons(graph).values()))
 
 
+def test_layers_under_vmap_are_said_to_count_once() -> None:
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.vmap(self.fc)(x)
+
+    assert "for one entry" in reasons(trace(Mapped(), X))["_add_batch_dim"]
+
+
 def test_repeated_operations_without_a_rule_are_one_item() -> None:
     class Model(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -211,6 +211,25 @@ def test_names_and_modules_of_layers_without_an_ordinary_owner() -> None:
     assert graph["conv"].input_shape == (2, 6, 7)
 
 
+def test_a_model_with_quantisers_on_it_is_traced_as_without() -> None:
+    class Round(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.round(x * 7) / 7
+
+    model = models.MobileNetV2()
+    plain = trace(model, IMAGE)
+    for layer in plain.quantisable:
+        assert layer.module is not None
+        module = model.get_submodule(layer.module)
+        nn.utils.parametrize.register_parametrization(module, "weight", Round())
+        module.register_forward_pre_hook(lambda _, args: (torch.round(args[0] * 7) / 7,))
+    quantised = trace(model, IMAGE)
+    assert [(x.name, x.module, x.macs, x.weight_shape) for x in quantised.layers] == [
+        (x.name, x.module, x.macs, x.weight_shape) for x in plain.layers
+    ]
+    assert quantised.edges == plain.edges
+
+
 def test_a_bare_module_is_a_model() -> None:
     (layer,) = trace(nn.Linear(3, 4), (torch.zeros(2, 3),)).layers
     assert (layer.name, layer.weight, layer.module, layer.macs) == ("linear", "weight", "", 24)
