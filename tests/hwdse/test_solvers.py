@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_units_do_not_matter(method: str, loss_scale: float, cost_scale: float) 
 @pytest.mark.parametrize("method", ["milp", "lagrangian"])
 def test_more_room_is_never_worse(method: str) -> None:
     losses = [solve(network(7, layers=15, tightness=f), method).loss for f in np.linspace(0.01, 1, 12)]
-    assert all(b <= a * (1 + 1e-12) for a, b in zip(losses, losses[1:], strict=False))
+    assert all(b <= a * (1 + 1e-12) for a, b in pairwise(losses))
 
 
 @pytest.mark.parametrize("method", ["milp", "greedy", "relaxed"])
