@@ -6,7 +6,7 @@ maximum of sums: one row per step. A tensor that no quantised layer reads has a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Literal
 
@@ -23,7 +23,7 @@ from .packing import Packing
 
 _MOST_ROWS = 64  # rows that one step may take for tensors with several readers
 
-# A row before it has numbers: (buffer, layer whose width it has; "" for a fixed width).
+# A row before it has numbers: (number of a buffer, layer whose width it has; "" for a fixed width).
 Row = frozenset[tuple[int, str]]
 
 
@@ -79,11 +79,10 @@ class ActivationMemory:
                 "make it exportable (torch.export), or leave 'activations' out of the metrics."
             )
         plan = schedule(graph, self.in_place)
-        buffers = {id(b): b for b in plan.of.values()}
-        rows, capped = self._rows(graph, plan)
+        buffers = list({id(b): b for b in plan.of.values()}.values())
+        rows, capped = self._rows(graph, plan, {id(b): i for i, b in enumerate(buffers)})
         position = {layer.name: i for i, layer in enumerate(graph.quantisable)}
-        entries = [(r, position[layer], buffers[b].elements) for r, (row, _) in enumerate(rows) for b, layer in row if layer]
-        entries.sort(key=lambda e: e[0])
+        entries = [(r, position[layer], buffers[b].elements) for r, (row, _) in enumerate(rows) for b, layer in sorted(row) if layer]
         cells = self.packing.table([e[2] for e in entries], [o.activation for o in options]).reshape(len(entries), len(options))
         widest = max((o.activation for o in options), default=8)
         fixed = [sum(self._fixed(buffers[b], widest) for b, layer in row if not layer) for row, _ in rows]
@@ -100,20 +99,21 @@ class ActivationMemory:
         bits = self.index_bits if buffer.integer else widest if buffer.readers else self.other_bits
         return self.packing.bytes(buffer.elements, bits)
 
-    def _rows(self, graph: LayerGraph, plan: Schedule) -> tuple[list[tuple[Row, str]], int]:
+    def _rows(self, graph: LayerGraph, plan: Schedule, number_of: Mapping[int, int]) -> tuple[list[tuple[Row, str]], int]:
         """Rows that no neighbour contains, with the name of their step; and at how many steps readers had to be capped."""
         found: list[tuple[Row, str]] = []
         capped = 0
-        for number, (alive, step) in enumerate(zip(plan.alive(len(graph.steps)), graph.steps, strict=True)):
+        for position, (alive, step) in enumerate(zip(plan.alive(len(graph.steps)), graph.steps, strict=True)):
             if self.level == "layer":
                 alive = list({id(b): b for b in (plan.of[name] for name in (*step.reads, *step.writes))}.values())
-            for live in _without_replaced(alive, plan.replaced.get(number)):
+            for live in _without_replaced(alive, plan.replaced.get(position)):
                 choices = [[""] if b.integer or not b.readers else list(b.readers) for b in live]
                 if np.prod([float(len(c)) for c in choices]) > _MOST_ROWS:
                     choices = [c if len(c) == 1 else [""] for c in choices]
                     capped += 1
+                numbers = [number_of[id(b)] for b in live]
                 for readers in product(*choices):
-                    _push(found, frozenset(zip(map(id, live), readers, strict=True)), step.name)
+                    _push(found, frozenset(zip(numbers, readers, strict=True)), step.name)
         return found, capped
 
     def _sentence(self) -> str:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table of files and sentences is read by the line)
 from __future__ import annotations
 
 import string
@@ -143,7 +144,10 @@ def test_damaged_files_are_read_or_explained(tmp_path_factory, name: str, at: in
     try:
         load_accelerator(path)
     except HwdseError as error:
-        assert ".toml" in str(error) or ".csv" in str(error)
+        named = str(error)
+    else:
+        named = ".toml"
+    assert ".toml" in named or ".csv" in named
 
 
 values = st.recursive(
@@ -174,4 +178,7 @@ def test_any_value_under_any_key_is_read_or_explained(tmp_path_factory, name: st
         try:
             load_accelerator(path)
         except HwdseError as error:
-            assert "any.toml" in str(error) or ".csv" in str(error)
+            named = str(error)
+        else:
+            named = "any.toml"
+    assert "any.toml" in named or ".csv" in named

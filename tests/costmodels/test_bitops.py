@@ -44,5 +44,5 @@ def test_cost_model_by_name() -> None:
     assert cost_model("bitops", convention="hawq").metric.name == "bitops"
     with pytest.raises(UnknownName, match="unknown cost model 'bitop'; did you mean 'bitops'"):
         cost_model("bitop")
-    with pytest.raises(UsageError, match="cost model 'bitops': .*'rule'; it takes: convention"):
+    with pytest.raises(UsageError, match=r"cost model 'bitops': .*'rule'; it takes: convention"):
         cost_model("bitops", rule="hawq")

@@ -13,8 +13,19 @@ from hwdse.costs import SOURCES
 from hwdse.errors import MissingCost, UnknownName
 from hwdse.graph import Layer
 
-HEAD = "op,batch,in_channels,out_channels,in_h,in_w,kernel_h,kernel_w,stride_h,stride_w,pad_h,pad_w,groups,w_bits,a_bits,o_bits,fused,instance,latency_s,latency_std_s,source\n"
-ROOFLINE = '\n[compute]\nmodel = "roofline"\nmemory = "dram"\nmacs_per_s = {w8a8 = 1e6, w4a4 = 2e6}\n[[memory]]\nname = "dram"\nbytes_per_s = 1e12\n'
+HEAD = (
+    "op,batch,in_channels,out_channels,in_h,in_w,kernel_h,kernel_w,stride_h,stride_w,pad_h,pad_w,groups,"
+    "w_bits,a_bits,o_bits,fused,instance,latency_s,latency_std_s,source\n"
+)
+ROOFLINE = """
+[compute]
+model = "roofline"
+memory = "dram"
+macs_per_s = {w8a8 = 1e6, w4a4 = 2e6}
+[[memory]]
+name = "dram"
+bytes_per_s = 1e12
+"""
 
 
 def row(inputs=16, outputs=16, size=8, pair="8,8", o="", fused="", instance="", cost="", std="", source="", op="conv", groups=1) -> str:
@@ -110,7 +121,7 @@ def test_4_depthwise_channels_move_together(ask, build) -> None:
 
 def test_4_never_extrapolated(ask, build) -> None:
     rows = row(outputs=8, cost=2) + row(outputs=12, cost=3)
-    with pytest.raises(MissingCost, match="no latency for layer 'x' .conv 16->16 3x3 .* at w8a8; no row has this shape"):
+    with pytest.raises(MissingCost, match=r"no latency for layer 'x' .conv 16->16 3x3 .* at w8a8; no row has this shape"):
         ask(rows, build.conv("x", 16, 16), "w8a8")
 
 
