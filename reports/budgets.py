@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from ..records import SweepRecord
@@ -17,6 +18,7 @@ class BudgetResult:
         texts: as written. limits: in stored units; None where a relative limit was never resolved.
         inside: how many measured points meet it. tried: how many trials ran under it.
         best: the best by validation score, ties to the cheaper on the first limited metric. uniform: the best uniform allocation inside.
+        reason: most frequent error of the trials under it, where none is inside.
         slack: room left by the best, per limit. tightest: index of the limit with the least room left as a share of the limit.
         gained: score won (stored unit) over the best that any tighter budget on the same metrics reached. over: the texts of that
             budget. rival: its best point.
@@ -33,6 +35,7 @@ class BudgetResult:
     gained: float | None = None
     over: tuple[str, ...] = ()
     rival: Point | None = None
+    reason: str = ""
 
     @property
     def name(self) -> str:
@@ -48,13 +51,18 @@ def budget_result(record: SweepRecord, texts: tuple[str, ...]) -> BudgetResult:
         return BudgetResult(texts, None, tried)
     found = ranked(record, (t for t in measured(record) if inside(t, limits)), [x.metric for x in limits[:1]])
     if not found:
-        return BudgetResult(texts, limits, tried)
+        return BudgetResult(texts, limits, tried, reason=_reason(record, texts))
     best = Point.of(record, found[0])
     uniform = next((Point.of(record, t) for t in found if allocator(t) == BASELINE), None)
     slack = tuple(max(limit.slack(best.costs.get(limit.metric.key, best.score)), 0.0) for limit in limits)
     shares = [room / limit.value if limit.value else 0.0 for room, limit in zip(slack, limits, strict=True)]
     tightest = min(range(len(limits)), key=lambda i: shares[i]) if limits else None
     return BudgetResult(texts, limits, tried, len(found), best, uniform, slack, tightest)
+
+
+def _reason(record: SweepRecord, texts: tuple[str, ...]) -> str:
+    errors = Counter(t.error for t in record.trials if t.state == "failed" and t.error and budget_of(t) == texts)
+    return errors.most_common(1)[0][0] if errors else ""
 
 
 def budget_results(record: SweepRecord) -> tuple[BudgetResult, ...]:

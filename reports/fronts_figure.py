@@ -45,7 +45,7 @@ def front_figure(facts: FrontFacts, panel: Panel) -> Figure:
         if facts.score.better == "lower":
             axes.invert_yaxis()
         if panel.low is not None:
-            _cut(axes, panel, factor, percent)
+            _cut(axes, facts, panel, factor, percent)
         share = " [%]" if percent < 1 else ""
         axes.set_xlabel(f"{key} [{unit}]" if unit else key)
         axes.set_ylabel(f"validation {facts.score.name}{share}")
@@ -85,12 +85,16 @@ def _points(axes: Axes, facts: FrontFacts, panel: Panel, factor: float, percent:
                           capsize=2, alpha=0.55, zorder=4)  # fmt: skip
 
 
-def _cut(axes: Axes, panel: Panel, factor: float, percent: float) -> None:
+def _cut(axes: Axes, facts: FrontFacts, panel: Panel, factor: float, percent: float) -> None:
     """Ends the score axis at ``panel.low``; arrows stand for the points below it."""
     if panel.low is None:
         return
     low, worse = panel.low / percent, axes.yaxis_inverted()
-    axes.set_ylim(bottom=low)
+    ends = [
+        end for p in panel.front for end in (p.score, *(p.interval or ())) if facts.score.minimised(end) < facts.score.minimised(panel.low)
+    ]
+    best = min((*ends, *([] if facts.reference is None else [facts.reference])), key=facts.score.minimised) / percent
+    axes.set_ylim(low, best + 0.05 * (best - low))
     gone = [p for p in (*panel.front, *panel.dominated) if (p.score / percent > low if worse else p.score / percent < low)]
     axes.scatter([p.costs[panel.cost.key] / factor for p in gone], [0.015] * len(gone), marker=r"$\downarrow$", s=45,
                  color=style.MUTED, linewidths=0, transform=axes.get_xaxis_transform(), zorder=6)  # fmt: skip

@@ -50,7 +50,11 @@ def sensitivity_figure(facts: SensitivityFacts) -> Figure:
         for axes, part, title in ((left, "weights", "Weights narrowed to …"), (right, "activations", "Activations narrowed to …")):
             style.grid(axes)
             if positive and max(positive) / min(positive) > 50:
-                axes.set_xscale("symlog", linthresh=max(max(positive) * 1e-4, min(positive)))
+                zeros = any(v <= 0 for curve in curves for _, v in curve)
+                if zeros:  # they need a place on the axis
+                    axes.set_xscale("symlog", linthresh=max(max(positive) * 1e-4, min(positive)), linscale=0.6)
+                else:
+                    axes.set_xscale("log")
             for bits in levels:
                 dots = [(v, i) for i, x in enumerate(facts.layers) for b, v in getattr(x, part) if b == bits]
                 if dots:

@@ -68,7 +68,7 @@ class Breakdown:
     title = "Where the cost goes"
 
     def facts(self, record: SweepRecord) -> BreakdownFacts:
-        """Takes the best point of the first budget that limits the accelerator, else the best point that it can run."""
+        """Takes the best point of the first budget, those that limit the accelerator first; else the best point that it can run."""
         parts = []
         for on in dict.fromkeys(m.on for m in record.costs):
             metrics = [m for m in record.costs if m.on == on and m.key in record.tables]
@@ -98,7 +98,8 @@ class Breakdown:
 
 
 def _part(record: SweepRecord, on: str | None, metrics: list[Metric]) -> AcceleratorPart:
-    budgets = [b for b in budget_results(record) if b.best and any(x.metric.on == on for x in b.limits or ())]
+    budgets = [b for b in budget_results(record) if b.best]
+    budgets.sort(key=lambda b: all(x.metric.on != on for x in b.limits or ()))  # those that limit it first; the order stays otherwise
     runs = [t for t in measured(record) if t.allocation and all(np.isfinite(t.measures.get(m.key, np.nan)) for m in metrics)]
     fit = {t.number: t for t in runs}
     for budget in budgets:

@@ -25,7 +25,8 @@ class Panel:
     Attributes:
         front: from the cheapest to the best. dominated: all other points with a finite cost, in number order.
         unsupported: measured points that the accelerator cannot run.
-        limits: the sweep's limits on this metric, ascending. low: lower end of the score axis; None shows everything.
+        limits: the sweep's limits on this metric, ascending. far: those too far from the points to be drawn
+            with them. low: lower end of the score axis; None shows everything.
         below: points under that end.
     """
 
@@ -34,6 +35,7 @@ class Panel:
     dominated: tuple[Point, ...]
     unsupported: int
     limits: tuple[float, ...] = ()
+    far: tuple[float, ...] = ()
     low: float | None = None
     below: int = 0
 
@@ -67,13 +69,15 @@ class Fronts:
             front = ParetoFront.of(done, (cost, record.score))
             dominated = tuple(Point.of(record, t) for t in front.dominated)
             points = (*(Point.of(record, t) for t in front.trials), *dominated)
+            far = _far(limits.get(cost.key, set()), [p.costs[cost.key] for p in points])
             panels.append(
                 Panel(
                     cost=cost,
                     front=points[: len(front.trials)],
                     dominated=dominated,
                     unsupported=sum(math.isinf(t.measures.get(cost.key, math.nan)) for t in done),
-                    limits=tuple(sorted(limits.get(cost.key, ()))),
+                    limits=tuple(sorted(set(limits.get(cost.key, ())) - set(far))),
+                    far=far,
                     low=None if low is None else record.score.minimised(low),
                     below=0 if low is None else sum(record.score.minimised(p.score) > low for p in points),
                 )
@@ -87,11 +91,13 @@ class Fronts:
         empty = [p for p in facts.panels if not p.front]
         parts: list[Drawing] = []
         for panel in shown_panels:
+            far = [shown(panel.cost, value) for value in panel.far]
             caption = f"{panel.cost.key}: {count(len(panel.front), 'point')} on the front, {len(panel.dominated):,} beaten or equalled."
             caption += (
                 f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and take no part." if panel.unsupported else ""
             )
             caption += f" {count(panel.below, 'point')} lie below the frame (arrows)." if panel.below else ""
+            caption += f" Outside the frame: the budget limit {' and '.join(far)}." if far else ""
             parts.append(Drawing(f"front-{panel.cost.key}", front_figure(facts, panel), caption))
         lead = (
             paragraph(
@@ -119,6 +125,14 @@ def _cut(minimised: list[float]) -> float | None:
     if worst - best <= 2 * (usual - best) or usual == best:
         return None
     return best + 1.25 * (usual - best)
+
+
+def _far(limits: set[float], costs: list[float]) -> tuple[float, ...]:
+    """Limits that are further from the points than half of what the points span: drawn, they would press the points together."""
+    if not costs:
+        return ()
+    room = max(max(costs) - min(costs), 0.5 * max(costs)) / 2
+    return tuple(sorted(value for value in limits if not min(costs) - room <= value <= max(costs) + room))
 
 
 def _why(panel: Panel) -> str:

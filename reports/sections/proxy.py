@@ -13,7 +13,7 @@ from ..markup import note, paragraph, table
 from ..section import Fragment
 from ..wording import count
 
-FEWEST = 5  # allocations under which a rank correlation says nothing
+FEWEST = 8  # allocations under which a rank correlation says nothing
 
 
 @dataclass(frozen=True)

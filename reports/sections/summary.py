@@ -109,7 +109,8 @@ def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
     if budget.limits is None:
         return name + ": its limit is relative and no trial under it got far enough to say what it came to."
     if budget.best is None:
-        return name + f": no measured point is inside ({count(budget.tried, 'trial')} ran under it)."
+        why = f" The most frequent error: {budget.reason}" if budget.reason else ""
+        return name + f": no measured point is inside ({count(budget.tried, 'trial')} ran under it).{why}"
     score, best = facts.score, budget.best
     used = [
         f"{shown(x.metric, x.value - room)} of {shown(x.metric, x.value)} {x.metric.key}"

@@ -19,6 +19,7 @@ from hwdse.reports.sections.widths import MOST, Widths
 from scipy.stats import spearmanr
 
 from hwdse.bits import Allocation, BitWidths
+from hwdse.metrics import Metric
 
 
 def test_summary(tiny):
@@ -176,3 +177,29 @@ def test_explorer_rows(tiny):
     assert row.fronts == ("weights", "latency@x")
     assert (row.target, row.budget, row.knobs) == ("x", "weights <= 75% of w8a8", "epochs=1, seed=0, seeded=no")
     assert facts.units == ((1.0, "B"), (1e-3, "ms"))
+
+
+def test_limits_far_from_the_points_do_not_press_them_together(tiny):
+    far = replace(tiny, budgets=(("latency@x <= 40 ms",), ("latency@x <= 4.5 ms",)))
+    panel = Fronts().facts(far).panels[1]  # points from 2 to 4 ms
+    assert (panel.limits, panel.far) == (pytest.approx((4.5e-3,)), pytest.approx((40e-3,)))
+
+
+def test_the_score_axis_is_cut_for_scores_that_are_better_when_lower(tiny, tmp_path):
+    score = Metric("perplexity", "", "lower")
+    trials = tuple(
+        replace(tiny.trials[0], number=i, measures={**tiny.trials[0].measures, "perplexity": s, "weights": 100.0 + i})
+        for i, s in enumerate([6.0, 5.9, 5.8, 5.7, 5.6, 5.5, 5.4, 5.3, 5.2, 5.1, 5.0, 900.0])
+    )
+    record = replace(tiny, score=score, trials=trials, reference={"validation": 4.9})
+    section = Fronts()
+    facts = section.facts(record)
+    assert facts.panels[0].low == pytest.approx(5.0 + 1.25 * 1.0)
+    axes = section.draw(facts).drawings[0].figure.axes[0]
+    bottom, top = axes.get_ylim()
+    assert (bottom, top) == (pytest.approx(6.25), pytest.approx(4.9 - 0.05 * 1.35))  # worse is down
+
+
+def test_an_empty_budget_says_the_error_it_met_most(tiny):
+    text = str(Summary().draw(Summary().facts(tiny)).parts[2])
+    assert "(3 trials ran under it). The most frequent error: TrainingDiverged: loss is nan at step 7" in text
