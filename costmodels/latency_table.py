@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from ..bits import BitWidths
 from .answers import Answer
@@ -16,6 +16,8 @@ from .table_file import Row
 
 Quantity = Literal["seconds", "joules"]
 Point = tuple[int, Answer]
+Family = tuple[object, ...]
+_PLACE = {field.name: place for place, field in enumerate(fields(Signature))}
 _SINGLE = ("in_channels", "out_channels", "tokens", "batch")
 
 
@@ -85,7 +87,9 @@ class CostLookup:
     def between_shapes(self, signature: Signature, widths: BitWidths) -> Answer | None:
         """Linear interpolation along the one dimension with the tightest neighbours on both sides; None outside the range."""
         best: tuple[float, Answer] | None = None
-        for dimension, extent, key in _families(signature):
+        if signature not in self._families_of:
+            self._families_of[signature] = _families(signature) if self.signatures else []
+        for dimension, extent, key in self._families_of[signature]:
             points = self._neighbours.get((dimension, key, widths), [])
             place = bisect_left(points, (extent,), key=lambda point: (point[0],))
             if not 0 < place < len(points):
@@ -100,8 +104,13 @@ class CostLookup:
         return best[1] if best else None
 
     @cached_property
-    def _neighbours(self) -> Mapping[tuple[str, Signature, BitWidths], list[Point]]:
-        found: dict[tuple[str, Signature, BitWidths], list[Point]] = {}
+    def _families_of(self) -> dict[Signature, list[tuple[str, int, Family]]]:
+        """Remembers :func:`_families`, which is asked for at every pair of widths."""
+        return {}
+
+    @cached_property
+    def _neighbours(self) -> Mapping[tuple[str, Family, BitWidths], list[Point]]:
+        found: dict[tuple[str, Family, BitWidths], list[Point]] = {}
         for signature, by_pair in self.signatures.items():
             for dimension, extent, key in _families(signature):
                 for widths, answer in by_pair.items():
@@ -123,13 +132,22 @@ class CostLookup:
         return None
 
 
-def _families(signature: Signature) -> Iterable[tuple[str, int, Signature]]:
-    """Every dimension along which interpolation makes sense: (name, extent, the signature without it)."""
+def _families(signature: Signature) -> list[tuple[str, int, Family]]:
+    """Every dimension along which interpolation makes sense: (name, extent, everything else of the signature)."""
+    extents = tuple(vars(signature).values())
+    found = []
+
+    def along(dimension: str, *names: str) -> None:
+        rest = list(extents)
+        for name in names:
+            rest[_PLACE[name]] = None
+        found.append((dimension, getattr(signature, names[0]), tuple(rest)))
+
     for name in _SINGLE:
         if not (signature.op == "depthwise" and name.endswith("channels")):
-            without: dict[str, Any] = {name: 0}
-            yield name, getattr(signature, name), replace(signature, **without)
+            along(name, name)
     if signature.op == "depthwise" and signature.in_channels == signature.out_channels == signature.groups:
-        yield "channels", signature.in_channels, replace(signature, in_channels=0, out_channels=0, groups=0)
+        along("channels", "in_channels", "out_channels", "groups")
     if signature.spatial and signature.in_h == signature.in_w:
-        yield "size", signature.in_h, replace(signature, in_h=0, in_w=0)
+        along("size", "in_h", "in_w")
+    return found

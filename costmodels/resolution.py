@@ -94,17 +94,8 @@ class Resolver:
             signature, instance = signature_of(layer), self._instance(layer)
             key = (signature, instance) if signature else layer.name
             if key not in known:
-                memo: dict[tuple[BitWidths, bool], Answer] = {}
-                row = []
-                for pair in pairs:
-                    run = executed[pair]
-                    if run is None:
-                        row.append(_UNSUPPORTED)
-                        continue
-                    if (run, run == pair) not in memo:
-                        memo[run, run == pair] = self._one(layer, signature, instance, pair, run, float(modelled[i, column[run]]))
-                    row.append(memo[run, run == pair])
-                known[key] = row
+                at = {run: self._at(layer, signature, instance, run, float(modelled[i, column[run]])) for run in runs}
+                known[key] = [self._chosen(signature, pair, executed[pair], at) for pair in pairs]
             answers.append(known[key])
         return answers
 
@@ -113,24 +104,31 @@ class Resolver:
         name = f"{self.network}:{layer.name}" if self.network else layer.name
         return name if name in self.lookup.instance_names else ""
 
-    def _one(self, layer: Layer, signature: Signature | None, instance: str, chosen: BitWidths, run: BitWidths, modelled: float) -> Answer:
+    def _at(self, layer: Layer, signature: Signature | None, instance: str, run: BitWidths, modelled: float) -> Answer:
+        """The answer at a pair that the device executes."""
         if signature is None:
             return self._analytic(layer, "conv", run, modelled, None)
-        if self._refused(signature, chosen) or self._refused(signature, run):
+        if self._refused(signature, run):
             return _UNSUPPORTED
-        measured = self._measured(signature, instance, run)
-        if measured is not None:
-            if run == chosen:
-                return measured
-            return Answer(measured.value, "rounded", measured.error, f"{chosen} runs as {run}: {measured.detail}")
-        if self.precision.semantics == "bit_serial":
-            between = self.lookup.between_widths(signature, run)
-            if between is not None:
-                return between
-        return self.lookup.between_shapes(signature, run) or self._analytic(layer, signature.op, run, modelled, signature)
+        found = self._measured(signature, instance, run)
+        if found is None and self.precision.semantics == "bit_serial":
+            found = self.lookup.between_widths(signature, run)
+        found = found or self.lookup.between_shapes(signature, run)
+        return found or self._analytic(layer, signature.op, run, modelled, signature)
+
+    def _chosen(self, signature: Signature | None, chosen: BitWidths, run: BitWidths | None, at: Mapping[BitWidths, Answer]) -> Answer:
+        """The answer at a pair that was chosen, which may run as a wider one."""
+        if run is None or (signature is not None and run != chosen and self._refused(signature, chosen)):
+            return _UNSUPPORTED
+        found = at[run]
+        if run == chosen or found.source not in ("exact", "signature"):
+            return found
+        return Answer(found.value, "rounded", found.error, f"{chosen} runs as {run}: {found.detail}")
 
     def _refused(self, signature: Signature, widths: BitWidths) -> bool:
-        return (signature, widths) in self.lookup.unsupported or any(e.covers(signature, widths) for e in self.cannot_run)
+        if any(e.covers(signature, widths) for e in self.cannot_run):
+            return True
+        return bool(self.lookup.unsupported) and (signature, widths) in self.lookup.unsupported
 
     def _measured(self, signature: Signature, instance: str, widths: BitWidths) -> Answer | None:
         named = self.lookup.instances.get((instance, signature, widths)) if instance else None
