@@ -11,8 +11,9 @@ import platform
 import time
 from pathlib import Path
 
-from hwdse.bits import grid
 from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
+
+from hwdse.bits import grid
 from hwdse.costs import CostModel
 from hwdse.graph import Layer, LayerGraph, Step, Tensor
 
