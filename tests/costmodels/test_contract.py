@@ -20,8 +20,8 @@ def case(name: str, make, monotone: bool) -> type[CostModelContract]:
 for _name in COST_MODELS:
     globals()[f"Test_{_name}"] = case(f"Test_{_name}", lambda name=_name: cost_model(name), monotone=True)
 for _name in accelerator_names():
-    for _i, _model in enumerate(load_accelerator(_name).cost_models()):
+    for _model in load_accelerator(_name).cost_models():
         _case = f"Test_{_name}_{_model.metric.name}"
         # measured tables are not monotone, nor are the published rates of mpic
         _monotone = _model.metric.name == "weights" or _name == "npu"
-        globals()[_case] = case(_case, lambda name=_name, i=_i: load_accelerator(name).cost_models()[i], _monotone)
+        globals()[_case] = case(_case, lambda model=_model: model, _monotone)

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.costmodels.analytic.models import compute_model
 from hwdse.costmodels.latency_table import CostLookup
 from hwdse.costmodels.signature import Work, work_of_signature
+from models import resnet18, resnet50
 
 from hwdse.bits import BitWidths
+from hwdse.choices import Choices
+from hwdse.trace import trace
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the published data in {SHARED}")
@@ -100,6 +104,22 @@ def test_t4_sums_are_those_of_the_published_configurations(network: str, int4: f
     for bits, published in ((4, int4), (8, int8)):
         total = sum(row.seconds or np.nan for row in rows if row.widths == BitWidths(bits, bits))
         assert total * 1e3 == pytest.approx(published, abs=1e-5)
+
+
+@pytest.mark.parametrize(("network", "sums"), [("resnet18", {4: 3.14867, 8: 5.34369}), ("resnet50", {4: 7.65993, 8: 11.86536})])
+def test_t4_costs_a_traced_network_by_its_own_rows(network: str, sums: dict[int, float]) -> None:
+    model = resnet18() if network == "resnet18" else resnet50(v1=True)
+    graph = trace(model.to("meta").eval(), (torch.zeros(8, 3, 224, 224, device="meta"),))
+    choices = Choices.of(graph, [4, 8], [4, 8])
+    latency = load_accelerator("t4").cost_models(network)[0]
+    table = latency.tabulate(graph, choices.options)
+    ends = sum(latency.explain(graph, name, BitWidths(8, 8)).value for name in ("conv1", "fc"))
+    for bits, published in sums.items():
+        uniform = choices.indices(choices.uniform(BitWidths(bits, bits)))
+        assert (table.totals(uniform)[0] - ends) * 1e3 == pytest.approx(published, abs=1e-5)
+        assert set(table.by_source(uniform)) == {"exact", "signature"}  # signature: the stem and the classifier
+    mixed = choices.indices(choices.uniform(BitWidths(4, 8)))
+    assert table.totals(mixed)[0] == table.totals(choices.indices(choices.uniform(BitWidths(8, 8))))[0]
 
 
 def leave_one_out(sums: np.ndarray, times: np.ndarray, affine: bool) -> float:
