@@ -178,7 +178,7 @@ class Odd(nn.Module):
         self.fc, self.bare = nn.Linear(6, 6), nn.Parameter(torch.zeros(6, 6))
         self.normal = parametrizations.weight_norm(nn.Linear(6, 6))
         self.conv = nn.Conv1d(6, 6, 3, padding=1, padding_mode="circular")
-        self.scaled = Scaled(6, 6)
+        self.scaled, self.two, self.own = Scaled(6, 6), Double(6, 6), Own()
         self.register_buffer("fixed", torch.eye(6))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,7 +186,29 @@ class Odd(nn.Module):
         x = x @ self.bare.t().to(torch.float64).float() @ self.bare
         x = self.normal(x) @ self.fixed
         x = self.conv(x.transpose(1, 2)).transpose(1, 2)
-        return self.scaled(x)
+        return self.own(self.two(self.scaled(x)))
+
+
+class Own(nn.Module):
+    """Not one of PyTorch's layers, but with a weight of the same name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+class Double(nn.Linear):
+    """A layer with a second weight."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.second = nn.Parameter(torch.zeros(outputs, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(super().forward(x), self.second)
 
 
 class Scaled(nn.Linear):
@@ -204,6 +226,9 @@ def test_names_and_modules_of_layers_without_an_ordinary_owner() -> None:
         ("matmul#3", "fixed", None),
         ("conv", "conv.weight", "conv"),
         ("scaled", "scaled.weight", None),
+        ("two", "two.weight", "two"),
+        ("two/linear", "two.second", None),
+        ("own", "own.weight", None),
     ]
     assert graph["fc"].extra_params == 6
     assert graph["scaled"].extra_params == 0
@@ -329,6 +354,8 @@ class InPlace(nn.Module):
         x = self.a(x)
         if self.how == "whole":  # b and c read what relu wrote
             F.relu_(x)
+        elif self.how == "sum":
+            x += self.b(x)
         elif self.how == "alias":
             flat = x.view(-1)
             flat.add_(self.b(x).view(-1))
@@ -344,6 +371,7 @@ class InPlace(nn.Module):
     ("how", "edges", "ties"),
     [
         ("whole", {("a", "c"), ("a", "b")}, {("c", "b")}),
+        ("sum", {("a", "b"), ("a", "c"), ("b", "c"), ("a", "b#2"), ("b", "b#2")}, {("c", "b#2")}),
         ("alias", {("a", "b"), ("a", "c"), ("b", "c"), ("a", "b#2"), ("b", "b#2")}, {("c", "b#2")}),
         ("part", {("a", "b"), ("a", "c"), ("b", "c"), ("a", "b#2"), ("b", "b#2")}, {("b", "c", "b#2")}),
         ("buffer", {("a", "b"), ("b", "c"), ("b", "b#2")}, {("c", "b#2")}),
