@@ -63,9 +63,9 @@ def t4(data: Path) -> Iterable[Sequence[object]]:
                 name = f"{network}:{torchvision_name(row['layer'])}"
                 yield [*shape, "", bits, bits, name, f"{seconds:.10g}", "", "", "hawq-ilp"]
                 shapes.setdefault((*shape, "", bits, bits), []).append(seconds)
-    for key, seconds in shapes.items():
-        spread = f"{statistics.stdev(seconds):.4g}" if len(seconds) > 1 else ""
-        yield [*key, "", f"{statistics.median(seconds):.10g}", spread, len(seconds), "hawq-ilp"]
+    for key, times in shapes.items():
+        spread = f"{statistics.stdev(times):.4g}" if len(times) > 1 else ""
+        yield [*key, "", f"{statistics.median(times):.10g}", spread, len(times), "hawq-ilp"]
     stems = []
     for network in ("resnet18", "resnet50"):
         for row in read(data / "hawq" / f"{network}_tvm_t4_autotune_batch8.csv"):
