@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
+
 from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.tasks import load_task
 from hwdse.workbench import Say, Workbench
 
+# Below this many MACs per sample, handing work to threads costs more than the work; on a busy machine, 10 times more.
+SMALL = 10_000_000
 COST_MODELS = ("bitops", "weights", "activations", "average_bits")
 
 
@@ -27,7 +31,7 @@ def make_bench(
     Raises:
         UnknownName: a name that nobody provides. FileFormatError: an accelerator file with a mistake.
     """
-    return Workbench(
+    bench = Workbench(
         load_task(task),
         [load_accelerator(name) for name in dict.fromkeys(accelerators)],
         [cost_model(name) for name in cost_models],
@@ -37,3 +41,6 @@ def make_bench(
         seed=seed,
         say=say,
     )
+    if bench.graph.macs < SMALL:
+        torch.set_num_threads(1)
+    return bench

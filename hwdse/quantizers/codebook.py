@@ -15,7 +15,7 @@ from .base import MIN_BITS, Quantizer, check_bits
 from .uniform import LearntRange
 
 _NONUNIFORM = 8  # widest threshold set; 255 thresholds follow any distribution
-_LLOYD = 12  # full-batch adaptation steps at calibration; the error had settled by then on every layer tried
+_LLOYD = 30  # full-batch adaptation steps at calibration, at most
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -60,22 +60,14 @@ class Codebook(Quantizer):
         return self._books[bits].codes
 
     def calibrate(self, sample: Tensor, bits: int) -> None:
-        """Quantile initialisation on the weight itself, then a few full steps of adaptation (Lloyd's)."""
+        """Quantile initialisation on the weight itself, then full steps of adaptation (Lloyd's) until the error settles.
+
+        Quantiles leave the tails of wide codebooks without codes; an even grid is tried too, and the smaller error kept (ours).
+        """
         check_bits(bits)
         with torch.no_grad():
             flat = sample.detach().float().flatten()
-            side = 2 ** (bits - 1) - 1
-            at = (torch.arange(side, device=flat.device) + 0.5) / side
-            halves = []
-            for part in (flat[flat < 0], flat[flat > 0]):
-                halves.append(_quantiles(part, at) if part.numel() else torch.zeros(side, device=flat.device))
-            codes = torch.cat([halves[0], torch.zeros(1, device=flat.device), halves[1]]).sort().values
-            book = _Book(codes, torch.zeros_like(codes), torch.zeros_like(codes))
-            for _ in range(_LLOYD):
-                book.count, book.mass = book.assigned(flat)  # from the first assignment, or the first step throws the codes away
-                book.update(flat)
-            book.count, book.mass = book.assigned(flat)
-            self._books[bits] = book
+            self._books[bits] = min((_settled(codes, flat) for codes in _first_codes(flat, bits)), key=lambda book: book.error(flat))
 
     def adapt(self, x: Tensor, bits: int) -> None:
         """One step of the moving averages on the current weight; at a width just changed to, the codebook is made anew."""
@@ -120,6 +112,10 @@ class _Book:
         mass = torch.zeros_like(self.codes).scatter_add_(0, nearest, flat)
         return torch.bincount(nearest, minlength=len(self.codes)).float(), mass
 
+    def error(self, flat: Tensor) -> float:
+        """Mean squared distance to the nearest code."""
+        return float((flat - self.codes[self.nearest(flat)]).pow(2).mean()) if flat.numel() else 0.0
+
     def update(self, flat: Tensor) -> None:
         """Codes from the averages; dead codes (fewer than 1e-3 weights) move to the largest errors; zero stays zero."""
         zero = int((self.codes == 0).nonzero()[0])
@@ -135,6 +131,33 @@ class _Book:
             self.count[dead], self.mass[dead] = 1.0, codes[dead]
         order = codes.argsort()
         self.codes, self.count, self.mass = codes[order], self.count[order], self.mass[order]
+
+
+def _first_codes(flat: Tensor, bits: int) -> list[Tensor]:
+    """Two starts, each of 2^b - 1 ascending codes with zero in the middle: quantiles of each side, and an even grid."""
+    side = 2 ** (bits - 1) - 1
+    at = (torch.arange(side, device=flat.device) + 0.5) / side
+    zero = torch.zeros(1, device=flat.device)
+    halves, grid = [], []
+    for part in (flat[flat < 0], flat[flat > 0]):
+        empty = not part.numel()
+        halves.append(torch.zeros(side, device=flat.device) if empty else _quantiles(part, at))
+        edge = zero[0] if empty else part[part.abs().argmax()]
+        grid.append(edge * (torch.arange(side, device=flat.device) + 1) / side)
+    return [torch.cat([halves[0], zero, halves[1]]), torch.cat([grid[0].flip(0), zero, grid[1]])]
+
+
+def _settled(codes: Tensor, flat: Tensor) -> _Book:
+    """A codebook after Lloyd's steps; counts and masses are those of the last assignment, or the first average would lose the codes."""
+    book = _Book(codes, torch.zeros_like(codes), torch.zeros_like(codes))
+    for _ in range(_LLOYD):
+        before = book.codes
+        book.count, book.mass = book.assigned(flat)
+        book.update(flat)
+        if torch.equal(book.codes, before):
+            break
+    book.count, book.mass = book.assigned(flat)
+    return book
 
 
 def _quantiles(values: Tensor, at: Tensor) -> Tensor:
@@ -159,7 +182,8 @@ class _N2UQ(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, start, a = ctx.saved_tensors  # type: ignore[attr-defined]  # set in forward
-        n, grad = len(a), grads[0]
+        work = torch.promote_types(x.dtype, torch.float32)  # sums over many elements need more than bfloat16
+        x, start, a, grad, n = x.to(work), start.to(work), a.to(work), grads[0].to(work), len(a)
         step = 2.0 / n
         knots = start + torch.cumsum(a, 0)
         segment = torch.bucketize(x, knots)  # 0-based; n above the last knot
@@ -173,7 +197,7 @@ class _N2UQ(torch.autograd.Function):
         stretch = torch.where(inside, -grad * step * (x - left_knot) / a[at] ** 2, torch.zeros_like(x))
         own = torch.zeros_like(a).scatter_add_(0, at.flatten(), stretch.flatten())
         later = per_segment.flip(0).cumsum(0).flip(0)  # sum over this segment and all later ones
-        return grad * slope, shift.sum(), own + later - per_segment
+        return (grad * slope).to(grads[0].dtype), shift.sum().float(), (own + later - per_segment).float()
 
 
 class N2UQ(Quantizer):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .base import Quantizer, check_bits, round_ste
 
 _CANDIDATES = 40  # ranges tried by the search, as fractions of the largest magnitude
+_REFINED = 9  # then around the best of them; odd, so that the best itself is among them
 _SEARCHED = 1 << 15  # elements looked at by the search of an activation's range
 
 
@@ -57,12 +58,17 @@ class LearntRange(Quantizer):
             if flat.numel() > _SEARCHED:
                 flat = flat[:: flat.numel() // _SEARCHED + 1]
             low, high, steps = self.levels(bits)
-            # up to twice the magnitude: with few signed levels the positive side ends one step below R
-            top = 2.0 if self.is_signed and bits <= 3 else 1.1
-            candidates = largest * torch.linspace(top / _CANDIDATES, top, _CANDIDATES, device=flat.device)
-            scale = (candidates / steps)[:, None]
-            error = ((torch.clamp(torch.round(flat / scale), low, high) * scale - flat) ** 2).mean(1)
-            self.range.fill_(candidates[int(error.argmin())])
+
+            def best_of(candidates: Tensor) -> float:
+                scale = (candidates / steps)[:, None]
+                error = ((torch.clamp(torch.round(flat / scale), low, high) * scale - flat) ** 2).mean(1)
+                return float(candidates[int(error.argmin())])
+
+            # signed levels end one step below R: the largest positive value needs R = largest steps / high
+            whole = largest * steps / high
+            found = best_of(torch.cat([torch.linspace(whole / _CANDIDATES, whole, _CANDIDATES), torch.tensor([largest])]).to(flat.device))
+            near = torch.linspace(-1, 1, _REFINED, device=flat.device) * whole / _CANDIDATES
+            self.range.fill_(best_of((found + near).clamp_min(whole / 1000)))
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         """See the module's formula."""

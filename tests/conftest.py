@@ -1,0 +1,21 @@
+"""One trained workbench for all tests of training and allocation, kept in a folder of this test run."""
+
+from __future__ import annotations
+
+import pytest
+from hwdse.costmodels import cost_model, load_accelerator
+
+from hwdse.tasks import load_task
+from hwdse.workbench import Workbench
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    made = Workbench(
+        load_task("digits"),
+        [load_accelerator("mpic"), load_accelerator("npu")],
+        [cost_model(name) for name in ("bitops", "weights", "activations", "average_bits")],
+        cache=tmp_path_factory.mktemp("cache"),
+    )
+    assert made.reference["test"] >= 0.98  # trains the FP32 network once
+    return made
