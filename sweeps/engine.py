@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.bits import BitWidths
+from hwdse.constraints import find_metric
+from hwdse.costs import CostTable
 from hwdse.errors import HwdseError
 from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
@@ -82,9 +84,7 @@ class _Sweep:
         self._costs = len(self.config.objective)
         return self.config.objective
 
-    def _table(self, name: str, target: str | None) -> Any:
-        from hwdse.constraints import find_metric
-
+    def _table(self, name: str, target: str | None) -> CostTable:
         tables = self.bench.tables_for(target)
         metric = find_metric(name, [t.metric for t in tables])
         return next(t for t in tables if t.metric == metric)

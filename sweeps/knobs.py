@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwdse.constraints import Budget
-from hwdse.errors import UnknownName, UsageError
+from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
+from hwdse.problem import Problem
+from hwdse.solvers import solve
 from hwdse.workbench import Workbench
 
 from .config import SweepConfig
@@ -54,21 +56,28 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which budgets apply to which accelerator, in absolute limits."""
+    """Which budgets apply to which accelerator.
+
+    Attributes:
+        limits: (accelerator, index of the budget) -> absolute limits.
+        least: the same -> the smallest tightness at which anything is inside; the sampler does not go below it.
+    """
 
     limits: Mapping[tuple[str | None, int], Budget]
+    least: Mapping[tuple[str | None, int], float]
 
     @classmethod
     def of(cls, config: SweepConfig, bench: Workbench) -> Plan:
-        """Resolves every budget on every accelerator.
+        """Resolves every budget on every accelerator, and makes sure that each can be met before anything is trained.
 
         A budget with ``metric@name`` applies on that accelerator only; one without must be known on all of them.
 
         Raises:
-            UsageError: a budget that cannot be read, or that no accelerator of the sweep has.
+            UsageError: a budget that cannot be read, or that no accelerator of the sweep has. InfeasibleBudget: nobody can meet it.
         """
         targets: list[str | None] = [*bench.targets] or [None]
-        found: dict[tuple[str | None, int], Budget] = {}
+        limits: dict[tuple[str | None, int], Budget] = {}
+        least: dict[tuple[str | None, int], float] = {}
         for number, texts in enumerate(config.budgets):
             named = {text.split("<")[0].strip().partition("@")[2] for text in texts} - {""}
             if len(named) > 1:
@@ -78,15 +87,45 @@ class Plan:
                 raise UnknownName("accelerator in a budget", unknown.pop(), [str(t) for t in targets])
             for target in targets:
                 if not named or target in named:
-                    found[target, number] = bench.budget(*texts, target=target)
-        return cls(found)
+                    limits[target, number] = bench.budget(*texts, target=target)
+                    least[target, number] = _least_tightness(bench, target, limits[target, number], config.tightness[0])
+        return cls(limits, least)
 
     def budget(self, knobs: Knobs) -> Budget:
         """The limits of one trial: its budget's, times the tightness."""
         if knobs.goal is None:
             return Budget()
-        whole = self.limits[knobs.accelerator, knobs.goal]
-        return Budget(tuple(c.tightened(knobs.tightness) for c in whole))
+        return _tightened(self.limits[knobs.accelerator, knobs.goal], knobs.tightness)
+
+
+def _tightened(budget: Budget, factor: float) -> Budget:
+    return Budget(tuple(c.tightened(factor) for c in budget))
+
+
+def _least_tightness(bench: Workbench, target: str | None, budget: Budget, low: float) -> float:
+    """The smallest factor in [low, 1] on all limits at which anything is inside, to a hundredth, by bisection.
+
+    Raises:
+        InfeasibleBudget: not even 1.
+    """
+    flat = bench.loss()
+    problem = Problem(bench.choices, flat, bench.tables_for(target), budget)
+    solve(problem, "greedy")
+
+    def possible(factor: float) -> bool:
+        try:
+            solve(problem.with_budget(_tightened(budget, factor)), "greedy")
+        except InfeasibleBudget:
+            return False
+        return True
+
+    if possible(low):
+        return low
+    no, yes = low, 1.0
+    while yes - no > 0.01:
+        middle = (no + yes) / 2
+        no, yes = (no, middle) if possible(middle) else (middle, yes)
+    return yes
 
 
 def first_trials(config: SweepConfig, plan: Plan) -> Iterator[Knobs]:

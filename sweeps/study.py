@@ -118,13 +118,13 @@ class Study:
             return Knobs.from_dict(json.loads(queued))
         goal = trial.suggest_categorical("goal", list(self._goals))
         allocator = trial.suggest_categorical("allocator", list(self.config.allocators))
-        low, high = self.config.tightness
-        tightness = trial.suggest_float("tightness", low, max(high, 1.0))
+        tightness = trial.suggest_float("tightness", self.config.tightness[0], 1.0)
         epochs = trial.suggest_categorical("epochs", list(self.config.epochs))
         if queued is not None:
             return Knobs.from_dict(json.loads(queued))
         target, number = self._goals[goal]
-        return Knobs(allocator, target, number, min(tightness, high), epochs, self.config.seed)
+        inside = max(min(tightness, self.config.tightness[1]), self.plan.least[target, number])
+        return Knobs(allocator, target, number, round(inside, 4), epochs, self.config.seed)
 
     @property
     def results(self) -> tuple[TrialResult, ...]:

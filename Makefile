@@ -1,0 +1,37 @@
+# make demo: install, run the sweep of examples/demo.toml, leave runs/demo/report.html
+# make test: everything that CI runs
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hwdse needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/hwdse sweep examples/demo.toml --output runs/demo
+
+test: $(STAMP) lint types
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy sees only the core of an editable install: check what the wheel ships
+types: $(STAMP)
+	rm -rf build/typing
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/typing .
+	MYPYPATH=build/typing $(BIN)/mypy -p hwdse
+
+bench: $(STAMP)
+	for script in benchmarks/*.py; do case $$script in */convert_tables.py) ;; *) echo "== $$script"; $(BIN)/python $$script || exit 1;; esac; done
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
