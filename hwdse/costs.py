@@ -68,7 +68,8 @@ class CostTable:
             options == len(self.options)
             and self.row.shape == self.layer.shape == (entries,)
             and self.sources.shape == self.cells.shape
-            and (entries == 0 or (self.row.max() < len(self.fixed) and self.layer.max() < len(self.layers)))
+            and (entries == 0 or 0 <= self.row.min() <= self.row.max() < len(self.fixed))
+            and (entries == 0 or 0 <= self.layer.min() <= self.layer.max() < len(self.layers))
             and bool((np.diff(self.row) >= 0).all())
             and len(self.fixed) > 0
         )

@@ -61,9 +61,9 @@ class TrialResult:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; infinite costs become null."""
+        """JSON-able; values that are not finite become null."""
         return {
-            **{k: getattr(self, k) for k in ("number", "state", "test", "samples", "seconds", "error")},
+            **{k: _plain(getattr(self, k)) for k in ("number", "state", "test", "samples", "seconds", "error")},
             "knobs": dict(self.knobs),
             "allocation": None if self.allocation is None else self.allocation.to_dict(),
             "measures": {k: _plain(v) for k, v in self.measures.items()},

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from .bits import BitWidths
 from .costs import CostTable
 from .errors import FileFormatError, HwdseError
 from .metrics import Metric
+
+# what numpy, zip, zlib and the constructors of a table raise on bytes that are no archive, or a damaged one
+_DAMAGE = (
+    OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, NotImplementedError, RuntimeError, SyntaxError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class StorageError(HwdseError, OSError):
@@ -42,11 +49,13 @@ def write(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        temporary = None
     except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has room.") from None
+    finally:  # after an interrupt too
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise StorageError(f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has room.") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -75,8 +84,9 @@ def key_of(*parts: Any) -> str:
     """A name for content determined by ``parts`` (JSON-able or bytes): 24 hex digits of SHA-256."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
-        digest.update(b"\0")
+        content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
+        digest.update(f"{'bytes' if isinstance(part, bytes) else 'json'} {len(content)} ".encode())  # so that parts cannot run together
+        digest.update(content)
     return digest.hexdigest()[:24]
 
 
@@ -133,5 +143,5 @@ def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, Cos
             return found
     except FileFormatError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as error:
+    except _DAMAGE as error:
         raise FileFormatError(file, f"is truncated or not a table archive ({error}). Delete it; it is made again.") from None

@@ -45,7 +45,8 @@ def spaces(max_layers: int = 5, ties: bool = True) -> st.SearchStrategy[Choices]
         pairs = st.lists(group, max_size=2)
         weight_ties, activation_ties = (draw(pairs), draw(pairs)) if ties and count > 1 else ([], [])
         try:
-            return Choices(layers, options, allowed, tuple(weight_ties), tuple(activation_ties))
+            tied = Choices(layers, options, allowed, tuple(weight_ties), tuple(activation_ties))
+            return tied if len(everything(tied)) else Choices(layers, options, allowed)
         except UsageError:  # ties that contradict the pins: the same space without them
             return Choices(layers, options, allowed)
 
@@ -85,6 +86,8 @@ def problems(
             table = _table(rng, metric, choices, draw(st.integers(1, max_rows)), draw(st.sampled_from(KINDS)))
             tables.append(_scaled(table, 10.0 ** draw(st.sampled_from([0, 0, -12, 12]))))
         problem = Problem(choices, loss, tuple(tables))
+        if draw(st.integers(0, 3)) == 0:
+            problem = _with_unsupported(rng, problem)
         all_ = everything(problem.choices)
         limits = []
         for table in problem.costs:
@@ -113,6 +116,19 @@ def _table(rng: np.random.Generator, metric: Metric, choices: Choices, rows: int
         metric, choices.layers, choices.options, body, np.array([r for r, _ in touched]), np.array([i for _, i in touched]),
         rng.choice([0.0, 0.3], rows), np.zeros(body.shape, np.int8),
     )  # fmt: skip
+
+
+def _with_unsupported(rng: np.random.Generator, problem: Problem) -> Problem:
+    """Some cells at infinity, where that leaves anything."""
+    tables = []
+    for table in (*problem.costs, problem.loss):
+        lost = rng.random(table.cells.shape) < 0.15
+        tables.append(replace(table, cells=np.where(lost, np.inf, table.cells)))
+    try:
+        fewer = Problem(problem.choices, tables[-1], tuple(tables[:-1]))
+    except UsageError:
+        return problem
+    return fewer if len(everything(fewer.choices)) else problem
 
 
 def _scaled(table: CostTable, factor: float) -> CostTable:

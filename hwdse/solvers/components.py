@@ -15,7 +15,7 @@ import numpy as np
 
 from ..choices import BoolArray, Choices, IntArray
 from ..costs import FloatArray
-from ..errors import SolverError
+from ..errors import SolverError, UsageError
 
 _LARGEST = 4_000_000  # pairs of points in one Minkowski sum
 
@@ -109,6 +109,12 @@ def front(component: Component, choices: Choices, active: BoolArray, cost: Float
     found, order = _Tree(component, choices, active, cost, loss).root()
     back = np.argsort(order)
     return Front(found.cost, found.loss, found.options[:, back])
+
+
+def contradiction(choices: Choices, component: Component) -> UsageError:
+    """The error for ties that no widths hold all at once."""
+    names = ", ".join(choices.layers[i] for i in component.members[:5])
+    return UsageError(f"no widths hold all the ties between {names} with the options allowed there; untie them, or allow others.")
 
 
 Node = tuple[str, int]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import sparse
 
 from ..choices import IntArray
 from ..constraints import Budget, Constraint
@@ -13,17 +14,18 @@ from ..errors import InfeasibleBudget, SolverError
 from ..metrics import Metric
 from ..problem import Problem
 from . import cbc
-from .components import front
+from .components import contradiction, front
 from .program import Block, Program
-from .rows import Rows, cover, tightest
+from .rows import Rows, cover, tie_rows, tightest
 
 
 def explain(problem: Problem) -> InfeasibleBudget:
     """The error for a budget that cannot be met, naming the smallest set of limits that conflict.
 
     Raises:
-        SolverError: the budget can be met after all.
+        SolverError: the budget can be met after all. UsageError: the ties cannot be held, whatever the budget.
     """
+    tied_up(problem)
     kept = {c.metric.key: c for c in sorted(problem.budget, key=lambda c: -c.limit)}  # the tightest per metric
     constraints = list(kept.values())
     for one in constraints:
@@ -42,6 +44,26 @@ def explain(problem: Problem) -> InfeasibleBudget:
     return _together(first, others, value)
 
 
+def tied_up(problem: Problem) -> None:
+    """Raises UsageError where no widths hold all the ties between some layers."""
+    program = Program.of(problem, ())
+    zero = np.zeros_like(program.loss)
+    for component in program.components:
+        if component.tree:
+            if not len(front(component, problem.choices, problem.choices.allowed, zero, zero).cost):
+                raise contradiction(problem.choices, component)
+            continue
+        active = np.zeros_like(problem.choices.allowed)
+        layers = list(component.members)
+        active[layers] = problem.choices.allowed[layers]
+        layer, option = np.nonzero(active)
+        group = np.searchsorted(layers, layer)
+        nothing = sparse.csr_array((0, len(layer)))
+        ties = tie_rows(problem.choices, layer, option, layers)
+        if cbc.minimise(np.zeros(len(layer)), group, nothing, ties).state == "infeasible":
+            raise contradiction(problem.choices, component)
+
+
 def feasible(problem: Problem, time_limit: float | None = None) -> IntArray:
     """Any allocation (L,) inside the budget.
 
@@ -49,6 +71,8 @@ def feasible(problem: Problem, time_limit: float | None = None) -> IntArray:
         InfeasibleBudget: there is none. SolverError: none was found in time.
     """
     constraints = list(problem.budget)
+    if not constraints:
+        raise explain(problem)
     value, chosen = _least(problem, constraints[0], constraints[1:], time_limit)
     if chosen is None or not constraints[0].holds(value):
         raise explain(problem)
@@ -89,6 +113,8 @@ def _separate(program: Program, block: Block) -> IntArray:
     chosen = np.zeros(len(cells), np.intp)
     for component in program.components:
         best = front(component, program.choices, program.active, np.zeros_like(cells), cells)
+        if not len(best.cost):
+            raise contradiction(program.choices, component)
         chosen[list(component.members)] = best.options[0]
     return chosen
 

@@ -8,7 +8,7 @@ from ..errors import SolverError
 from ..problem import Problem, Solution
 from .answer import Answer
 from .clock import Clock
-from .components import front
+from .components import contradiction, front
 from .infeasible import explain
 from .knapsack import Knapsack
 from .program import FORGIVEN, Program
@@ -56,6 +56,9 @@ class OneRow:
             cells[block.layer] = block.cells
             self.fixed = float(block.table.fixed[0])
         self.fronts = [front(c, program.choices, program.active, cells, program.loss) for c in program.components]
+        for component, joint in zip(program.components, self.fronts, strict=True):
+            if not len(joint.cost):
+                raise contradiction(program.choices, component)
         self.bag = Knapsack(self.fronts)
 
 

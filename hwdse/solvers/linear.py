@@ -10,6 +10,7 @@ is at or below the optimum (Lagrange), and at the LP's duals it equals the LP's 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -47,7 +48,8 @@ def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
     one_hot = sparse.csr_array((np.ones(count), (rows.layer, np.arange(count))), shape=(layers, count))
     equal = sparse.csr_array(sparse.vstack([one_hot, rows.ties])) if rows.ties.shape[0] else one_hot
     right = np.concatenate([np.ones(layers), np.zeros(rows.ties.shape[0])])
-    answer = linprog(
+    solver: Any = linprog  # its stubs do not know sparse matrices
+    answer = solver(
         loss / scale, A_ub=rows.matrix if kept else None, b_ub=np.ones(kept) if kept else None, A_eq=equal, b_eq=right,
         method="highs", options={} if time_limit is None else {"time_limit": float(time_limit)},
     )  # fmt: skip

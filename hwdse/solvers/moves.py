@@ -87,7 +87,7 @@ class Moves:
 
     def totals(self, state: IntArray) -> FloatArray:
         """(R,) the rows; at most 1 where they hold."""
-        return np.asarray(self.matrix[:, state].sum(axis=1)).ravel()
+        return np.asarray(self.matrix[:, state].sum(axis=1), np.float64).ravel()
 
     def cheapest(self, tries: int = 60) -> IntArray | None:
         """A state inside every row: each component at its smallest weighted load, weights growing where rows are over."""

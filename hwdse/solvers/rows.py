@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -148,12 +148,17 @@ def cover(rows: Rows, taken: IntArray) -> tuple[IntArray, int]:
     return large, len(touched) - 1
 
 
-def tie_rows(choices: Choices, layer: IntArray, option: IntArray) -> sparse.csr_array:
-    """One equation per tie, per further layer in it, and per width but one (the last follows: each layer takes one option)."""
+def tie_rows(choices: Choices, layer: IntArray, option: IntArray, among: Sequence[int] | None = None) -> sparse.csr_array:
+    """One equation per tie, per further layer in it, and per width but one (the last follows: each layer takes one option).
+
+    ``among``: only the ties of these layers.
+    """
     rows, columns, values = [], [], []
     count = 0
     for ties, bits in ((choices.weight_ties, choices.weight_bits), (choices.activation_ties, choices.activation_bits)):
         for tie in ties:
+            if among is not None and choices.position[tie[0]] not in among:
+                continue
             variables = [np.flatnonzero(layer == choices.position[name]) for name in tie]
             widths = sorted({int(b) for v in variables for b in bits[option[v]]})[:-1]
             for other in variables[1:]:

@@ -13,7 +13,7 @@ from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint, parse_constraint
 from hwdse.costs import CostTable
-from hwdse.errors import InfeasibleBudget, SolverError
+from hwdse.errors import InfeasibleBudget, SolverError, UsageError
 from hwdse.metrics import BITOPS, ENERGY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem
 from hwdse.solvers import solve
@@ -161,3 +161,22 @@ def test_values_close_together_are_shown_with_digits_that_tell_them_apart() -> N
 def test_a_budget_that_can_be_met_is_not_explained_away() -> None:
     with pytest.raises(SolverError, match="called a budget infeasible that can be met"):
         explain(opposed(weights=2048.0, latency=1.0))
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+@pytest.mark.parametrize("limited", [False, True])
+def test_ties_that_nothing_can_hold_are_not_blamed_on_the_budget(cycle: bool, limited: bool) -> None:
+    """Each width of one layer has its like in the next, but no choice of widths fits all of them."""
+    options = (BitWidths(4, 4), BitWidths(4, 8), BitWidths(8, 4), BitWidths(8, 8))
+    same, different = [True, False, False, True], [False, True, True, False]
+    if cycle:
+        allowed, ties = np.array([same, same, same, different]), ((("a", "b"), ("c", "d")), (("b", "c"), ("d", "a")))
+    else:
+        allowed, ties = np.array([same, different, [True] * 4, [True] * 4]), ((("a", "b"),), (("a", "b"),))
+    choices = Choices(("a", "b", "c", "d"), options, allowed, *ties)
+    table = CostTable.one_row(WEIGHTS, choices.layers, options, np.ones((4, 4)))
+    loss = CostTable.one_row(LOSS, choices.layers, options, np.zeros((4, 4)))
+    problem = Problem(choices, loss, (table,), Budget((Constraint(WEIGHTS, 9.0),) if limited else ()))
+    for method in METHODS:
+        with pytest.raises(UsageError, match=r"no widths hold all the ties between a, b.*untie them, or allow others"):
+            solve(problem, method)

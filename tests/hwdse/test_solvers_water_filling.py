@@ -77,7 +77,7 @@ def test_tensors_that_gain_nothing_stay_at_the_lower_bound() -> None:
 
 
 def test_an_average_below_the_lower_bound_is_infeasible() -> None:
-    with pytest.raises(InfeasibleBudget, match="average_bits <= 1.5 cannot be met: no tensor goes below 2 bits") as caught:
+    with pytest.raises(InfeasibleBudget, match=r"average_bits <= 1\.5 cannot be met: no tensor goes below 2 bits") as caught:
         reverse_water_filling([1.0], [1.0], 1.5)
     assert (caught.value.metric, caught.value.limit, caught.value.reachable) == ("average_bits", 1.5, 2.0)
 

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import spaces
+
+from hwdse.bits import Allocation, BitWidths, grid
+from hwdse.choices import Choices
+from hwdse.errors import UnknownName, UsageError
+from hwdse.graph import Layer, LayerGraph
+from hwdse.testing import everything, small_graph
+
+W4, W8 = BitWidths(4, 8), BitWidths(8, 8)
+
+
+def space(count: int = 3, **rest) -> Choices:  # type: ignore[no-untyped-def]
+    names = tuple("abcdef"[:count])
+    options = grid([2, 4, 8], [4, 8])
+    return Choices(names, options, np.ones((count, len(options)), bool), **rest)
+
+
+def test_defaults_of_a_traced_model() -> None:
+    choices = Choices.of(small_graph())
+    assert choices.layers == ("stem", "body", "skip", "head")
+    assert choices.pinned == ("stem", "head")
+    assert len(choices.options) == 49
+    assert choices.activation_ties == (("body", "skip"),)
+    assert choices.uniform(BitWidths(4, 4)) == {
+        "stem": W8, "body": BitWidths(4, 4), "skip": BitWidths(4, 4), "head": W8,
+    }  # fmt: skip
+
+
+def test_pins_win_over_the_ends_and_free_ends_are_free() -> None:
+    pinned = Choices.of(small_graph(), pins={"stem": BitWidths(3, 3)}, weights=[4], activations=[4, 8])
+    assert pinned.uniform(BitWidths(4, 4))["stem"] == BitWidths(3, 3)
+    free = Choices.of(small_graph(), ends=None, tied=False)
+    assert free.pinned == ()
+    assert free.activation_ties == ()
+
+
+def test_a_pin_outside_the_grid_is_open_to_that_layer_only() -> None:
+    choices = Choices.of(small_graph(), weights=[4], activations=[4], pins={"body": BitWidths(16, 4)}, ends=None)
+    column = choices.column[BitWidths(16, 4)]
+    assert choices.allowed[:, column].tolist() == [False, True, False, False]
+
+
+def test_embeddings_hold_the_widest_activation() -> None:
+    layer = Layer("embed", "embedding", 0, (1, 4), (1, 4, 8), "w", (10, 8), 0, "embed")
+    graph = LayerGraph((layer,), {}, (), (), ())
+    choices = Choices.of(graph, [4, 8], [4, 8], ends=None)
+    assert [str(o) for o, ok in zip(choices.options, choices.allowed[0], strict=True) if ok] == ["w4a8", "w8a8"]
+
+
+def test_a_tie_takes_out_what_the_partner_cannot_match() -> None:
+    choices = space(3, weight_ties=(("a", "b"),), activation_ties=(("b", "c"),)).pin({"a": BitWidths(4, 4)})
+    assert {o.weight for o, ok in zip(choices.options, choices.allowed[1], strict=True) if ok} == {4}
+    assert choices.allowed[2].all()
+    both = choices.pin({"b": BitWidths(4, 8)})
+    assert {o.activation for o, ok in zip(both.options, both.allowed[2], strict=True) if ok} == {8}
+
+
+def test_propagation_runs_through_chains_of_ties() -> None:
+    ties = (("a", "b"), ("b", "c"), ("c", "d"))
+    choices = space(4, weight_ties=ties).pin({"d": BitWidths(2, 8)})
+    assert all(choices.weight_bits[row].tolist() == [2, 2] for row in choices.allowed[:3])
+
+
+def test_pins_that_contradict_a_tie() -> None:
+    with pytest.raises(UsageError, match=r"layer 'a' has no width left that its pins, the accelerator and the layers tied"):
+        space(2, weight_ties=(("a", "b"),)).pin({"a": W4, "b": W8})
+
+
+def test_no_layers_no_options_wrong_shape_and_names_twice() -> None:
+    with pytest.raises(UsageError, match="there must be at least one layer to quantise"):
+        Choices((), (W4,), np.ones((0, 1), bool))
+    with pytest.raises(UsageError, match="there must be at least one layer to quantise"):
+        Choices.of(LayerGraph((), {}, (), (), ()))
+    with pytest.raises(UsageError, match=r"allowed must have shape \(1, 1\), got \(1, 2\)"):
+        Choices(("a",), (W4,), np.ones((1, 2), bool))
+    with pytest.raises(UsageError, match="layer 'a' has no width left"):
+        Choices(("a",), (W4,), np.zeros((1, 1), bool))
+    with pytest.raises(UsageError, match="each layer must be named once; got a more than once"):
+        Choices(("a", "a"), (W4,), np.ones((2, 1), bool))
+    with pytest.raises(UsageError, match="each option must be named once; got w4a8 more than once"):
+        Choices(("a",), (W4, W4), np.ones((1, 2), bool))
+    with pytest.raises(UsageError, match="layer 'b' has no allowed option"):
+        Choices(("a", "b"), (W4,), np.array([[True], [False]]), (("a", "b"),))
+
+
+def test_unknown_layers_are_named() -> None:
+    with pytest.raises(UnknownName, match="unknown layer in a tie 'z'"):
+        space(2, weight_ties=(("a", "z"),))
+    with pytest.raises(UnknownName, match="unknown layer to pin 'bodi'; did you mean 'body'"):
+        Choices.of(small_graph(), pins={"bodi": W4})
+    with pytest.raises(UnknownName, match="unknown layer to pin 'z'"):
+        space(2).pin({"z": W4})
+
+
+def test_the_mask_cannot_be_changed_from_outside() -> None:
+    allowed = np.ones((1, 2), bool)
+    choices = Choices(("a",), (W4, W8), allowed)
+    allowed[:] = False
+    assert choices.allowed.all()
+    with pytest.raises(ValueError, match="read-only"):
+        choices.allowed[0, 0] = False
+
+
+@given(spaces(), st.integers(0, 1000))
+def test_indices_and_allocation_are_inverse(choices: Choices, seed: int) -> None:
+    every = everything(choices)
+    chosen = every[seed % len(every)]
+    allocation = choices.allocation(chosen)
+    assert list(allocation) == list(choices.layers)
+    np.testing.assert_array_equal(choices.indices(allocation), chosen)
+    np.testing.assert_array_equal(choices.indices(dict(reversed(list(allocation.items())))), chosen)
+
+
+@given(spaces(max_layers=4))
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
+def test_permits_against_a_plain_loop_and_propagation_loses_nothing(choices: Choices) -> None:
+    """Every allocation that holds pins and ties survives propagation, and every option left occurs in one where ties are trees."""
+    count, options = choices.allowed.shape
+    every = np.array(np.meshgrid(*[range(options)] * count)).reshape(count, -1).T[:3000]
+    for chosen, good in zip(every, choices.permits(every), strict=True):
+        widths = choices.allocation(chosen)
+        plain = all(choices.allowed[i, j] for i, j in enumerate(chosen))
+        plain &= all(len({widths[n].weight for n in tie}) == 1 for tie in choices.weight_ties)
+        plain &= all(len({widths[n].activation for n in tie}) == 1 for tie in choices.activation_ties)
+        assert plain == good
+
+
+def test_indices_of_something_else() -> None:
+    choices = space(2)
+    with pytest.raises(UsageError, match=r"each of the 2 layers and to no other; it lacks b\."):
+        choices.indices({"a": W4})
+    with pytest.raises(UsageError, match=r"it names z, which the model lacks"):
+        choices.indices({"a": W4, "b": W4, "z": W4})
+    with pytest.raises(UsageError, match="widths w5a8 are not among the options: w2a4, w2a8"):
+        choices.indices({"a": W4, "b": BitWidths(5, 8)})
+
+
+def test_uniform_keeps_pins_and_refuses_what_is_not_allowed() -> None:
+    choices = space(3).pin({"c": W8})
+    assert choices.uniform(W4) == Allocation({"a": W4, "b": W4, "c": W8})
+    with pytest.raises(UsageError, match="w5a5 is not allowed for layer 'a'; allowed there: w2a4"):
+        choices.uniform(BitWidths(5, 5))
+    mask = np.ones_like(choices.allowed)
+    mask[1, choices.column[W4]] = False
+    with pytest.raises(UsageError, match="w4a8 is not allowed for layer 'b'"):
+        choices.restrict(mask).uniform(W4)
+
+
+def test_uniform_that_breaks_a_tie_with_a_pinned_layer() -> None:
+    tied = space(2, weight_ties=(("a", "b"),)).pin({"b": W8})
+    with pytest.raises(UsageError, match="w4a8 is not allowed for layer 'a'; allowed there: w8a4, w8a8"):
+        tied.uniform(W4)
+
+
+def test_restricting_is_an_and_and_leaves_the_original() -> None:
+    choices = space(2)
+    mask = np.zeros_like(choices.allowed)
+    mask[:, 2] = True
+    fewer = choices.restrict(mask)
+    assert fewer.allowed.sum() == 2
+    assert choices.allowed.all()
+    with pytest.raises(UsageError, match="has no width left"):
+        fewer.restrict(~mask)
+
+
+def test_at_least_takes_the_narrowest_that_suffices() -> None:
+    choices = space(3)
+    found = choices.at_least(np.array([3, 2, 9]), np.array([4, 5, 9]))
+    assert [str(choices.options[j]) for j in found] == ["w4a4", "w2a8", "w8a8"]
+    pinned = choices.pin({"a": BitWidths(2, 4)})
+    assert str(pinned.options[pinned.at_least(np.array([8, 2, 2]), np.array([8, 4, 4]))[0]]) == "w2a4"
+
+
+def test_replacing_ties_propagates_again() -> None:
+    choices = space(2).pin({"a": BitWidths(2, 4)})
+    tied = replace(choices, weight_ties=(("a", "b"),))
+    assert set(tied.weight_bits[tied.allowed[1]]) == {2}
