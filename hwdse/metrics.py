@@ -31,7 +31,7 @@ _SHOWN = {  # prefixes used for showing; the others are read but not printed
     "bitop": ("T", "G", "M", "k", ""),
     "fraction": ("%",),
 }
-_QUANTITY = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s]*)\s*$")
+_QUANTITY = re.compile(r"^\s*([+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s]*)\s*$")
 
 
 def _symbols(unit: str) -> str:
@@ -108,7 +108,7 @@ class Metric:
             raise UsageError(
                 f"'{text.strip()}': {self.key} is measured in {wanted}; got {f'the unit {symbol!r}' if symbol else 'no unit'}."
             )
-        value = float(match[1]) * units[symbol]
+        value = float(match[1].replace(",", "")) * units[symbol]
         if not math.isfinite(value):
             raise UsageError(f"'{text.strip()}' is not a finite quantity.")
         return value

@@ -72,6 +72,8 @@ def test_shown_in_the_prefix_of_another_value() -> None:
         (AVERAGE_BITS, "4 bit", 4.0),
         (ACCURACY, "91 %", 0.91),
         (LOSS, "0.5", 0.5),
+        (BITOPS, "1,000 TBitOPs", 1e15),
+        (WEIGHTS, "1,234,567.5 B", 1234567.5),
     ],
 )
 def test_read(metric: Metric, text: str, value: float | None) -> None:
@@ -97,6 +99,7 @@ def test_what_is_shown_can_be_read_and_is_near(metric: Metric, value: float) -> 
         (LATENCY, "3 m s", "is not a quantity"),
         (LATENCY, "1e999 s", "is not a finite quantity"),
         (LATENCY, "nan s", "is not a quantity"),
+        (LATENCY, "1,5 ms", "is not a quantity"),
         (LATENCY, "", "is not a quantity"),
         (WEIGHTS, "3 kb", "got the unit 'kb'"),
         (LOSS, "3 ms", "loss is measured in no unit, nat"),
