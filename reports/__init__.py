@@ -6,8 +6,9 @@ is written, not here.
 
 from __future__ import annotations
 
+from .export import front_frame, trials_frame
 from .page import write_report
 from .picking import Pick, pick
 from .sensitivity_figure import draw_sensitivity
 
-__all__ = ["Pick", "draw_sensitivity", "pick", "write_report"]
+__all__ = ["Pick", "draw_sensitivity", "front_frame", "pick", "trials_frame", "write_report"]

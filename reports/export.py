@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
 from .points import Point, allocator, measured
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def trials_csv(record: SweepRecord) -> str:
+    """:func:`trials_frame` as CSV."""
+    return trials_frame(record).to_csv(index=False, lineterminator="\n")
+
+
+def front_csv(record: SweepRecord) -> str:
+    """:func:`front_frame` as CSV."""
+    return front_frame(record).to_csv(index=False, lineterminator="\n")
+
+
+def trials_frame(record: SweepRecord) -> pd.DataFrame:
     """One line per trial, failed ones included. ``inf``: the accelerator cannot run it; blank: not measured."""
     knobs = list(dict.fromkeys(key for t in record.trials for key in t.knobs))
     known = {m.key: m for m in (record.score, *record.costs)}
@@ -28,10 +38,10 @@ def trials_csv(record: SweepRecord) -> str:
         row = [t.number, t.state, *(_knob(t.knobs.get(key)) for key in knobs), *(_number(t.measures.get(key)) for key in keys)]
         row += [_number(t.test), t.samples or "", *(_number(t.slack.get(text)) for text in slacks)]
         rows.append([*row, _number(t.seconds), t.error, " ".join(t.notes), _widths(t)])
-    return _csv(head, rows)
+    return _frame(head, rows)
 
 
-def front_csv(record: SweepRecord) -> str:
+def front_frame(record: SweepRecord) -> pd.DataFrame:
     """The points of each cost's front, from the cheapest; ``front`` names the cost."""
     head = ["front", "place", "trial", "allocator", _headed(record.score, record.score.key), "95% low", "95% high"]
     head += [f"test {_headed(record.score, record.score.key)}", *(_headed(m, m.key) for m in record.costs), "allocation"]
@@ -41,7 +51,7 @@ def front_csv(record: SweepRecord) -> str:
             low, high = Point.of(record, t).interval or (None, None)
             row = [cost.key, place, t.number, allocator(t), _number(t.measures[record.score.key]), _number(low), _number(high)]
             rows.append([*row, _number(t.test), *(_number(t.measures.get(m.key)) for m in record.costs), _widths(t)])
-    return _csv(head, rows)
+    return _frame(head, rows)
 
 
 def _headed(metric: Metric | None, key: str) -> str:
@@ -49,8 +59,8 @@ def _headed(metric: Metric | None, key: str) -> str:
     return f"{key} [{unit}]" if unit else key
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else repr(float(value))
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def _knob(value: Any) -> Any:
@@ -61,9 +71,7 @@ def _widths(trial: TrialResult) -> str:
     return " ".join(f"{name}={widths}" for name, widths in (trial.allocation or {}).items())
 
 
-def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _frame(head: list[str], rows: list[list[Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=head, dtype=object)  # object: a whole number beside a blank stays whole

@@ -9,12 +9,11 @@ from ..costs import CostTable
 from ..errors import UnknownName
 from ..storage import write
 from . import style
+from .loss_facts import SensitivityFacts, sensitivity_facts
 from .wording import short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .sections.sensitivity import SensitivityFacts
 
 
 def draw_sensitivity(table: CostTable, path: Path) -> Path:
@@ -23,8 +22,6 @@ def draw_sensitivity(table: CostTable, path: Path) -> Path:
     Raises:
         UnknownName: another ending. StorageError: it cannot be written.
     """
-    from .sections.sensitivity import sensitivity_facts
-
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in style.FORMATS:
