@@ -137,8 +137,9 @@ class Values:
         return None
 
     def overwrite(self, node: Node, target: Node, label: str) -> None:
-        """After ``node`` wrote into ``target``: whoever reads target, or an alias of it, from now on reads what was written.
+        """After ``node`` wrote into ``target``: whoever reads an alias of target from now on reads what was written.
 
+        The trace itself makes later readers of target read the node.
         An alias as large as what was written is a view of it; any other keeps its storage and depends on it.
         """
         root, new = self.root[target], self.current[node]
@@ -151,6 +152,4 @@ class Values:
             self.steps.append(Step(view, "view", (new, *kept) if whole or not kept else (*kept, new), (view,)))
             self.constants.pop(alias, None)
             self.current[alias] = view
-        self.constants.pop(target, None)
-        self.current[target] = new
         self.share(node, root)

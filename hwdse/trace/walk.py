@@ -69,6 +69,8 @@ class _Walk:
         elif name == "getitem":
             self.item(node)
         elif not _holds_tensor(node):
+            if written(node):
+                self.leave(name, "operation that changes its operands and returns nothing; its work and data flow are unknown")
             self.values.skip(node)
         elif name in RECURRENT:
             layers, reached = add_recurrent(node, self.values)

@@ -131,6 +131,20 @@ def test_a_custom_operation_is_left_out() -> None:
     assert graph.tensors[graph.outputs[0]].elements == 30
 
 
+def test_a_custom_operation_that_only_writes_is_left_out() -> None:
+    @torch.library.custom_op("hwdse_test::fill_products", mutates_args=("out",))
+    def fill_products(x: Tensor, out: Tensor) -> None:
+        out.copy_(x @ x.mT)
+
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out = x.new_zeros(3, 2, 2)
+            fill_products(x, out)
+            return out + 1
+
+    assert "returns nothing" in reasons(trace(Model(), X))["hwdse_test::fill_products"]
+
+
 def test_the_fallback_counts_modules_and_says_what_it_cannot_know() -> None:
     model = models.ValueDependent()
     graph = trace(model, X)
@@ -173,6 +187,32 @@ def test_the_fallback_agrees_with_the_export_on_modules() -> None:
         assert {item.name for item in seen.left_out} == {"data flow"} | {f"inner.{item.name}" for item in full.left_out}
 
 
+def test_the_fallback_counts_a_layer_inside_a_layer_once() -> None:
+    class LowRank(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(6, 6)
+            self.down, self.up = nn.Linear(6, 2, bias=False), nn.Linear(2, 6, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.up(self.down(x))
+
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = LowRank()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x) if float(x.sum()) < 1e9 else x
+
+    graph = trace(Looks(), X)
+    assert [(layer.name, layer.module, layer.macs) for layer in graph.layers] == [
+        ("fc", "fc", 216),
+        ("fc.down", "fc.down", 72),
+        ("fc.up", "fc.up", 72),
+    ]
+    assert set(reasons(graph)) == {"data flow"}
+
+
 @pytest.mark.parametrize(
     ("model", "inputs"),
     [
@@ -184,6 +224,7 @@ def test_the_fallback_agrees_with_the_export_on_modules() -> None:
     ids=["resnet20", "lstm", "encoder", "fallback"],
 )
 def test_the_model_is_as_it_was(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    torch.backends.mha.set_fastpath_enabled(True)
     model.train()
     next(iter(model.children())).eval()
     next(iter(model.parameters())).requires_grad_(False)

@@ -384,6 +384,12 @@ def test_writing_in_place_reaches_every_later_reader(how: str, edges: set[Any], 
     assert set(graph.activation_ties) == ties
 
 
+def test_what_was_written_in_place_is_what_is_read_later() -> None:
+    graph = trace(InPlace("whole"), (torch.zeros(2, 4),))
+    assert [s.reads for s in graph.steps if s.layer in ("b", "c")] == [("relu_",), ("relu_",)]
+    assert step(graph, "relu_").reads == ("a",)
+
+
 def test_indices_and_masks_are_integer_tensors() -> None:
     class Masked(nn.Module):
         def __init__(self) -> None:
