@@ -90,12 +90,19 @@ class Study:
         self.study.set_user_attr("config", new)
 
     def _put_back(self) -> None:
-        """Trials that a killed run left unfinished are queued again."""
+        """Trials that ended without a result (Ctrl-C, a killed process) are queued again, once each."""
         from optuna.trial import TrialState
 
-        for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params, user_attrs={"knobs": trial.user_attrs["knobs"]} if "knobs" in trial.user_attrs else None)
+        again = list(self.study.user_attrs.get("queued again", []))
+        for trial in self.study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
+            if _KEPT in trial.user_attrs or trial.number in again:
+                continue
+            if trial.state == TrialState.RUNNING:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+            if "knobs" in trial.user_attrs:
+                self.study.enqueue_trial(trial.params, user_attrs={"knobs": trial.user_attrs["knobs"]})
+            again.append(trial.number)
+        self.study.set_user_attr("queued again", again)
 
     def enqueue(self, trials: Iterable[Knobs]) -> None:
         """Queues the first trials, once."""

@@ -82,12 +82,7 @@ def run_trial(
     measures[bench.task.metric.key] = score.mean
     result = TrialResult(
         number=number,
-        knobs={
-            **knobs.to_dict(),
-            "scheme": str(scheme),
-            "solver": trained.solution.solver,
-            "budget_text": [str(c) for c in problem.budget],
-        },
+        knobs={**about(knobs, plan), "scheme": str(scheme), "solver": trained.solution.solver},
         state="complete",
         allocation=allocation,
         measures=measures,

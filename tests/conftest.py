@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from hwdse.costmodels import cost_model, load_accelerator
+import os
 
+import pytest
+
+# Before torch is loaded, and for the commands that tests start: these networks are too small to share between threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.tasks import load_task
 from hwdse.workbench import Workbench
 

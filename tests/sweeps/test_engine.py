@@ -1,0 +1,218 @@
+"""A real sweep on the embedded task: what it leaves, how it goes on, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hwdse import sweeps
+from hwdse.bits import Allocation
+from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged, UnknownName, UsageError
+from hwdse.pareto import ParetoFront
+from hwdse.quantizers import Scheme
+from hwdse.records import SweepRecord
+from hwdse.storage import StorageError
+from hwdse.sweeps import Progress, SweepConfig, run_sweep
+from hwdse.training import evaluate
+from hwdse.workbench import Workbench, read_checkpoint
+
+BUDGETS = [["latency@mpic <= 60% of w8a8"], ["energy@npu <= 60% of w8a8", "weights <= 60% of w8a8"]]
+
+
+def config(**changes: object) -> SweepConfig:
+    values = {
+        "task": "digits", "accelerators": ["mpic", "npu"], "budgets": BUDGETS, "trials": 14, "epochs": [0, 1],
+        "baselines": ["w8a8", "w4a4"], "baseline_epochs": 0,
+    }  # fmt: skip
+    return SweepConfig.make("test", **{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def finished(bench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepRecord, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    return run_sweep(bench, config(), folder), folder
+
+
+def test_every_point_is_inside_its_budget(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+    record, _ = finished
+    assert len(record.trials) == 14
+    assert all(t.state == "complete" for t in record.trials)
+    for trial in record.complete:
+        for text in trial.knobs["budget"]:
+            key, _, rest = text.partition(" <= ")
+            base, _, factor = rest.partition(" x ")
+            limit = record.limits[f"{key} <= {base}"] * float(factor or 1)
+            assert trial.measures[key] <= limit * (1 + 1e-12)
+            assert trial.allocation is not None
+            assert trial.measures[key] == pytest.approx(bench.tables[key].total(trial.allocation))
+
+
+def test_all_allocators_baselines_and_solver_seeds_ran(finished: tuple[SweepRecord, Path]) -> None:
+    record, _ = finished
+    assert {t.knobs["allocator"] for t in record.trials} == {"uniform", "qbitopt", "adaqat", "adq"}
+    assert {t.knobs["origin"] for t in record.trials} == {"baseline", "solver", "start", "search"}
+    assert [t.knobs["widths"] for t in record.trials[:2]] == ["w8a8", "w4a4"]
+
+
+def test_codebooks_on_a_device_without_them_are_replaced_and_said(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+    record, _ = finished
+    for trial in record.complete:
+        if trial.knobs["allocator"] == "adq":
+            has = bench.targets[trial.knobs["accelerator"]].codebooks
+            assert trial.knobs["scheme"].startswith("codebook" if has else "lsq")
+            assert any("no codebook look-up" in note for note in trial.notes) is not has
+
+
+def test_the_record_on_disk_is_the_record(finished: tuple[SweepRecord, Path]) -> None:
+    record, folder = finished
+    again = SweepRecord.load(folder)
+    assert again.trials == record.trials
+    assert again.limits == record.limits
+    assert again.graph["fingerprint"] == record.provenance["graph"]
+    assert set(again.tables) == {m.key for m in record.costs} | {"loss"}
+    assert {"hwdse", "torch", "optuna", "numpy"} <= set(again.provenance["versions"])
+
+
+def test_a_checkpoint_gives_the_measured_score(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+    record, folder = finished
+    trial = next(t for t in record.complete if t.knobs["epochs"] and t.knobs["allocator"] == "adq")
+    state = read_checkpoint((folder / "checkpoints" / f"{trial.number}.pt").read_bytes())
+    model = bench.quantized(Scheme(*state["scheme"]))
+    model.load_state(state)
+    assert evaluate(model.network, bench.task, "validation").mean == trial.measures["accuracy"]
+    handed = Allocation.from_json((folder / "allocations" / f"{trial.number}.json").read_text())
+    assert handed == trial.allocation == model.allocation
+
+
+def test_the_front_is_scored_on_the_test_split(finished: tuple[SweepRecord, Path]) -> None:
+    record, _ = finished
+    for metric in record.costs:
+        for trial in ParetoFront.of(record.trials, (metric, record.score)).trials:
+            assert trial.test is not None
+            assert abs(trial.test - trial.measures[record.score.key]) < 0.06
+
+
+def test_same_seed_same_trials(finished: tuple[SweepRecord, Path], bench: Workbench, tmp_path: Path) -> None:
+    record, _ = finished
+    again = run_sweep(bench, config(trials=9), tmp_path)
+    for one, other in zip(record.trials, again.trials, strict=False):
+        assert one.allocation == other.allocation
+        assert one.measures == other.measures
+
+
+def test_it_goes_on_where_it_stopped(finished: tuple[SweepRecord, Path], bench: Workbench, tmp_path: Path) -> None:
+    _, folder = finished
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    seen: list[Progress] = []
+    record = run_sweep(bench, config(trials=15), copy, seen.append)
+    assert len(record.trials) == 15
+    assert seen[0].trials_done == 14
+    assert record.trials[:14] == tuple(replace(t, test=o.test) for t, o in zip(finished[0].trials, record.trials, strict=False))
+
+
+def test_interrupted_trial_is_run_again_and_nothing_is_lost(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = config(trials=4, epochs=[0])  # the two baselines and the two solver seeds
+    whole = run_sweep(bench, once, tmp_path / "whole")
+    real, calls = sweeps.engine.run_trial, []  # type: ignore[attr-defined]  # loaded by then
+
+    def stopping(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr("hwdse.sweeps.engine.run_trial", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(bench, once, tmp_path / "cut")
+    assert len(SweepRecord.load(tmp_path / "cut").trials) == 2
+    record = run_sweep(bench, once, tmp_path / "cut")
+    # the one that was cut off comes last, under a number of its own
+    assert {(t.knobs["origin"], t.knobs["widths"], t.allocation) for t in record.trials} == {
+        (t.knobs["origin"], t.knobs["widths"], t.allocation) for t in whole.trials
+    }
+    assert len(record.trials) == 4
+
+
+def test_a_failed_trial_is_recorded_and_the_sweep_goes_on(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sweeps.engine.run_trial  # type: ignore[attr-defined]  # loaded by then
+
+    def breaking(bench_: Workbench, plan: object, knobs: object, number: int, *rest: object) -> object:
+        if number == 1:
+            raise TrainingDiverged("the loss is nan at step 3; lower the learning rate, or look at the data.")
+        if number == 2:
+            raise RuntimeError("CUDA out of memory")
+        return real(bench_, plan, knobs, number, *rest)
+
+    monkeypatch.setattr("hwdse.sweeps.engine.run_trial", breaking)
+    record = run_sweep(bench, config(trials=5), tmp_path)
+    assert [t.state for t in record.trials] == ["complete", "failed", "failed", "complete", "complete"]
+    assert record.trials[1].error.startswith("the loss is nan at step 3")
+    assert record.trials[2].error == "RuntimeError: CUDA out of memory"
+
+
+def test_another_configuration_does_not_continue_an_old_run(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+    with pytest.raises(UsageError, match=r"made with another configuration \(epochs: was \[0, 1\], now \[0\]\)"):
+        run_sweep(bench, config(epochs=[0]), finished[1])
+
+
+def test_a_folder_of_another_task_is_refused(finished: tuple[SweepRecord, Path], bench: Workbench, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished[1], copy)
+    other = Workbench(bench.task, bench.targets.values(), bench.cost_models, cache=None)
+    other.fingerprint = "of another task"  # type: ignore[misc]  # a cached property
+    other.__dict__["reference"], other.__dict__["_state"] = bench.reference, bench._state
+    with pytest.raises(UsageError, match="belongs to another task, model or seed"):
+        run_sweep(other, config(), copy)
+
+
+def test_truncated_study(finished: tuple[SweepRecord, Path], bench: Workbench, tmp_path: Path) -> None:
+    shutil.copytree(finished[1], tmp_path / "run")
+    study = tmp_path / "run" / "study.db"
+    study.write_bytes(b"SQLite format 3\x00" + study.read_bytes()[16:3000])
+    with pytest.raises(FileFormatError, match=r"study\.db: is truncated or not a study database"):
+        run_sweep(bench, config(), tmp_path / "run")
+
+
+def test_budget_nobody_can_meet_is_said_before_training(bench: Workbench, tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleBudget, match="latency@mpic <= 1 us cannot be met: the smallest reachable"):
+        run_sweep(bench, config(budgets=[["latency@mpic <= 1 us"]]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("budgets", "sentence"),
+    [
+        ([["latency@t4 <= 60% of w8a8"]], "unknown accelerator in a budget 't4'"),
+        ([["latency@mpic <= 1 ms", "energy@npu <= 1 uJ"]], "budget 1 names several accelerators"),
+        ([["speed <= 3"]], "unknown metric 'speed'"),
+        ([["latency@mpic <= 60%"]], "a relative limit names its reference"),
+    ],
+)
+def test_budgets_that_cannot_be_read(bench: Workbench, tmp_path: Path, budgets: list[list[str]], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        run_sweep(bench, config(budgets=budgets), tmp_path)
+
+
+def test_a_folder_that_cannot_be_written(bench: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        run_sweep(bench, config(), tmp_path / "file" / "run")
+
+
+def test_two_costs_as_objectives(bench: Workbench, tmp_path: Path) -> None:
+    record = run_sweep(bench, config(objective=["bitops", "weights"], trials=6), tmp_path)
+    assert len(record.complete) == 6
+
+
+def test_unknown_sampler(bench: Workbench, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown sampler 'tpee'; did you mean 'tpe'"):
+        run_sweep(bench, config(sampler="tpee"), tmp_path)
+
+
+def test_record_holds_no_infinity_that_json_lacks(finished: tuple[SweepRecord, Path]) -> None:
+    text = (finished[1] / "record.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in record.json"))
