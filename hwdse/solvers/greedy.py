@@ -18,6 +18,7 @@ from .linear import lagrangian_bound, prices
 from .moves import Moves
 from .program import Program
 from .rows import Rows, tightest
+from .walk import climb
 
 
 def greedy(problem: Problem, *, time_limit: float | None = None, program: Program | None = None) -> Solution:
@@ -47,7 +48,7 @@ def walk(rows: Rows) -> IntArray | None:
     start = None if moves is None else moves.cheapest()
     if moves is None or start is None:
         return None
-    return moves.chosen(moves.climb(start))
+    return moves.chosen(climb(moves, start))
 
 
 def start_anywhere(problem: Problem, rows: Rows, clock: Clock) -> IntArray:
@@ -59,7 +60,7 @@ def start_anywhere(problem: Problem, rows: Rows, clock: Clock) -> IntArray:
     chosen = feasible(problem, clock.left)
     moves = Moves.of(rows)
     state = None if moves is None else moves.state_of(chosen)
-    return chosen if moves is None or state is None else moves.chosen(moves.climb(state))
+    return chosen if moves is None or state is None else moves.chosen(climb(moves, state))
 
 
 def fullest_row_bound(rows: Rows, chosen: IntArray) -> tuple[float, np.ndarray]:

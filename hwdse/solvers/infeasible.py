@@ -26,8 +26,8 @@ def explain(problem: Problem) -> InfeasibleBudget:
         SolverError: the budget can be met after all. UsageError: the ties cannot be held, whatever the budget.
     """
     tied_up(problem)
-    kept = {c.metric.key: c for c in sorted(problem.budget, key=lambda c: -c.limit)}  # the tightest per metric
-    constraints = list(kept.values())
+    limits = tightest(problem.budget)
+    constraints = list({c.metric.key: c for c in problem.budget if c.limit == limits[c.metric.key]}.values())
     for one in constraints:
         value, _ = _least(problem, one, ())
         if not one.holds(value):

@@ -10,19 +10,18 @@ the most promising states comes first: it finds the answer that makes the bounds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..choices import IntArray
-from ..costs import FloatArray
 from ..errors import SolverError
+from .bag import Bag
 from .clock import Clock
-from .components import Front
 
 _PASSES = (300, 5_000, 100_000)
 _STATES = 3_000_000  # in one stage of the last pass
+_SPREAD = 100.0  # how far the largest loss may lie above the answer before digits are lost
 _SAME = 1e-12  # part of the answer within which two losses are one
 
 
@@ -40,113 +39,41 @@ class Packed:
     proven: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Steps:
-    """Steps along the lower hulls, steepest first: component, the point reached, its change of cost and fall of loss."""
+def pack(bag: Bag, limit: float, clock: Clock | None = None) -> Packed | None:
+    """The best choice with summed cost at most ``limit``; None where there is none.
 
-    component: IntArray
-    point: IntArray
-    cost: FloatArray
-    fall: FloatArray
-
-    def of(self, mask: np.ndarray) -> _Steps:
-        keep = mask[self.component]
-        return _Steps(self.component[keep], self.point[keep], self.cost[keep], self.fall[keep])
-
-
-class Knapsack:
-    """What does not depend on the room: made once, solved for many budgets."""
-
-    def __init__(self, fronts: Sequence[Front]) -> None:
-        self.least = np.array([f.cost[0] for f in fronts])
-        self.costs = [f.cost - f.cost[0] for f in fronts]
-        self.losses = [f.loss - f.loss[-1] for f in fronts]
-        self.floor = float(sum(f.loss[-1] for f in fronts))  # more than 0 only where ties force it
-        self.size = np.array([len(f.cost) for f in fronts])
-        self.begin = np.concatenate([[0], np.cumsum(self.size)])
-        self.flat_cost, self.flat_loss = np.concatenate(self.costs), np.concatenate(self.losses)
-        self.of = np.repeat(np.arange(len(fronts)), self.size)
-        self.highest = float(sum(loss[0] for loss in self.losses))
-        self.steps = self._hulls()
-
-    def _hulls(self) -> _Steps:
-        component, point, cost, fall = [], [], [], []
-        for c, (x, y) in enumerate(zip(self.costs, self.losses, strict=True)):
-            hull = lower_hull(x, y)
-            component += [c] * (len(hull) - 1)
-            point += hull[1:]
-            cost += np.diff(x[hull]).tolist()
-            fall += (-np.diff(y[hull])).tolist()
-        order = np.argsort(-np.array(fall) / np.array(cost), kind="stable") if cost else np.zeros(0, np.intp)
-        return _Steps(
-            np.array(component, np.intp)[order], np.array(point, np.intp)[order],
-            np.array(cost, np.float64)[order], np.array(fall, np.float64)[order],
-        )  # fmt: skip
-
-    def solve(self, limit: float, clock: Clock | None = None) -> Packed | None:
-        """The best choice with summed cost at most ``limit``; None where there is none.
-
-        Raises:
-            TooManyStates: fronts so alike that too many states stay undecided.
-        """
-        room = limit - float(self.least.sum())
-        if room < 0:
-            return None
-        steps = self.steps
-        spent = np.cumsum(steps.cost)
-        taken = int(np.searchsorted(spent, room, side="right"))
-        point = np.zeros(len(self.size), np.intp)
-        np.maximum.at(point, steps.component[:taken], steps.point[:taken])
-        if taken == len(steps.cost):  # every component at its best
-            return Packed(point, self.floor, 0.0, True)
-        price = float(steps.fall[taken] / steps.cost[taken])
-        used = float(spent[taken - 1]) if taken else 0.0
-        bound = self.highest - float(steps.fall[:taken].sum()) - price * (room - used)
-        point = self._fill(point, taken, room)
-        point, proven = _Program(self, room, price, max(0.0, bound), clock or Clock()).run(point)
-        value = self.value(point)
-        return Packed(point, self.floor + (value if proven else min(value, max(0.0, bound))), price, proven)
-
-    def value(self, point: IntArray) -> float:
-        """Summed loss over the floor."""
-        return float(self.flat_loss[self.begin[:-1] + point].sum())
-
-    def _fill(self, point: IntArray, taken: int, room: float) -> IntArray:
-        """Greedy: further steps along the hulls where they fit."""
-        steps, point = self.steps, point.copy()
-        left = room - float(self.flat_cost[self.begin[:-1] + point].sum())
-        stuck = set[int]()
-        for j in range(taken, len(steps.cost)):
-            c = int(steps.component[j])
-            if c in stuck:
-                continue
-            if steps.cost[j] <= left:
-                point[c] = steps.point[j]
-                left -= float(steps.cost[j])
-            else:
-                stuck.add(c)
-        return point
-
-
-def lower_hull(x: FloatArray, y: FloatArray) -> list[int]:
-    """Indices of the lower convex hull of a front (x ascending, y descending)."""
-    hull: list[int] = []
-    xs, ys = x.tolist(), y.tolist()
-    for k in range(len(xs)):
-        while len(hull) > 1:
-            i, j = hull[-2], hull[-1]
-            if (ys[j] - ys[i]) * (xs[k] - xs[i]) >= (ys[k] - ys[i]) * (xs[j] - xs[i]):
-                hull.pop()
-            else:
-                break
-        hull.append(k)
-    return hull
+    Raises:
+        TooManyStates: fronts so alike that too many states stay undecided.
+    """
+    room = limit - float(bag.least.sum())
+    if room < 0:
+        return None
+    steps = bag.steps
+    spent = np.cumsum(steps.cost)
+    taken = int(np.searchsorted(spent, room, side="right"))
+    point = np.zeros(len(bag.size), np.intp)
+    np.maximum.at(point, steps.component[:taken], steps.point[:taken])
+    if taken == len(steps.cost):  # every component at its best
+        return Packed(point, bag.floor, 0.0, True)
+    price = float(steps.fall[taken] / steps.cost[taken])
+    used = float(spent[taken - 1]) if taken else 0.0
+    bound = bag.highest - float(steps.fall[:taken].sum()) - price * (room - used)
+    point = bag.fill(point, taken, room)
+    if bag.highest > max(_SPREAD, len(bag.size)) * bag.value(point):
+        trimmed = bag.below(bag.value(point))
+        if trimmed is not None:
+            found = pack(trimmed[0], limit, clock)
+            if found is not None:
+                return replace(found, point=found.point + trimmed[1])
+    point, proven = _Program(bag, room, price, max(0.0, bound), clock or Clock()).run(point)
+    value = bag.value(point)
+    return Packed(point, bag.floor + (value if proven else min(value, max(0.0, bound))), price, proven)
 
 
 class _Program:
     """The list dynamic program for one room."""
 
-    def __init__(self, bag: Knapsack, room: float, price: float, bound: float, clock: Clock) -> None:
+    def __init__(self, bag: Bag, room: float, price: float, bound: float, clock: Clock) -> None:
         self.bag, self.room, self.bound, self.clock = bag, room, bound, clock
         reduced = bag.flat_loss + price * bag.flat_cost
         self.excess = reduced - np.minimum.reduceat(reduced, bag.begin[:-1])[bag.of]

@@ -7,10 +7,11 @@ import numpy as np
 from ..errors import SolverError
 from ..problem import Problem, Solution
 from .answer import Answer
+from .bag import Bag
 from .clock import Clock
 from .components import contradiction, front
 from .infeasible import explain
-from .knapsack import Knapsack
+from .knapsack import pack
 from .program import FORGIVEN, Program
 from .rows import tightest
 
@@ -33,7 +34,7 @@ def lagrangian(
     program = program or Program.of(problem, limits)
     one_row = one_row or OneRow(program)
     fixed, limit = one_row.fixed, min(limits.values(), default=np.inf)
-    packed = one_row.bag.solve(limit * (1 + FORGIVEN) - fixed, clock)
+    packed = pack(one_row.bag, limit * (1 + FORGIVEN) - fixed, clock)
     if packed is None:
         raise explain(problem)
     chosen = np.zeros(len(program.loss), np.intp)
@@ -59,7 +60,7 @@ class OneRow:
         for component, joint in zip(program.components, self.fronts, strict=True):
             if not len(joint.cost):
                 raise contradiction(program.choices, component)
-        self.bag = Knapsack(self.fronts)
+        self.bag = Bag(self.fronts)
 
 
 def rows_of(program: Program) -> int:

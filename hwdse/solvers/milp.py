@@ -71,12 +71,12 @@ class _Search:
 
     def run(self) -> Answer:
         """Rounds of fixing and searching until the best value is proven, or the time is over."""
-        rows = self._below(self.rows, self.rows.loss, 0.0, self.value)
-        relaxation = relax(rows, self.clock.left)
-        price = prices(rows, relaxation.duals)
-        self._offer(rounded(rows, relaxation))
-        proven = False
+        proven, price = False, None
         while not proven:
+            rows = self._below(self.rows, self.rows.loss, 0.0, self.value)  # afresh: bounds have the digits of their losses
+            relaxation = relax(rows, self.clock.left)
+            price = price or prices(rows, relaxation.duals)
+            self._offer(rounded(rows, relaxation))
             rows, relaxation = self._tighten(rows, relaxation)
             seen = min(self.value, float(np.maximum.reduceat(rows.loss, rows.starts).sum()))
             finished = self._done(relaxation) or self._search(rows, relaxation)
@@ -86,9 +86,9 @@ class _Search:
                 raise SolverError(f"no allocation inside the budget was found in {self.clock.limit or 0:.3g} s; allow more time.")
             if not finished:
                 break
-            proven = self._done(relaxation) or self.value > seen / 1000
+            proven = self.value == 0 or self.value > seen / 1000
         assert self.best is not None
-        return Answer(self.best, relaxation.bound, proven, price)
+        return Answer(self.best, relaxation.bound, proven, price or {})
 
     def _done(self, relaxation: Relaxation) -> bool:
         return self.best is not None and self.value <= relaxation.bound * (1 + _SAME)

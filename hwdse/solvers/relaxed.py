@@ -16,6 +16,7 @@ from .linear import Relaxation, prices, relax
 from .moves import Moves
 from .program import Program
 from .rows import Rows, tightest
+from .walk import climb
 
 
 def relaxed(problem: Problem, *, time_limit: float | None = None, program: Program | None = None) -> Solution:
@@ -45,4 +46,4 @@ def rounded(rows: Rows, relaxation: Relaxation) -> IntArray | None:
     if moves is None:
         return None
     state = moves.priced(relaxation.duals)
-    return None if state is None else moves.chosen(moves.climb(state))
+    return None if state is None else moves.chosen(climb(moves, state))

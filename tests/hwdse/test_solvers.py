@@ -19,7 +19,7 @@ from hwdse.errors import InfeasibleBudget, SolverError, UnknownName
 from hwdse.metrics import ENERGY, LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem, Solution
 from hwdse.solvers import SOLVERS, solve
-from hwdse.testing import brute_force
+from hwdse.testing import brute_force, random_problem
 
 slow = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
@@ -277,3 +277,59 @@ def test_all_losses_zero() -> None:
     for method in ("auto", "milp", "greedy", "relaxed"):
         found = solve(flat, method)
         assert found.loss == found.bound == 0.0
+
+
+class Entry:
+    name = "mine"
+
+    @staticmethod
+    def load() -> object:
+        return lambda problem: replace(solve(problem, "greedy"), solver="mine")
+
+
+def test_a_plug_in_is_found_and_need_not_know_of_time_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwdse.registry.entry_points", lambda group: [Entry] if group == "hwdse.solvers" else [])
+    assert solve(network(0, layers=5), "mine").solver == "mine"
+    with pytest.raises(TypeError, match="time_limit"):
+        solve(network(0, layers=5), "mine", time_limit=1.0)
+
+
+def even(layers: int = 40) -> Problem:
+    """Losses that fall exactly as costs rise: every allocation of one cost is as good as another, up to the last digit."""
+    rng = np.random.default_rng(0)
+    options = grid(range(2, 9), (8,))
+    names = tuple(f"l{i}" for i in range(layers))
+    cost = np.sort(rng.integers(10**8, 10**9, (layers, 7)).astype(float))
+    table = CostTable.one_row(LATENCY, names, options, cost)
+    loss = CostTable.one_row(LOSS, names, options, cost.max() - cost)
+    limit = Constraint(LATENCY, float(cost[:, 3].sum()) + 0.5)
+    return Problem(Choices(names, options, np.ones((layers, 7), bool)), loss, (table,), Budget((limit,)))
+
+
+def test_too_many_states_are_refused_by_the_lagrangian_and_go_to_the_integer_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwdse.solvers.knapsack._STATES", 20_000)
+    with pytest.raises(SolverError, match=r"too many allocations lie within rounding of one another.*use method 'milp'"):
+        solve(even(), "lagrangian")
+    found = solve(even(), time_limit=1.0)
+    assert found.solver == "milp"
+    assert found.bound <= found.loss
+
+
+def test_many_layers_on_one_tensor_are_joined_by_fronts() -> None:
+    """A tensor read by ten layers (cross-attention): 7^10 joint options per activation width, a few hundred that matter."""
+    plain = network(2, layers=14, ties=False)
+    tied = Problem(
+        replace(plain.choices, activation_ties=(plain.choices.layers[2:12],), weight_ties=(plain.choices.layers[10:12],)),
+        plain.loss, plain.costs, plain.budget,
+    )  # fmt: skip
+    one, two = solve(tied, "lagrangian"), solve(tied, "milp")
+    assert one.loss == pytest.approx(two.loss, rel=1e-9)
+    assert len({b.activation for n, b in one.allocation.items() if n in plain.choices.layers[2:12]}) == 1
+
+
+@pytest.mark.parametrize("method", ["greedy", "relaxed"])
+def test_heuristics_without_a_start_of_their_own_ask_the_integer_program(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwdse.solvers.moves.Moves.cheapest", lambda self: None)
+    monkeypatch.setattr("hwdse.solvers.moves.Moves.priced", lambda self, duals: None)
+    for seed in range(12):
+        check(random_problem(seed, budgets=1 + seed % 2, rows=1 + seed % 3), method)

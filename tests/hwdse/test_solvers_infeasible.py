@@ -83,14 +83,25 @@ def test_three_limits_that_conflict_only_together(method: str) -> None:
     assert caught.value.other is None
 
 
-def test_limits_outside_the_conflict_are_not_named() -> None:
-    problem = three_way()
-    weights, energy, _ = problem.budget
+@pytest.mark.parametrize("place", range(3))
+def test_limits_outside_the_conflict_are_not_named(place: int) -> None:
+    problem = opposed(weights=2048.0, latency=4e-3)
+    names = problem.choices.layers
+    third = CostTable.one_row(ENERGY, names, OPTIONS, np.array([[1.0, 2.0]] * 3))  # its limit can bind, and hurts nobody
+    limits = list(problem.budget)
+    limits.insert(place, Constraint(ENERGY, 5.0))
     with pytest.raises(InfeasibleBudget) as caught:
-        solve(opposed(weights=2048.0, latency=4e-3).with_budget(Budget((Constraint(T4, 4e-3), Constraint(WEIGHTS, 2048.0)))))
-    assert caught.value.other is not None
-    two = Budget((weights, energy, Constraint(BITOPS, 2.0)))
-    assert solve(problem.with_budget(two)).loss == 0.0
+        solve(Problem(problem.choices, problem.loss, (*problem.costs, third), Budget(tuple(limits))))
+    assert {caught.value.metric, caught.value.other} == {"weights", "latency@t4"}
+    assert "energy" not in str(caught.value)
+
+
+def test_the_tighter_of_two_limits_on_one_metric_is_named() -> None:
+    problem = opposed(weights=1400.0)
+    limits = (Constraint(WEIGHTS, 1400.0), Constraint(WEIGHTS, 1024.0), Constraint(WEIGHTS, 1300.0))
+    with pytest.raises(InfeasibleBudget, match="weights <= 1 KiB cannot be met") as caught:
+        solve(problem.with_budget(Budget(limits)))
+    assert caught.value.limit == 1024.0
 
 
 def test_a_metric_with_many_rows() -> None:
