@@ -44,7 +44,8 @@ def solve(problem: Problem, method: str = "auto", *, time_limit: float | None = 
         problem: what to solve.
         method: a solver's name. ``"auto"`` is exact: ``lagrangian`` for at most one row in all whose ties decompose, else ``milp``.
             ``Solution.solver`` says which one it was.
-        time_limit: seconds. The exact solvers then return the best allocation found, FEASIBLE, with its bound.
+        time_limit: seconds. The exact solvers then return the best allocation found, FEASIBLE, with its bound. Without one they go
+            on until the proof, which may never end where loss is a linear function of cost (a subset-sum problem).
 
     Raises:
         InfeasibleBudget: no allocation is inside; says what can be reached. UnknownName: no such method.
