@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import torch
 
 from hwdse.allocators import Uniform, make_allocator
-from hwdse.bits import BitWidths
+from hwdse.bits import Allocation, BitWidths
+from hwdse.choices import IntArray
+from hwdse.costs import CostTable
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -77,7 +80,7 @@ def run_trial(
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)
-    measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables.items()}
+    measures = {key: _cost(bench, table, indices, scheme) for key, table in bench.tables.items()}
     measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
     measures[bench.task.metric.key] = score.mean
     result = TrialResult(
@@ -89,11 +92,28 @@ def run_trial(
         samples=score.samples,
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began,
-        notes=notes,
+        notes=(*notes, *_codebook_note(scheme, allocation)),
     )
     if folder is not None:
         _save(folder, number, model, result, bench)
     return result
+
+
+def _cost(bench: Workbench, table: CostTable, indices: IntArray, scheme: Scheme) -> float:
+    """A table's total; +inf on an accelerator that cannot look weights up in a codebook, where the trial's weights are stored so."""
+    if scheme.weight == "codebook" and table.metric.on is not None and not bench.targets[table.metric.on].codebooks:
+        return math.inf
+    return float(table.totals(indices)[0])
+
+
+def _codebook_note(scheme: Scheme, allocation: Allocation) -> tuple[str, ...]:
+    if scheme.weight != "codebook":
+        return ()
+    codes = sum(2**widths.weight - 1 for widths in allocation.values())
+    return (
+        f"weights are indices into codebooks: BitOPs at their index width is an approximation, and the {codes:,} codes "
+        f"({4 * codes:,} B at 32 bits) are not in the weight memory",
+    )
 
 
 def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench) -> None:

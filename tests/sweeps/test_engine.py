@@ -67,6 +67,17 @@ def test_codebooks_on_a_device_without_them_are_replaced_and_said(finished: tupl
             assert any("no codebook look-up" in note for note in trial.notes) is not has
 
 
+def test_codebook_weights_cannot_be_run_where_there_is_no_look_up(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+    record, _ = finished
+    books = [t for t in record.complete if t.knobs["scheme"].startswith("codebook")]
+    assert books
+    for trial in books:
+        assert trial.measures["latency@mpic"] == float("inf")
+        assert trial.measures["latency@npu"] < float("inf")
+        codes = sum(2**w.weight - 1 for w in trial.allocation.values())  # type: ignore[union-attr]  # complete
+        assert any(f"{codes:,} codes" in note for note in trial.notes)
+
+
 def test_the_record_on_disk_is_the_record(finished: tuple[SweepRecord, Path]) -> None:
     record, folder = finished
     again = SweepRecord.load(folder)
