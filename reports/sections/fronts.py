@@ -114,17 +114,17 @@ class Fronts:
 
 
 def _cut(minimised: list[float]) -> float | None:
-    """Where to cut the score axis (minimised sign) so that a few broken trials do not press all others into a line.
+    """Where to cut the score axis (minimised sign) so that broken trials do not press all others into a line.
 
-    The axis is cut where the worst tenth takes up more than half of it.
+    The axis is cut where the worst quarter takes up more than two thirds of it.
     """
     if len(minimised) < 5:
         return None
     found = sorted(minimised)
-    best, worst, usual = found[0], found[-1], found[math.ceil(0.9 * (len(found) - 1))]
-    if worst - best <= 2 * (usual - best) or usual == best:
+    best, worst, usual = found[0], found[-1], found[math.ceil(0.75 * (len(found) - 1))]
+    if worst - best <= 3 * (usual - best) or usual == best:
         return None
-    return best + 1.25 * (usual - best)
+    return best + 2 * (usual - best)
 
 
 def _far(limits: set[float], costs: list[float]) -> tuple[float, ...]:

@@ -60,7 +60,7 @@ def test_one_broken_trial_does_not_press_the_others_into_a_line(tiny):
     scores = [0.97, 0.96, 0.965, 0.95, 0.955, 0.95, 0.96, 0.95, 0.96, 0.95, 0.95, 0.10]
     trials = tuple(replace(tiny.trials[0], number=i, measures={**tiny.trials[0].measures, "accuracy": s}) for i, s in enumerate(scores))
     panel = Fronts().facts(tiny.with_trials(trials)).panels[0]
-    assert panel.low == pytest.approx(0.97 - 1.25 * 0.02)
+    assert panel.low == pytest.approx(0.97 - 2 * 0.02)  # twice as far as the worst quarter begins
     assert panel.below == 1
     assert Fronts().facts(tiny).panels[0].low is None
 
@@ -194,10 +194,10 @@ def test_the_score_axis_is_cut_for_scores_that_are_better_when_lower(tiny, tmp_p
     record = replace(tiny, score=score, trials=trials, reference={"validation": 4.9})
     section = Fronts()
     facts = section.facts(record)
-    assert facts.panels[0].low == pytest.approx(5.0 + 1.25 * 1.0)
+    assert facts.panels[0].low == pytest.approx(5.0 + 2 * 0.9)  # three quarters reach 5.9
     axes = section.draw(facts).drawings[0].figure.axes[0]
     bottom, top = axes.get_ylim()
-    assert (bottom, top) == (pytest.approx(6.25), pytest.approx(4.9 - 0.05 * 1.35))  # worse is down
+    assert (bottom, top) == (pytest.approx(6.8), pytest.approx(4.9 - 0.05 * 1.9))  # worse is down
 
 
 def test_an_empty_budget_says_the_error_it_met_most(tiny):
