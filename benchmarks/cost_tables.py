@@ -1,6 +1,6 @@
 """Processor time to tabulate 1,000 layers of different shapes at 49 width pairs, per cost model.
 
-python benchmarks/tabulate.py [--save]
+python benchmarks/cost_tables.py [--save]
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import platform
 import time
 from pathlib import Path
 
-from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
-
 from hwdse.bits import grid
+from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
 from hwdse.costs import CostModel
 from hwdse.graph import Layer, LayerGraph, Step, Tensor
 
-RESULT = Path(__file__).parent / "results" / "tabulate.json"
+RESULT = Path(__file__).parent / "results" / "cost_tables.json"
 
 
 def network(count: int) -> LayerGraph:

@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from hwdse.reports import pick, write_report
-
 from hwdse.records import SweepRecord
+from hwdse.reports import pick, write_report
 
 _BUILDER = Path(__file__).resolve().parent.parent / "tests" / "reports" / "conftest.py"
 

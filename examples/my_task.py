@@ -1,4 +1,4 @@
-"""Your own model and data: a class of about 20 lines. Try: hwdse profile examples.my_task:Waves · hwdse sweep --task examples.my_task:Waves ..."""
+"""Your own model and data: a class of about 20 lines. Try: hwdse profile examples.my_task:Waves"""
 
 from __future__ import annotations
 

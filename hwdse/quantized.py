@@ -88,8 +88,10 @@ class QuantizedModel:
 
     def weight_of(self, layer: str) -> Tensor:
         """The floating-point weight behind a layer, the leaf that training updates."""
-        owner = self._owner[self.module[layer]]
-        original: Tensor = owner.parametrizations.weight.original  # type: ignore[union-attr,assignment]  # set by parametrize
+        return self._original(self.module[layer])
+
+    def _original(self, path: str) -> Tensor:
+        original: Tensor = self._owner[path].parametrizations.weight.original
         return original
 
     def weight_quantizer(self, layer: str) -> Quantizer:
@@ -176,8 +178,7 @@ class QuantizedModel:
         """Fits every quantiser to the weight, or to the observed inputs, at the present widths."""
         for path, weight in self.weights.items():
             if weight.bits < FLOAT_BITS:
-                original: Tensor = self._owner[path].parametrizations.weight.original  # type: ignore[union-attr,assignment]  # as above
-                weight.quantizer.calibrate(original, weight.bits)
+                weight.quantizer.calibrate(self._original(path), weight.bits)
         for path, quantizer in self.inputs.items():
             if self.input_bits[path] < FLOAT_BITS:
                 if path not in self._samples:

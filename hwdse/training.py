@@ -199,7 +199,7 @@ def train_quantized(
     model.observe(batches_of(task, "calibration"))
     allocation = allocator.start(model, problem)
     model.set(allocation, calibrate=True)
-    trace = [(0, problem.cost_of(allocation))]
+    trace: list[tuple[int, Mapping[str, float]]] = [(0, problem.cost_of(allocation))]
     learn = recipe.epochs > 0
     split: Split = "train" if learn else "calibration"
     per_epoch = _count(task, split, seed) if learn or allocator.post_training_steps else 0

@@ -24,14 +24,15 @@ from .bits import BitWidths
 from .choices import ENDS, Choices
 from .constraints import Budget, parse_budget
 from .costs import CostModel, CostTable
-from .errors import FileFormatError, TraceError, UnknownName, UsageError
+from .errors import FileFormatError, TaskError, UnknownName, UsageError
 from .graph import LayerGraph
 from .problem import Problem
 from .quantized import QuantizedModel
 from .quantizers import Scheme
-from .sensitivity import sensitivity
+from .registry import find
+from .sensitivity import GROUP, SENSITIVITIES, sensitivity
 from .storage import StorageError, cache_folder, key_of, tables_from_bytes, tables_to_bytes, write
-from .task import Task, check_task, fingerprint, recipes_of
+from .task import Split, Task, check_task, fingerprint, recipes_of, sources
 from .trace import trace
 from .training import evaluate, train_float
 
@@ -91,6 +92,7 @@ class Workbench:
         self.targets = {target.name: target for target in targets}
         self.cost_models = tuple(cost_models)
         self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
+        find("sensitivity method", SENSITIVITIES, method, GROUP)  # an unknown name is said before anything is trained
         self.method, self.seed = method, seed
         self.cache = cache_folder() if cache == "default" else Path(cache) if cache is not None else None
         self._say: Say = say or (lambda what, done, total: None)
@@ -102,7 +104,7 @@ class Workbench:
         torch.manual_seed(self.seed)
         network = self.task.model()
         if not isinstance(network, nn.Module):
-            raise TraceError(f"task {self.task.name}: model() must return a torch.nn.Module, got {type(network).__name__}.")
+            raise TaskError(f"task {self.task.name}: model() must return a torch.nn.Module, got {type(network).__name__}.")
         return trace(network, self.task.example_inputs())
 
     @cached_property
@@ -153,16 +155,17 @@ class Workbench:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the task's code and data and of the traced graph."""
-        return key_of(fingerprint(self.task), self.graph.fingerprint)
+        """Of the task's code and data, of the traced graph, and of the code of the model's own modules."""
+        code = sources(type(module) for module in self._blank.modules())
+        return key_of(fingerprint(self.task), self.graph.fingerprint, sorted(code))
 
     def _kept(self, name: str, key: str, make: Callable[[], bytes], check: Callable[[bytes, Path], Any]) -> Any:
         path = None if self.cache is None else self.cache / f"{name}-{key}"
-        if path is not None and path.exists():
+        if path is not None:
             try:
                 return check(path.read_bytes(), path)
             except (FileFormatError, OSError):
-                pass  # half-written or of another version: made again below
+                pass  # absent, half-written, of another version: made below
         content = make()
         if path is not None:
             try:
@@ -235,9 +238,11 @@ class Workbench:
     @cached_property
     def reference(self) -> dict[str, float]:
         """Scores of the FP32 network on validation and test, and their sample counts."""
-        network, found = self.network(), {}
-        for split in ("validation", "test"):
-            result = evaluate(network, self.task, split)  # type: ignore[arg-type]  # both are splits
+        network = self.network()
+        found: dict[str, float] = {}
+        splits: tuple[Split, ...] = ("validation", "test")
+        for split in splits:
+            result = evaluate(network, self.task, split)
             found[split], found[f"{split}_samples"] = result.mean, float(result.samples)
         return found
 

@@ -23,7 +23,7 @@ from hwdse.workbench import Workbench, read_checkpoint
 
 from .config import SweepConfig
 from .knobs import Knobs, Plan, first_trials
-from .study import Study, finite
+from .study import Direction, Study, finite
 from .trial import about, run_trial
 
 
@@ -69,16 +69,18 @@ class _Sweep:
             bench.choices.uniform(BitWidths.parse(text))  # a baseline that is not allowed is said before anything runs
         self.plan = Plan.of(config, bench)
         self.objectives = self._objective_names()
-        direction = "maximize" if bench.task.metric.better == "higher" else "minimize"
+        direction: Direction = "maximize" if bench.task.metric.better == "higher" else "minimize"
         identity = key_of(bench.fingerprint, config.seed)
-        self.study = Study(folder, config, self.plan, identity, [direction, *["minimize"] * self._costs])
+        costs: list[Direction] = ["minimize"] * self._costs
+        self.study = Study(folder, config, self.plan, identity, [direction, *costs])
         self.study.enqueue(first_trials(config, self.plan))
 
     def _objective_names(self) -> tuple[str, ...] | None:
         if self.config.objective is None:
             self._costs = 1
             return None
-        for target in [*self.bench.targets] or [None]:
+        targets: list[str | None] = [*self.bench.targets] or [None]
+        for target in targets:
             for name in self.config.objective:
                 self._table(name, target)
         self._costs = len(self.config.objective)

@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hwdse.errors import FileFormatError, UsageError
 from hwdse.records import TrialResult
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Values = Callable[[TrialResult], Sequence[float]]  # a result as the sampler's objectives, all finite
 Run = Callable[[int, Knobs], TrialResult]
+Direction = Literal["minimize", "maximize"]
 _KEPT = "result"  # user attribute with the JSON of a TrialResult: the study is the record's source
 
 
@@ -43,7 +44,7 @@ class Study:
         FileFormatError: ``study.db`` is truncated or no database. UsageError: it belongs to another task or configuration.
     """
 
-    def __init__(self, folder: Path, config: SweepConfig, plan: Plan, identity: str, directions: Sequence[str]) -> None:
+    def __init__(self, folder: Path, config: SweepConfig, plan: Plan, identity: str, directions: Sequence[Direction]) -> None:
         import optuna
         import sqlalchemy.exc
 

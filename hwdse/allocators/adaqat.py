@@ -106,7 +106,7 @@ class AdaQAT:
             self._solution = self._projected()
             return self._solution.allocation
         before = self.widths()
-        moves = [(m,) for m in ("w", "a") if m not in self._frozen]
+        moves: list[tuple[str, ...]] = [(m,) for m in ("w", "a") if m not in self._frozen]
         steps = {move: self._below(before, move) for move in moves}
         if all(fall == 0 for _, fall in steps.values()) and len(moves) == 2:
             steps = {("w", "a"): self._below(before, ("w", "a"))}  # devices that only gain when both shrink

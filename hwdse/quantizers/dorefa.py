@@ -38,7 +38,9 @@ class DoReFa(Quantizer):
         steps = 2**bits - 1
         unit = squashed / (2 * squashed.detach().abs().max().clamp_min(1e-8)) + 0.5
         q = 2 * round_ste(unit * steps) / steps - 1
-        return q * (self.spread / q.detach().pow(2).mean().sqrt().clamp_min(1e-8)).to(x.dtype)
+        gain: Tensor = self.spread / q.detach().pow(2).mean().sqrt().clamp_min(1e-8)
+        scaled: Tensor = q * gain.to(x.dtype)
+        return scaled
 
 
 class _Pact(torch.autograd.Function):
@@ -71,7 +73,7 @@ class Pact(Quantizer):
         self.is_signed = False
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
+        super()._load_from_state_dict(*args, **kwargs)
         self.is_signed = bool(self.signed)
 
     def calibrate(self, sample: Tensor, bits: int) -> None:

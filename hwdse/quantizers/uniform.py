@@ -35,7 +35,7 @@ class LearntRange(Quantizer):
         self.is_signed = True
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
+        super()._load_from_state_dict(*args, **kwargs)
         self.is_signed = bool(self.signed)
 
     def levels(self, bits: int) -> tuple[int, int, float]:

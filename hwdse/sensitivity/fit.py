@@ -5,9 +5,10 @@ the Fisher information in place of the Hessian, an error e on a tensor q raises 
 
     1/2 sum_i F_ii e_i^2  ~  1/2 s_q mean_i(e_i^2),    s_q = mean over batches of sum_i B g_i^2,
 
-g the gradient of the batch-mean loss and B the batch size. ``noise = "model"`` takes ``mean e^2 = (R_q / (2^b - 1))^2 / 12`` (uniform noise of
-one step, R_q the tensor's range: the paper's); ``noise = "measured"`` takes the mean squared error that the quantiser makes on the
-tensor at b bits (ours: it sees clipping, and the shape of the distribution). Both in nats where the loss is a cross entropy.
+g the gradient of the batch-mean loss and B the batch size. ``noise = "model"`` takes ``mean e^2 = (R_q / (2^b - 1))^2 / 12`` (uniform
+noise of one step, R_q the tensor's range: the paper's); ``noise = "measured"`` takes the mean squared error that the quantiser
+makes on the tensor at b bits (ours: it sees clipping, and the shape of the distribution). Both in nats where the loss is a cross
+entropy.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class FisherTraces:
             square = gradient.detach().float().pow(2).sum()
             self._squares[path] = self._squares[path] + square if path in self._squares else square
 
-        x.register_hook(collect)
+        x.register_hook(collect)  # type: ignore[no-untyped-call]  # torch's stub
         return x
 
     def update(self, batch_size: int) -> None:
@@ -80,7 +81,7 @@ def mean_square_error(quantizer: Quantizer, sample: Tensor, bits: int, noise: No
     if noise == "model":
         low, high = float(sample.min()), float(sample.max())
         span = high - min(low, 0.0) if low >= 0 else 2 * max(-low, high)
-        return (span / (2**bits - 1)) ** 2 / 12
+        return float((span / (2**bits - 1)) ** 2 / 12)
     trial = copy.deepcopy(quantizer)
     with torch.no_grad():
         trial.calibrate(sample, bits)

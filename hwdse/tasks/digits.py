@@ -98,13 +98,13 @@ class Digits:
         """Batches of 64 (training: shuffled and shifted, the last partial batch dropped)."""
         images, labels = self._splits[split]
         if split != "train":
-            yield from zip(images.split(256), labels.split(256), strict=True)
+            yield from zip(torch.split(images, 256), torch.split(labels, 256), strict=True)
             return
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(labels), generator=generator)
         shifts = torch.randint(0, 3, (len(labels), 2), generator=generator).tolist()
         padded = F.pad(images, (1, 1, 1, 1))
-        for chosen in order.split(self.batch_size):
+        for chosen in torch.split(order, self.batch_size):
             if len(chosen) == self.batch_size:
                 moved = [padded[i, :, (s := shifts[i])[0] : s[0] + 8, s[1] : s[1] + 8] for i in chosen.tolist()]
                 yield torch.stack(moved), labels[chosen]

@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
 from hwdse.errors import FileFormatError, HwdseError, UnknownName
 
 ROOFLINE = '\n[compute]\nmodel = "roofline"\nmemory = "dram"\nmacs_per_s = {w8a8 = 1e12}\n[[memory]]\nname = "dram"\nbytes_per_s = 1e9\n'

@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from hwdse.costmodels import ActivationMemory, kv_cache_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths, grid
+from hwdse.costmodels import ActivationMemory, kv_cache_bytes
 from hwdse.errors import TraceError, UsageError
 from hwdse.graph import Layer, LayerGraph, Step, Tensor
 

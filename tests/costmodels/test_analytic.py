@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwdse.bits import BitWidths, grid
 from hwdse.costmodels.analytic.bit_fusion import BitFusion
 from hwdse.costmodels.analytic.energy import Horowitz45nm, Level, add_pj, multiply_pj, sram_pj_per_bit
 from hwdse.costmodels.analytic.macs_per_cycle import MacsPerCycle
@@ -11,10 +15,6 @@ from hwdse.costmodels.analytic.power import ConstantPower
 from hwdse.costmodels.analytic.rates import Rates
 from hwdse.costmodels.analytic.roofline import Roofline
 from hwdse.costmodels.signature import Work, work_of_layer
-from hypothesis import given
-from hypothesis import strategies as st
-
-from hwdse.bits import BitWidths, grid
 from hwdse.errors import UsageError
 
 W8A8, W4A8, W4A4 = BitWidths(8, 8), BitWidths(4, 8), BitWidths(4, 4)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hwdse.costmodels import BitOps, BitOpsConvention, EndRule, cost_model
 
 from hwdse.bits import BitWidths, grid
+from hwdse.costmodels import BitOps, BitOpsConvention, EndRule, cost_model
 from hwdse.errors import UnknownName, UsageError
 
 OPTIONS = grid([2, 4], [2, 8])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
-
 from hwdse.costs import CostModel
 from hwdse.testing import CostModelContract
 

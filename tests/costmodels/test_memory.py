@@ -3,12 +3,12 @@ from __future__ import annotations
 from math import ceil
 
 import pytest
-from hwdse.costmodels import AverageBits, WeightMemory
-from hwdse.costmodels.packing import Metadata, Packing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths, grid
+from hwdse.costmodels import AverageBits, WeightMemory
+from hwdse.costmodels.packing import Metadata, Packing
 from hwdse.errors import UsageError
 from hwdse.graph import Layer, LayerGraph
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hwdse.costmodels.precision import Precision
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths, grid
+from hwdse.costmodels.precision import Precision
 from hwdse.errors import UsageError
 
 ANY = Precision("native", (2, 4, 8), (2, 4, 8))

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hwdse.costmodels import Answer, load_accelerator
 
 from hwdse.bits import BitWidths, grid
+from hwdse.costmodels import Answer, load_accelerator
 from hwdse.costs import SOURCES
 from hwdse.errors import MissingCost, UnknownName
 from hwdse.graph import Layer

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+
+from hwdse.bits import grid
 from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
 from hwdse.costmodels.accelerator_file import _models
 from hwdse.costmodels.accelerator_format import AcceleratorKeys
 from hwdse.costmodels.table_file import KNOWN
-from pydantic import BaseModel
-
-from hwdse.bits import grid
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hwdse.costmodels.signature import Signature, Work, signature_of, work_of_layer, work_of_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwdse.costmodels.signature import Signature, Work, signature_of, work_of_layer, work_of_signature
 from hwdse.graph import Layer
 
 

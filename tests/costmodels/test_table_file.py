@@ -5,12 +5,12 @@ import io
 from pathlib import Path
 
 import pytest
-from hwdse.costmodels.signature import Signature
-from hwdse.costmodels.table_file import KNOWN, read_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths
+from hwdse.costmodels.signature import Signature
+from hwdse.costmodels.table_file import KNOWN, read_table
 from hwdse.errors import FileFormatError, HwdseError
 
 HEAD = "op,batch,in_channels,out_channels,w_bits,a_bits,latency_s"

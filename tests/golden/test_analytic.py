@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
+from hwdse.bits import BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.costmodels.analytic.bit_fusion import BitFusion
 from hwdse.costmodels.analytic.energy import DRAM_PJ_PER_BIT, add_pj, multiply_pj, sram_pj_per_bit
-
-from hwdse.bits import BitWidths
 from hwdse.graph import Layer, LayerGraph
 
 CONV = Layer(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hwdse.costmodels import BitOps
 from models import MobileNetV2, ResNet20, resnet18, resnet50
 from torch import nn
 
 from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
+from hwdse.costmodels import BitOps
 from hwdse.graph import LayerGraph
 from hwdse.trace import trace
 

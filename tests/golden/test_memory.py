@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hwdse.costmodels import ActivationMemory, WeightMemory, kv_cache_bytes
 from models import MobileNetV2, ResNet20, resnet18, resnet50
 from torch import nn
 
 from hwdse.bits import BitWidths, grid
+from hwdse.costmodels import ActivationMemory, WeightMemory, kv_cache_bytes
 from hwdse.graph import LayerGraph
 from hwdse.trace import trace
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hwdse.costmodels import accelerator_names, load_accelerator
-from hwdse.costmodels.analytic.models import compute_model
-from hwdse.costmodels.latency_table import CostLookup
-from hwdse.costmodels.signature import Work, work_of_signature
 from models import resnet18, resnet50
 
 from hwdse.bits import BitWidths
 from hwdse.choices import Choices
+from hwdse.costmodels import accelerator_names, load_accelerator
+from hwdse.costmodels.analytic.models import compute_model
+from hwdse.costmodels.latency_table import CostLookup
+from hwdse.costmodels.signature import Work, work_of_signature
 from hwdse.trace import trace
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

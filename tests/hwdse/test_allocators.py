@@ -156,7 +156,7 @@ class TestAdaQAT:
         assert allocator.n == {"w": 5.0, "a": 5.0}
 
     def test_projection_is_the_nearest_by_equal_shift(self, bench: Workbench) -> None:
-        """With room for everything the projection goes to the widest; with the limit at a uniform pair's cost it is no worse than that pair."""
+        """With the limit at a uniform pair's cost, the projection implies no more noise than that pair."""
         allocator = AdaQAT()
         problem = bench.problem("bitops <= 100% of w4a4")
         allocator.start(bench.quantized(), problem)

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from hwdse.reports.budgets import budget_results
-from hwdse.reports.limits import Limit, budget_limits, budget_of
 
 from hwdse.metrics import WEIGHTS
+from hwdse.reports.budgets import budget_results
+from hwdse.reports.limits import Limit, budget_limits, budget_of
 
 
 def test_hand_computed(tiny):

@@ -5,6 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
+
+from hwdse.bits import Allocation, BitWidths
+from hwdse.metrics import Metric
 from hwdse.reports.intervals import wilson
 from hwdse.reports.sections.breakdown import Breakdown, cost_part
 from hwdse.reports.sections.budgets import Budgets
@@ -16,10 +20,6 @@ from hwdse.reports.sections.proxy import Proxy, spearman
 from hwdse.reports.sections.sensitivity import Sensitivity
 from hwdse.reports.sections.summary import Summary
 from hwdse.reports.sections.widths import MOST, Widths
-from scipy.stats import spearmanr
-
-from hwdse.bits import Allocation, BitWidths
-from hwdse.metrics import Metric
 
 
 def test_summary(tiny):

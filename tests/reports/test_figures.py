@@ -2,9 +2,9 @@
 
 import matplotlib
 import pytest
-from hwdse.reports import draw_sensitivity, style, write_report
 
 from hwdse.errors import UnknownName
+from hwdse.reports import draw_sensitivity, style, write_report
 
 
 def test_draw_sensitivity_by_ending(tiny, tmp_path):

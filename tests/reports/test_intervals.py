@@ -1,9 +1,9 @@
 """Wilson's interval against published values and closed forms."""
 
 import pytest
-from hwdse.reports.intervals import Z95, interval, wilson
 
 from hwdse.metrics import Metric
+from hwdse.reports.intervals import Z95, interval, wilson
 
 ACCURACY = Metric("accuracy", "fraction", "higher")
 

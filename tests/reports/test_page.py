@@ -7,17 +7,17 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from hwdse.reports import write_report
-from hwdse.reports.markup import paragraph
-from hwdse.reports.page import slug
-from hwdse.reports.section import Fragment
-from hwdse.reports.sections import SECTIONS
 
 from hwdse import registry
 from hwdse.bits import Allocation
 from hwdse.errors import FileFormatError, UnknownName
 from hwdse.metrics import Metric
 from hwdse.records import SweepRecord
+from hwdse.reports import write_report
+from hwdse.reports.markup import paragraph
+from hwdse.reports.page import slug
+from hwdse.reports.section import Fragment
+from hwdse.reports.sections import SECTIONS
 from hwdse.storage import StorageError
 
 _VOID = {"meta", "input", "br", "link", "img", "hr", "path", "use"}

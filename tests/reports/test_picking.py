@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from hwdse.reports import pick
 
 from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
 from hwdse.metrics import Metric
+from hwdse.reports import pick
 
 
 def _numbers(*trials):

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from hwdse.reports.points import Point, knob_text, mean_bits, measured, ranked
 
 from hwdse.bits import Allocation, BitWidths
+from hwdse.reports.points import Point, knob_text, mean_bits, measured, ranked
 
 
 def test_measured_leaves_out_failed_interrupted_and_unscored(tiny):
