@@ -94,7 +94,7 @@ def cache_folder() -> Path:
     """``$HWDSE_CACHE``, else ``$XDG_CACHE_HOME/hwdse``, else ``~/.cache/hwdse``."""
     own = os.environ.get("HWDSE_CACHE")
     if own:
-        return Path(own)
+        return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwdse"
 
 

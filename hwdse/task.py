@@ -110,6 +110,8 @@ def check_task(task: object) -> Task:
     for name, what in _MEMBERS.items():
         if name not in ("name", "metric") and not callable(getattr(task, name)):
             raise TaskError(f"task {type(task).__name__}: '{name}' must be a method: {what}.")
+    if not (isinstance(task.name, str) and task.name.strip()):  # type: ignore[attr-defined]  # it was just looked for
+        raise TaskError(f"task {type(task).__name__}: 'name' must be {_MEMBERS['name']}.")
     if not isinstance(getattr(task, "metric", None), Metric):
         raise TaskError(f"task {type(task).__name__}: 'metric' must be {_MEMBERS['metric']}.")
     return task  # type: ignore[return-value]  # the members were just checked
@@ -123,9 +125,9 @@ def recipes_of(task: Task) -> Recipes:
     return found
 
 
-def as_tuple(inputs: Inputs) -> tuple[Tensor, ...]:
-    """The positional arguments of a forward pass."""
-    return inputs if isinstance(inputs, tuple) else (inputs,)
+def as_tuple(inputs: Inputs | list[Tensor]) -> tuple[Tensor, ...]:
+    """The positional arguments of a forward pass. A list counts as a tuple: torch's DataLoader makes one of the other."""
+    return tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
 
 
 def batches_of(task: Task, split: Split, seed: int = 0) -> Iterable[tuple[tuple[Tensor, ...], Any]]:
@@ -135,25 +137,41 @@ def batches_of(task: Task, split: Split, seed: int = 0) -> Iterable[tuple[tuple[
         TaskError: no batch at all, or something other than (inputs, target).
     """
     empty = True
-    for batch in task.batches(split, seed):
+    batches = task.batches(split, seed)
+    if not isinstance(batches, Iterable):
+        raise TaskError(f"task {task.name}: batches('{split}') must give (inputs, target) pairs, got {type(batches).__name__}.")
+    for batch in batches:
         empty = False
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise TaskError(f"task {task.name}: batches('{split}') must yield (inputs, target) pairs, got {type(batch).__name__}.")
-        yield as_tuple(batch[0]), batch[1]
+        inputs = as_tuple(batch[0])
+        if not inputs or not all(isinstance(x, Tensor) for x in inputs):
+            got = ", ".join(type(x).__name__ for x in inputs) or "nothing"
+            raise TaskError(f"task {task.name}: the inputs of batches('{split}') must be a tensor or a tuple of tensors, got {got}.")
+        yield inputs, batch[1]
     if empty:
         raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
 
 
 def fingerprint(task: Task) -> str:
-    """Changes with the task's code and data: source of its class, and the first batch of each split."""
-    try:
-        source = inspect.getsource(type(task))
-    except (OSError, TypeError):
-        source = type(task).__qualname__
-    parts: list[Any] = [task.name, source]
+    """Changes with the task's code and data: source of its class and of the classes it derives from, first batch of each split."""
+    parts: list[Any] = [task.name, *sources(type(task).__mro__)]
     for split in SPLITS:
         inputs, target = next(iter(batches_of(task, split)))
         for tensor in (*inputs, target):
             if isinstance(tensor, Tensor):
-                parts += [list(tensor.shape), tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()]
+                parts += [list(tensor.shape), tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()]
     return key_of(*parts)
+
+
+def sources(classes: Iterable[type]) -> list[str]:
+    """The source of each class that is the user's, or its name where there is none to read; torch's and Python's are left out."""
+    found = []
+    for one in dict.fromkeys(classes):
+        if one.__module__.partition(".")[0] in ("builtins", "torch", "typing", "abc"):
+            continue
+        try:
+            found.append(inspect.getsource(one))
+        except (OSError, TypeError):
+            found.append(one.__qualname__)
+    return found

@@ -8,7 +8,7 @@ import typer
 
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
 
-from .show import out, print_json, print_table
+from .show import out, print_json, print_table, print_text
 
 
 def run_list(json: bool) -> None:
@@ -33,7 +33,8 @@ def run_list(json: bool) -> None:
         ["name", "numbers are ", "runs ", "table rows", "what it is "],
         [[a.name, a.keys.provenance.kind, _pairs([str(p) for p in a.precision.native]), f"{len(a.rows):,}", a.description] for a in found],
     )
-    out.print("\nhwdse accelerators show NAME says more; your own is a TOML file: hwdse accelerators check FILE")
+    print_text()
+    print_text("hwdse accelerators show NAME says more; your own is a TOML file: hwdse accelerators check FILE")
 
 
 def _pairs(pairs: list[str]) -> str:
@@ -47,20 +48,26 @@ def run_show(name: str, json: bool) -> None:
     if json:
         print_json({**keys, "file": str(accelerator.file), "table_rows": len(accelerator.rows)})
         return
-    out.print(f"[bold]{accelerator.name}[/bold]: {accelerator.description}\nfile: {accelerator.file}", soft_wrap=True)
-    for model in accelerator.cost_models():
-        out.print(f"  gives {model.metric.key}")
-    out.print(f"  runs {', '.join(str(p) for p in accelerator.precision.native)}; other widths: {accelerator.precision.unsupported}")
+    print_text(f"{accelerator.name}: {accelerator.description}", style="bold", indent=2)
+    print_text(f"file: {accelerator.file}")
+    print_text(f"gives {', '.join(model.metric.key for model in accelerator.cost_models())}", indent=2)
+    pairs = ", ".join(str(p) for p in accelerator.precision.native)
+    print_text(f"runs {pairs}; other widths: {accelerator.precision.unsupported}", indent=2)
+    print_text(f"codebooks for weights (allocator adq): {'yes' if accelerator.codebooks else 'no'}")
     if accelerator.rows:
-        out.print(f"  look-up tables: {len(accelerator.rows):,} rows")
-    out.print()
+        print_text(f"look-up tables: {len(accelerator.rows):,} rows")
+    print_text()
     out.print(accelerator.file.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
 
 
-def run_check(file: Path) -> None:
+def run_check(file: Path, json: bool) -> None:
     """Every fault, a line each."""
     lines = check_accelerator(file)
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
-    if any(line.startswith("problem") for line in lines):
+    wrong = [line.removeprefix("problem: ") for line in lines if line.startswith("problem")]
+    if json:
+        print_json({"file": str(file), "ok": not wrong, "problems": wrong, "lines": lines})
+    else:
+        for line in lines:
+            print_text(line, indent=2)
+    if wrong:
         raise typer.Exit(2)

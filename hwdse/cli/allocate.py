@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hwdse.allocators import make_allocator
-from hwdse.errors import UsageError
-from hwdse.problem import Problem, Solution
+from hwdse.costmodels import accelerator_names, load_accelerator
+from hwdse.errors import SolverError, UsageError
+from hwdse.problem import Problem, Solution, loss_table
 from hwdse.quantizers import Scheme
+from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
 from hwdse.task import recipes_of
 from hwdse.training import Allocator, evaluate, train_quantized
 from hwdse.workbench import Workbench
 
-from .setup import make_bench
-from .show import out, plain, print_json, print_table, telling
+from .setup import file_name, make_bench, writable
+from .show import plain, print_json, print_table, print_text, telling
 
 
 def run(
@@ -39,6 +43,9 @@ def run(
         bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, say=say)
         target = next(iter(bench.targets), None)
         scheme = _scheme(chosen, bench, target, epochs)
+        path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
+        writable(path)
+        _reachable(bench, budget, target)
         problem = bench.problem(*budget, target=target, scheme=scheme)
         torch.manual_seed(seed)
         model = bench.quantized(scheme)
@@ -55,7 +62,6 @@ def run(
         score = evaluate(model.network, bench.task, "validation").mean if measure else None
         reference = bench.reference["validation"] if measure else None
     solution = trained.solution
-    path = output or Path(f"{bench.task.name}-allocation.json")
     metric = bench.task.metric
     about: dict[str, Any] = {
         "task": bench.task.name,
@@ -79,7 +85,7 @@ def run(
     if json:
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
-    _print(bench, problem, solution, score, reference, path)
+    _print(bench, problem, solution, score, reference, epochs, path)
 
 
 def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: int) -> Scheme:
@@ -92,19 +98,40 @@ def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: 
     if scheme.weight == "codebook" and target is not None and not bench.targets[target].codebooks:
         raise UsageError(
             f"adq stores weights as indices into a codebook, and {target} has no codebook look-up (its file says codebooks = false); "
-            "use --allocator qbitopt, or an accelerator with codebooks."
+            f"use --allocator qbitopt, or an accelerator with codebooks ({_with_codebooks()})."
         )
     return Scheme("lsq", "lsq") if scheme.weight == "dorefa" and not epochs else scheme
 
 
-def _print(bench: Workbench, problem: Problem, solution: Solution, score: float | None, reference: float | None, path: Path) -> None:
+def _with_codebooks() -> str:
+    names = [name for name in accelerator_names() if load_accelerator(name).codebooks]
+    return f"shipped: {', '.join(names)}" if names else "none is shipped"
+
+
+def _reachable(bench: Workbench, budget: list[str], target: str | None) -> None:
+    """Says that a budget cannot be met before anything is trained for it.
+
+    Raises:
+        InfeasibleBudget: no widths meet it.
+    """
+    if not budget:
+        return
+    tables, choices = bench.tables_for(target), bench.choices
+    nothing = loss_table(choices, np.zeros((len(choices.layers), len(choices.options))), "")
+    with contextlib.suppress(SolverError):  # none found in time: the allocator has the last word
+        feasible(Problem(choices, nothing, tables, bench.budget(*budget, target=target)), time_limit=5)
+
+
+def _print(
+    bench: Workbench, problem: Problem, solution: Solution, score: float | None, reference: float | None, epochs: int, path: Path
+) -> None:
     graph = bench.graph
     print_table(
         ["layer", "weights", "inputs", "MACs share"],
         [[n, f"{w.weight} bit", f"{w.activation} bit", f"{graph[n].macs / graph.macs:.1%}"] for n, w in solution.allocation.items()],
         title=f"{bench.task.name}: {solution.status.lower()} by {solution.solver}, {solution.seconds * 1e3:.0f} ms",
     )
-    out.print()
+    print_text()
     limits = {c.metric.key: c for c in problem.budget}
     rows = []
     for key, table in problem.table.items():
@@ -124,24 +151,27 @@ def _print(bench: Workbench, problem: Problem, solution: Solution, score: float 
             ]
         )
     print_table(["cost", "value", "limit", "slack", "where the number comes from "], rows)
-    out.print()
+    print_text()
     if score is not None and reference is not None:
         metric = bench.task.metric
-        out.print(f"Measured {metric.name} on the validation split: [bold]{metric.format(score)}[/bold] (FP32: {metric.format(reference)})")
+        print_text(
+            f"Measured {metric.name} on the validation split: {metric.format(score)} (FP32: {metric.format(reference)})", style="bold"
+        )
     gap = solution.loss - solution.bound
-    proof = (
-        "proven smallest"
-        if solution.status == "OPTIMAL"
-        else f"at most {gap:.2g} above the smallest possible"
-        if gap < 1e300
-        else "no bound known"
-    )
-    out.print(f"Expected loss increase: {solution.loss:.4g} nats ({proof} for the {problem.loss.convention or 'loss table'})")
+    if solution.status == "OPTIMAL":
+        proof = "proven smallest"
+    else:
+        proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
+    print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
     if solution.binding is not None:
-        out.print(f"Binding: {solution.binding}. {_price(problem, solution)}")
+        print_text(f"Binding: {solution.binding}. {_price(problem, solution)}")
     elif len(problem.budget):
-        out.print("No limit binds: every layer has the widths of the smallest expected loss.")
-    out.print(f"Wrote {path}")
+        print_text("No limit binds: every layer has the widths of the smallest expected loss.")
+    else:
+        print_text('No budget was given: every layer has its widest choice. Give one with -b "latency <= 60% of w8a8".')
+    if not epochs and score is not None:
+        print_text("Post-training: no weight was trained. --epochs 5 fine-tunes at these widths.")
+    print_text(f"Wrote {path}")
 
 
 def _price(problem: Problem, solution: Solution) -> str:

@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+
+def _examples(*commands: str, last: str = "") -> str:
+    """The end of a help page: one command a line (a blank line is what keeps lines apart there)."""
+    return "\n\n".join(["Examples:", *commands, *([last] if last else [])])
+
+
 app = typer.Typer(
     name="hwdse",
     help="Explore mixed-precision quantisation for real hardware: measured accuracy against BitOPs, memory, latency and energy.",
@@ -14,12 +20,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog='Start with: hwdse profile digits --accelerator npu   ·   hwdse allocate digits --accelerator npu --budget "latency <= 60% of w8a8"',
+    epilog=_examples("hwdse profile digits -a mpic", 'hwdse allocate digits -a mpic -b "latency <= 70% of w8a8"', "hwdse COMMAND --help"),
 )
 accelerators = typer.Typer(
     help="List, show and check accelerator files.",
     no_args_is_help=True,
-    epilog="Examples: hwdse accelerators list · hwdse accelerators show npu · hwdse accelerators check my_chip.toml",
+    epilog=_examples("hwdse accelerators list", "hwdse accelerators show npu", "hwdse accelerators check my_chip.toml"),
 )
 app.add_typer(accelerators, name="accelerators")
 
@@ -27,7 +33,7 @@ TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Built-in task (di
 Accelerators = Annotated[
     list[str] | None, typer.Option("--accelerator", "-a", help="Shipped name or path of an accelerator file; repeat for several.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else, on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise (noise model) or measured.")]
@@ -52,7 +58,7 @@ def _options(
     del version  # handled by its callback, before anything else
 
 
-@app.command(epilog="Examples: hwdse profile digits · hwdse profile digits -a t4 -a npu --at w8a8 --at w4a4 --json")
+@app.command(epilog=_examples("hwdse profile digits", "hwdse profile digits -a t4 -a npu --at w8a8 --at w4a4 --json"))
 def profile(
     task: TaskName,
     accelerator: Accelerators = None,
@@ -65,11 +71,11 @@ def profile(
     run(task, accelerator or [], at or ["w8a8", "w4a4"], json)
 
 
-@app.command(epilog="Examples: hwdse sensitivity digits · hwdse sensitivity digits --method measured --figure sensitivity.png")
+@app.command(epilog=_examples("hwdse sensitivity digits", "hwdse sensitivity digits --method measured --figure layers.png"))
 def sensitivity(
     task: TaskName,
     method: Method = "fit",
-    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png, svg or pdf); default TASK-sensitivity.png.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-sensitivity.png.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -80,8 +86,11 @@ def sensitivity(
 
 
 @app.command(
-    epilog='Examples: hwdse allocate digits -a npu -b "latency <= 60% of w8a8" -b "weights <= 12 KiB" · '
-    'hwdse allocate digits -a mpic -b "latency <= 2 ms" --allocator adaqat --epochs 5'
+    epilog=_examples(
+        'hwdse allocate digits -b "weights <= 50% of w8a8"',
+        'hwdse allocate digits -a mpic -b "latency <= 1.2 ms" -b "energy <= 7 uJ"',
+        'hwdse allocate digits -a mpic -b "latency <= 1.2 ms" --allocator adaqat --epochs 5',
+    )
 )
 def allocate(
     task: TaskName,
@@ -102,9 +111,12 @@ def allocate(
 
 
 @app.command(
-    epilog="Examples: hwdse sweep my_sweep.toml · "
-    'hwdse sweep --task digits -a npu -a mpic -b "latency <= 60% of w8a8" --trials 40 --output runs/mine. '
-    "The same command goes on where it stopped."
+    epilog=_examples(
+        "hwdse sweep my_sweep.toml",
+        'hwdse sweep --task digits -a mpic -b "latency <= 70% of w8a8" --trials 20 -o runs/mine',
+        last="Stopped (Ctrl-C)? The same command goes on from there. Several -b are several budgets, tried one by one; limits that "
+        "must hold together go into a sweep file.",
+    )
 )
 def sweep(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="A sweep file (schema hwdse.sweep/1).")] = None,
@@ -129,18 +141,21 @@ def sweep(
     run(file, {key: value for key, value in values.items() if value is not None}, output, report, json)
 
 
-@app.command(epilog="Example: hwdse report runs/demo --format png --format svg")
+@app.command(epilog=_examples("hwdse report runs/demo", "hwdse report runs/demo --format svg"))
 def report(
     run: RunFolder,
-    format: Annotated[list[str] | None, typer.Option("--format", help="Formats of the figure files: png, svg, pdf.")] = None,  # noqa: A002  # the option's name
+    format: Annotated[list[str] | None, typer.Option("--format", help="Formats of the figure files: png, svg.")] = None,  # noqa: A002  # the option's name
+    json: Json = False,
 ) -> None:
     """Writes report.html, the figures and the CSV files of a run, from its records alone."""
     from .report import run as write
 
-    write(run, tuple(format or ("png", "svg")))
+    write(run, tuple(format or ("png", "svg")), json)
 
 
-@app.command(epilog='Example: hwdse pick runs/demo --max "latency@npu = 20 us" --min "accuracy = 97 %"')
+@app.command(
+    epilog=_examples('hwdse pick runs/demo --max "latency@mpic = 1.2 ms"', 'hwdse pick runs/demo --min "accuracy = 97 %" -o widths.json')
+)
 def pick(
     run: RunFolder,
     maximum: Annotated[
@@ -165,7 +180,7 @@ def accelerators_list(json: Json = False) -> None:
 
 
 @accelerators.command("show")
-def accelerators_show(name: Annotated[str, typer.Argument(help="Shipped name or path.")], json: Json = False) -> None:
+def accelerators_show(name: Annotated[str, typer.Argument(metavar="NAME", help="Shipped name or path.")], json: Json = False) -> None:
     """What one accelerator's file says: provenance, precision, memory, tables."""
     from .accelerators import run_show
 
@@ -173,8 +188,8 @@ def accelerators_show(name: Annotated[str, typer.Argument(help="Shipped name or 
 
 
 @accelerators.command("check")
-def accelerators_check(file: Annotated[Path, typer.Argument(help="An accelerator file.")]) -> None:
+def accelerators_check(file: Annotated[Path, typer.Argument(metavar="FILE", help="An accelerator file.")], json: Json = False) -> None:
     """Explains every fault of an accelerator file; exit status 2 if there is one."""
     from .accelerators import run_check
 
-    run_check(file)
+    run_check(file, json)

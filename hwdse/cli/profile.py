@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hwdse.bits import BitWidths
 from hwdse.costs import CostTable
 from hwdse.metrics import Metric
 
 from .setup import make_bench
-from .show import out, print_json, print_table, telling
+from .show import print_json, print_table, print_text, telling
 
 MACS = Metric("macs", "bitop")  # shown with the same prefixes
 
@@ -62,11 +64,16 @@ def run(task: str, accelerators: list[str], at: list[str], json: bool) -> None:
                 "layers": rows,
                 "uniform": totals,
                 "conventions": {key: t.convention for key, t in tables.items()},
+                "notes": {key: list(t.notes) for key, t in tables.items()},
+                "data_flow": graph.data_flow,
                 "left_out": left_out,
             }
         )
         return
-    out.print(f"[bold]{task}[/bold]: {len(graph.layers)} counted layers, {_count(graph.macs)} MACs, {graph.params:,} weights\n")
+    print_text(f"{task}: {len(graph.layers)} counted layers, {_count(graph.macs)} MACs, {graph.params:,} weights", style="bold")
+    if not graph.data_flow:
+        print_text("Traced by hooks, not by torch.export: no data flow is known. See 'Not counted' below.", style="bold")
+    print_text()
     print_table(
         ["layer", "kind ", "input ", "output ", "MACs", "share", "weights", *(f"{t.metric.key}\n{p}" for t, p in shown)],
         [
@@ -83,22 +90,53 @@ def run(task: str, accelerators: list[str], at: list[str], json: bool) -> None:
             for row in rows
         ],
     )
-    out.print()
+    print_text()
     print_table(
         ["whole network, uniform", *map(str, pairs)],
         [[key, *(t.metric.format(totals[f"{key} {p}"]) for p in pairs)] for key, t in tables.items()],
     )
-    out.print()
-    for t in tables.values():
-        out.print(f"[dim]{t.metric.key}: {t.convention}[/dim]", markup=True)
+    print_text()
+    print_text("What the numbers are", style="bold")
+    said: dict[str, list[str]] = {}
+    for key, t in tables.items():
+        said.setdefault(_short(t.convention) + _sources(t, pairs[0]), []).append(key)
+    for text, keys in said.items():
+        print_text(f"  {', '.join(keys)}: {text}", indent=4)
+    print_text(f"In full, with every assumption: {_command(task, accelerators)} --json")
     fixed = [layer.name for layer in graph.layers if not layer.quantisable]
     if fixed:
-        out.print(f"\n[bold]Counted at a fixed width[/bold] (no module whose weight and input can be quantised): {', '.join(fixed)}")
+        print_text()
+        print_text("Counted at a fixed width (no module whose weight and input can be quantised)", style="bold")
+        print_text(f"  {', '.join(fixed)}", indent=2)
+    print_text()
     if left_out:
-        out.print("\n[bold]Not counted[/bold] (no cost below includes these):")
-        print_table(["what", "why "], [[item["name"], item["reason"]] for item in left_out])
+        print_text("Not counted (no cost above includes these)", style="bold")
+        for item in left_out:
+            print_text(f"  {item['name']}: {item['reason']}", indent=4)
     else:
-        out.print("\nEvery operation with multiply-accumulates and every weight was counted.")
+        print_text("Every operation with multiply-accumulates and every weight was counted.")
+
+
+def _sources(table: CostTable, pair: BitWidths) -> str:
+    """How much of a number was looked up, and how much estimated; nothing where all of it is computed."""
+    shares = table.by_source(np.full(len(table.layers), table.options.index(pair)))
+    if set(shares) <= {"computed"}:
+        return ""
+    return f"; at {pair}: {', '.join(f'{source} {share:.0%}' for source, share in shares.items() if share >= 0.005)}"
+
+
+def _command(task: str, accelerators: list[str]) -> str:
+    return " ".join(["hwdse profile", task, *(f"-a {name}" for name in accelerators)])
+
+
+def _short(convention: str) -> str:
+    """The first clause: up to the first semicolon that stands in no bracket."""
+    depth = 0
+    for i, letter in enumerate(convention):
+        depth += (letter in "([") - (letter in ")]")
+        if letter == ";" and not depth:
+            return convention[:i]
+    return convention.rstrip(".")
 
 
 def _kind(kind: str, depthwise: bool, transposed: bool) -> str:
@@ -111,6 +149,4 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _uniform(table: CostTable, pair: BitWidths) -> float:
     """Every layer at one pair, the first and last too: a property of the network, not of any policy."""
-    import numpy as np
-
     return float(table.totals(np.full(len(table.layers), table.options.index(pair)))[0])

@@ -8,15 +8,19 @@ from hwdse.records import SweepRecord, TrialResult
 from hwdse.reports import pick, write_report
 from hwdse.storage import StorageError, write
 
-from .show import out, print_json, print_table, telling
+from .show import print_json, print_table, print_text, telling
 
 
-def run(folder: Path, formats: tuple[str, ...]) -> None:
+def run(folder: Path, formats: tuple[str, ...], json: bool) -> None:
     """Writes the report."""
-    with telling() as say:
+    with telling(json) as say:
         say("report", 0, 1)
         page = write_report(folder, formats=formats)
-    out.print(f"Wrote {page}, {folder / 'figures'}, {folder / 'trials.csv'}, {folder / 'front.csv'}", soft_wrap=True)
+    if json:
+        files = {"report": page, "figures": folder / "figures", "trials": folder / "trials.csv", "front": folder / "front.csv"}
+        print_json({name: str(path) for name, path in files.items()})
+        return
+    print_text(f"Wrote {page}, {folder / 'figures'}, {folder / 'trials.csv'}, {folder / 'front.csv'}")
 
 
 def run_pick(folder: Path, maxima: list[str], minima: list[str], output: Path | None, json: bool) -> None:
@@ -43,7 +47,8 @@ def run_pick(folder: Path, maxima: list[str], minima: list[str], output: Path | 
             }
         )
         return
-    out.print(found.explanation + "\n")
+    print_text(found.explanation)
+    print_text()
     trials = [("pick", found.trial), ("next cheaper", found.cheaper), ("next better", found.better), ("runner-up inside", found.runner_up)]
     metrics = [m for m in record.costs if m.on in (None, found.trial.knobs.get("accelerator")) or any(x.metric == m for x in found.limits)]
     print_table(
@@ -51,9 +56,10 @@ def run_pick(folder: Path, maxima: list[str], minima: list[str], output: Path | 
         [_row(record, name, t, [m.key for m in metrics]) for name, t in trials if t is not None],
     )
     if found.trial.allocation is not None:
-        out.print()
+        print_text()
         print_table(["layer", "widths"], [[name, str(widths)] for name, widths in found.trial.allocation.items()])
-    out.print(f"\nAllocation: {source}" + (f", copied to {output}" if output else ""), soft_wrap=True)
+    print_text()
+    print_text(f"Allocation: {source}" + (f", copied to {output}" if output else ""))
 
 
 def _row(record: SweepRecord, name: str, trial: TrialResult, keys: list[str]) -> list[str]:

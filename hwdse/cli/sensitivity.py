@@ -7,12 +7,14 @@ from pathlib import Path
 from hwdse.bits import BitWidths
 from hwdse.reports import draw_sensitivity
 
-from .setup import make_bench
-from .show import out, print_json, print_table, telling
+from .setup import file_name, make_bench, writable
+from .show import print_json, print_table, print_text, telling
 
 
 def run(task: str, method: str, figure: Path | None, seed: int, json: bool) -> None:
     """Prints the table and draws the figure."""
+    if figure is not None:
+        writable(figure)
     with telling(json) as say:
         bench = make_bench(task, method=method, seed=seed, say=say)
         table = bench.loss()
@@ -28,8 +30,13 @@ def run(task: str, method: str, figure: Path | None, seed: int, json: bool) -> N
         if figure is not None:
             draw_sensitivity(table, figure)
         return
-    out.print(f"[bold]{bench.task.name}[/bold]: expected loss increase, nats. Left: weights narrowed, inputs at {activations[-1]} bits;")
-    out.print(f"right: inputs narrowed, weights at {weights[-1]} bits. {table.convention}.\n")
+    print_text(f"{bench.task.name}: expected loss increase, nats", style="bold")
+    first, second = (
+        f"{what}{bits[0]} ... {what}{bits[-2]}" if len(bits) > 1 else what for what, bits in (("w", weights), ("a", activations))
+    )
+    print_text(f"{first}: weights narrowed, inputs at {activations[-1]} bits; {second}: inputs narrowed, weights at {weights[-1]} bits.")
+    print_text(f"{table.convention}.")
+    print_text()
     print_table(
         ["layer", *(f"w{w}" for w in weights[:-1]), *(f"a{a}" for a in activations[:-1])],
         [
@@ -41,6 +48,8 @@ def run(task: str, method: str, figure: Path | None, seed: int, json: bool) -> N
             for row in rows
         ],
     )
-    path = figure or Path(f"{bench.task.name}-sensitivity.png")
+    path = figure or Path(f"{file_name(bench.task.name)}-sensitivity.png")
+    writable(path)
     draw_sensitivity(table, path)
-    out.print(f"\nFigure: {path}")
+    print_text()
+    print_text(f"Figure: {path}")

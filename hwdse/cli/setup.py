@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
+from rich.text import Text
 
 from hwdse.costmodels import cost_model, load_accelerator
+from hwdse.storage import StorageError
 from hwdse.tasks import load_task
 from hwdse.workbench import Say, Workbench
+
+from .show import err
 
 # Below this many MACs per sample, handing work to threads costs more than the work; on a busy machine, 10 times more.
 SMALL = 10_000_000
@@ -41,6 +48,45 @@ def make_bench(
         seed=seed,
         say=say,
     )
+    _note_cache(bench)
     if bench.graph.macs < SMALL:
         torch.set_num_threads(1)
     return bench
+
+
+def _note_cache(bench: Workbench) -> None:
+    """Where nothing can be kept, everything is made anew each time: right, but slow, so it is said."""
+    if bench.cache is None:
+        return
+    try:
+        bench.cache.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(bench.cache, os.W_OK) else "permission denied"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        err.print(
+            Text(f"hwdse: note: nothing can be kept in {bench.cache} ({reason}); training and sensitivities are repeated each time."),
+            soft_wrap=True,
+        )
+        bench.cache = None
+
+
+def writable(path: Path) -> None:
+    """Says before the work, not after it, that its result could not be written.
+
+    Raises:
+        StorageError: a folder, or below something that is no folder, or without permission.
+    """
+    reason = "it is a folder" if path.is_dir() else ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reason = reason or ("" if os.access(path.parent, os.W_OK) else "permission denied")
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise StorageError(f"cannot write {path}: {reason}. Give a file in a folder that can be written.")
+
+
+def file_name(task: str) -> str:
+    """The task's name as part of a file name."""
+    return re.sub(r"[^\w.-]+", "-", task).strip("-.") or "task"

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hwdse.workbench import Say
 
+FOLDED = 24  # a column of text at the end of a row is not folded narrower than this
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
 
@@ -34,17 +39,64 @@ def print_json(value: Any) -> None:
     print(json.dumps(plain(value), indent=2))  # noqa: T201  # the command's output
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", footer: Sequence[str] | None = None) -> None:
-    """A table whose first column is text and whose others are numbers, unless a column's name ends in a space."""
-    table = Table(title=title or None, title_justify="left", show_footer=footer is not None, header_style="bold", box=None, pad_edge=False)
+def width() -> int:
+    """Columns of the terminal; where there is none (a file, a pipe), lines may be long, unless COLUMNS says otherwise."""
+    return out.width if out.is_terminal or os.environ.get("COLUMNS", "").isdigit() else 240
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """A table whose first column is text and whose others are numbers, unless a column's name ends in a space: then it is text too.
+
+    Numbers are never cut or broken over lines. A table wider than the terminal wraps its last text column; where that is not
+    enough it is continued below, the first column repeated.
+    """
+    if title:
+        print_text(title)
+    for number, part in enumerate(_parts(columns, rows)):
+        if number:
+            print_text("")
+        _print_part([columns[i] for i in part], [[row[i] for i in part] for row in rows])
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [
+        max(cell_len(line) for text in (name.rstrip(), *(row[i] for row in rows)) for line in text.split("\n"))
+        for i, name in enumerate(columns)
+    ]
+
+
+def _parts(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Indices of the columns of each part, as many side by side as fit. A last column of text needs no more than ``FOLDED``."""
+    widths = _widths(columns, rows)
+    if columns[-1].endswith(" "):
+        widths[-1] = min(widths[-1], FOLDED)
+    parts, room = [[0]], width() - widths[0]
+    for i in range(1, len(columns)):
+        if widths[i] + 2 > room and len(parts[-1]) > 1:
+            parts.append([0])
+            room = width() - widths[0]
+        parts[-1].append(i)
+        room -= widths[i] + 2
+    return parts
+
+
+def _print_part(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(columns):
-        left = i == 0 or name.endswith(" ")
-        table.add_column(name.strip(), footer[i] if footer else "", justify="left" if left else "right", no_wrap=i == 0, overflow="fold")
+        text, last = i == 0 or name.endswith(" "), i == len(columns) - 1
+        table.add_column(Text(name.strip()), justify="left" if text else "right", no_wrap=not (text and last and i), overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    # a terminal narrower than the table would lose numbers to "…": let the lines be long instead
-    width = max(out.width, out.measure(table).minimum + 2) if out.is_terminal else 240
-    Console(highlight=False, width=width, file=out.file).print(table)
+        table.add_row(*map(Text, row))
+    numbers = sum(_widths(columns, rows)[: -1 if columns[-1].endswith(" ") else None]) + 2 * len(columns)
+    fits = max(width(), numbers + (FOLDED if columns[-1].endswith(" ") else 0))
+    Console(highlight=False, width=fits, file=out.file).print(table)
+
+
+def print_text(text: str = "", *, style: str = "", indent: int = 0) -> None:
+    """A paragraph, wrapped at words, each further line indented; what it holds is never read as markup."""
+    lines = textwrap.wrap(text, width(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False) or [""]
+    for line in lines:
+        out.print(Text(line, style=style), soft_wrap=True)
 
 
 def seconds(value: float) -> str:

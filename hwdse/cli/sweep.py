@@ -16,7 +16,7 @@ from hwdse.sweeps import Progress, SweepConfig, run_sweep
 from hwdse.sweeps.engine import Say
 
 from .setup import make_bench
-from .show import err, out, print_json, print_table, seconds, telling
+from .show import err, out, print_json, print_table, print_text, seconds, telling
 
 
 def run(file: Path | None, values: dict[str, Any], output: Path | None, report: bool, json: bool) -> None:
@@ -63,7 +63,8 @@ def _watching(quiet: bool) -> Iterator[Say]:
                 last[0] = p.trials_done
                 left = f", {seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
                 failed = f", {p.failed} failed" if p.failed else ""
-                err.print(f"trial {p.trials_done + 1}/{p.trials}{failed}{left}: {p.what}", soft_wrap=True)
+                trial = f"trial {p.trials_done + 1}/{p.trials}{failed}{left}: " if p.trials_done < p.trials else ""
+                err.print(f"{trial}{p.what}", markup=False, soft_wrap=True)
 
         yield line
         return
@@ -71,7 +72,8 @@ def _watching(quiet: bool) -> Iterator[Say]:
     from rich.progress import Progress as Bar
 
     with Bar(
-        TextColumn("trials"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.description}"),
+        TextColumn("trials"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"), TextColumn("{task.description}"),
         console=err,
     ) as bar:  # fmt: skip
         task = bar.add_task("", total=None, left="")
@@ -122,7 +124,7 @@ def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> Non
         )
     failed = [t for t in record.trials if t.state == "failed"]
     reference = f"{score.format(record.reference['validation'])} validation, {score.format(record.reference['test'])} test"
-    out.print()
+    print_text()
     print_table(
         ["budget", f"{score.name}\nvalidation", "\ntest", "cost", "allocator ", "trial"],
         rows,
@@ -130,12 +132,13 @@ def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> Non
     )
     wrong = f", {len(failed)} failed ({failed[0].error})" if failed else ""
     lines = [
-        f"\n{len(record.complete)} trials measured, {seconds(spent)}{wrong}.",
-        f"  report     [bold]{folder / 'report.html'}[/bold], {folder / 'figures'}" if report else "",
+        f"{len(record.complete)} trials measured, {seconds(spent)}{wrong}.",
+        f"  report     {folder / 'report.html'}, {folder / 'figures'}" if report else "",
         f"  record     {folder / 'record.json'}, {folder / 'trials.csv'}, {folder / 'front.csv'}",
         f"  hand-off   {folder / 'allocations'}/N.json, {folder / 'checkpoints'}/N.pt",
         "Next: open the report; pick a point; or raise the number of trials and run the same command, which goes on from here.",
         f'  hwdse pick {folder} --max "{example.metric.key} = {example.metric.format(example.value)}"' if example else "",
     ]
+    print_text()
     for line in filter(None, lines):
-        out.print(line, soft_wrap=True)
+        out.print(line, markup=False, soft_wrap=True)  # paths and a command to copy: never broken
