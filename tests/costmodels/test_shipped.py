@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from hwdse.bits import grid
-from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
+from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.costmodels.accelerator_file import _models
 from hwdse.costmodels.accelerator_format import AcceleratorKeys
 from hwdse.costmodels.table_file import KNOWN
@@ -74,24 +73,6 @@ def test_the_smallest_documented_files_load(tmp_path: Path) -> None:
     assert [m.metric.key for m in load_accelerator(tmp_path / "mine.toml").cost_models()] == ["latency@mine", "weights@mine"]
     (tmp_path / "mine.toml").write_text(measured.split("[[table]]")[0] + analytic)
     assert load_accelerator(tmp_path / "mine.toml").cost_models()[0].metric.key == "latency@mine"
-
-
-def test_a_thousand_shapes_take_less_than_two_seconds_of_processor_time() -> None:
-    """The figure on an idle machine is in benchmarks/results/tabulate.json: well below one second for four metrics."""
-    import time
-
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        network = runpy.run_path(str(ROOT / "benchmarks" / "tabulate.py"))["network"]
-    finally:
-        sys.path.pop(0)
-    graph, options = network(1000), grid(range(2, 9), range(2, 9))
-    models = [cost_model(name) for name in COST_MODELS if name != "average_bits"]
-    models.append(load_accelerator("t4").cost_models()[0])
-    begin = time.process_time()
-    for model in models:
-        model.tabulate(graph, options)
-    assert time.process_time() - begin < 2
 
 
 def test_importing_cost_models_loads_no_pydantic_and_no_torch() -> None:
