@@ -132,6 +132,19 @@ class QuantizedModel:
         finally:
             self._to_bits(*before)
 
+    @contextlib.contextmanager
+    def frozen_too(self) -> Iterator[None]:
+        """While open, frozen weights get gradients as well: a layer that is not trained is not insensitive for that."""
+        frozen = [w for w in (self._original(path) for path in self.weights) if not w.requires_grad]
+        for weight in frozen:
+            weight.requires_grad_(True)
+        try:
+            yield
+        finally:
+            for weight in frozen:
+                weight.requires_grad_(False)
+                weight.grad = None
+
     def observe(self, batches: Iterable[tuple[tuple[Tensor, ...], Any]]) -> None:
         """Runs batches in floating point and keeps a sample of every layer's input, from which ranges are calibrated."""
         found: dict[str, list[Tensor]] = {path: [] for path in self.inputs}

@@ -197,15 +197,15 @@ def train_quantized(
     """
     network = model.network
     model.observe(batches_of(task, "calibration"))
-    allocation = allocator.start(model, problem)
-    model.set(allocation, calibrate=True)
-    trace: list[tuple[int, Mapping[str, float]]] = [(0, problem.cost_of(allocation))]
     learn = recipe.epochs > 0
     split: Split = "train" if learn else "calibration"
     per_epoch = _count(task, split, seed) if learn or allocator.post_training_steps else 0
     total = recipe.epochs * per_epoch if learn else allocator.post_training_steps
     epochs = recipe.epochs if learn else math.ceil(total / per_epoch) if total else 0
-    optimizers = _optimizers(*model.parameters(), recipe, total) if learn else []
+    optimizers = _optimizers(*model.parameters(), recipe, total) if learn else []  # before start: it may want gradients of frozen weights
+    allocation = allocator.start(model, problem)
+    model.set(allocation, calibrate=True)
+    trace: list[tuple[int, Mapping[str, float]]] = [(0, problem.cost_of(allocation))]
     network.train(learn)
     done = 0
     for epoch in range(epochs):

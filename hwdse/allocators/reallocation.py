@@ -40,6 +40,7 @@ class Reallocating:
         self._traces = FisherTraces(model, self.momentum)
         self._losses = FitLosses(model, problem.choices)
         if self.reallocate:
+            self._open.enter_context(model.frozen_too())
             self._open.enter_context(model.tapped(self._traces.tap))
         return self._solution.allocation
 

@@ -14,7 +14,7 @@ entropy.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from torch import Tensor
 from ..bits import FLOAT_BITS
 from ..choices import Choices
 from ..costs import CostTable
-from ..errors import TrainingDiverged, UsageError
+from ..errors import TrainingDiverged
 from ..problem import loss_table
 from ..quantized import QuantizedModel, evaluating
 from ..quantizers import Quantizer
@@ -140,15 +140,12 @@ def fit(
     network = model.network
     data = list(batches_of(task, "calibration") if batches is None else batches)
     model.observe(data)
-    frozen: Mapping[Any, bool] = {p: p.requires_grad for p in network.parameters()}
-    if not any(frozen.values()):
-        raise UsageError("every parameter of the model is frozen (requires_grad=False); FIT needs gradients.")
-    with evaluating(network), model.in_float(), model.tapped(traces.tap), torch.enable_grad():
+    with evaluating(network), model.in_float(), model.frozen_too(), model.tapped(traces.tap), torch.enable_grad():
         for inputs, target in data:
             network.zero_grad(set_to_none=True)
             loss = task.loss(network(*inputs), target)
             if not torch.isfinite(loss):
-                raise TrainingDiverged(f"the calibration loss is {float(loss)}; check the data and the trained weights.")
+                raise TrainingDiverged(f"the calibration loss is {float(loss.detach())}; check the data and the trained weights.")
             loss.backward()  # type: ignore[no-untyped-call]  # torch's stub
             traces.update(len(inputs[0]))
     network.zero_grad(set_to_none=True)
