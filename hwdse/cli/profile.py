@@ -119,10 +119,8 @@ def run(task: str, accelerators: list[str], at: list[str], json: bool) -> None:
 
 def _sources(table: CostTable, pair: BitWidths) -> str:
     """How much of a number was looked up, and how much estimated; nothing where all of it is computed."""
-    shares = table.by_source(np.full(len(table.layers), table.options.index(pair)))
-    if set(shares) <= {"computed"}:
-        return ""
-    return f"; at {pair}: {', '.join(f'{source} {share:.0%}' for source, share in shares.items() if share >= 0.005)}"
+    shares = {k: v for k, v in table.by_source(np.full(len(table.layers), table.options.index(pair))).items() if v >= 0.005}
+    return "" if set(shares) <= {"computed"} else f"; at {pair}: {', '.join(f'{k} {v:.0%}' for k, v in shares.items())}"
 
 
 def _command(task: str, accelerators: list[str]) -> str:

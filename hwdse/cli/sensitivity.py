@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hwdse.bits import BitWidths
+from hwdse.errors import UnknownName
 from hwdse.reports import draw_sensitivity
+from hwdse.reports.style import FORMATS
 
 from .setup import file_name, make_bench, writable
 from .show import print_json, print_table, print_text, telling
@@ -15,12 +18,14 @@ def run(task: str, method: str, figure: Path | None, seed: int, json: bool) -> N
     """Prints the table and draws the figure."""
     if figure is not None:
         writable(figure)
+        if (kind := figure.suffix.removeprefix(".")) not in FORMATS:
+            raise UnknownName("figure format", kind, FORMATS, f"Give a file such as {figure.stem}.png.")
     with telling(json) as say:
         bench = make_bench(task, method=method, seed=seed, say=say)
         table = bench.loss()
     cells, column = table.dense[0], {option: j for j, option in enumerate(table.options)}
     weights, activations = sorted({o.weight for o in table.options}), sorted({o.activation for o in table.options})
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, name in enumerate(table.layers):
         narrow_w = {w: float(cells[i, column[BitWidths(w, activations[-1])]]) for w in weights}
         narrow_a = {a: float(cells[i, column[BitWidths(weights[-1], a)]]) for a in activations}
@@ -44,7 +49,7 @@ def run(task: str, method: str, figure: Path | None, seed: int, json: bool) -> N
                 str(row["layer"]),
                 *(f"{row['weights'][w]:.2e}" for w in weights[:-1]),
                 *(f"{row['activations'][a]:.2e}" for a in activations[:-1]),
-            ]  # type: ignore[index]  # made above
+            ]
             for row in rows
         ],
     )

@@ -41,7 +41,10 @@ def print_json(value: Any) -> None:
 
 def width() -> int:
     """Columns of the terminal; where there is none (a file, a pipe), lines may be long, unless COLUMNS says otherwise."""
-    return out.width if out.is_terminal or os.environ.get("COLUMNS", "").isdigit() else 240
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdigit() and int(stated):
+        return int(stated)
+    return out.width if out.is_terminal else 240
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hwdse.allocators import make_allocator
 from hwdse.errors import UsageError
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report
@@ -28,6 +29,8 @@ def run(file: Path | None, values: dict[str, Any], output: Path | None, report: 
     if "budgets" in values:
         values["budgets"] = [[text] for text in values["budgets"]]
     config = SweepConfig.load(file, **values) if file is not None else SweepConfig.make("command line", **values)
+    for name in config.allocators:
+        make_allocator(name)  # an unknown name is said now, not by every trial
     folder = output or Path("runs") / (file.stem if file is not None else config.task.rpartition(":")[2].lower())
     began = time.perf_counter()
     with telling(json) as say:
