@@ -18,7 +18,7 @@ from .base import Quantizer, check_bits, round_ste
 
 _CANDIDATES = 40  # ranges tried by the search, as fractions of the largest magnitude
 _REFINED = 9  # then around the best of them; odd, so that the best itself is among them
-_SEARCHED = 1 << 15  # elements looked at by the search of an activation's range
+_SEARCHED = 1 << 13  # elements looked at by the search of an activation's range
 
 
 class LearntRange(Quantizer):
