@@ -103,7 +103,7 @@ class QuantizedModel:
         return self.inputs.get(self.module[layer])
 
     def input_sample(self, layer: str) -> Tensor | None:
-        """Up to :data:`SAMPLED` elements of a layer's floating-point input, from :meth:`observe`; None for embeddings."""
+        """About :data:`SAMPLED` elements of a layer's input, its extremes among them, from :meth:`observe`; None for embeddings."""
         return self._samples.get(self.module[layer])
 
     def parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -150,10 +150,12 @@ class QuantizedModel:
         found: dict[str, list[Tensor]] = {path: [] for path in self.inputs}
 
         def keep(path: str, x: Tensor) -> Tensor:
+            flat = x.detach().flatten()
             room = SAMPLED - sum(len(part) for part in found[path])
-            if room > 0:
-                flat = x.detach().flatten()
+            if len(flat) and room > 0:
                 found[path].append(flat[:: len(flat) // min(room, SAMPLED // 4) + 1].clone())
+            if len(flat):
+                found[path].append(torch.stack(flat.aminmax()))  # an even sample misses the extremes, which ranges are about
             return x
 
         with torch.no_grad(), evaluating(self.network), self.in_float(), self.tapped(keep):

@@ -68,7 +68,7 @@ class Ran:
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
-        self.said = " ".join(err.split())  # the sentence, however it was wrapped
+        self.said, self.text = " ".join(err.split()), " ".join(out.split())  # the sentences, however they were wrapped
         assert "Traceback" not in out + err, out + err
 
 

@@ -128,7 +128,7 @@ class Mine(Toy):
     ran = hwdse("profile", name)
     assert ran.code == 0
     assert "Traced by hooks, not by torch.export: no data flow is known." in ran.out
-    assert "torch.export could not trace the model" in ran.out.partition("Not counted")[2]
+    assert "torch.export could not trace the model" in ran.text.partition("Not counted")[2]
     assert json.loads(hwdse("profile", name, "--json").out)["data_flow"] is False
 
 
@@ -152,10 +152,10 @@ def test_allocate_says_all_that_stands_behind_it(toy: str, tmp_path: Path) -> No
     assert re.search(r"^2 +\d bit +\d bit +40.0%", ran.out, re.MULTILINE)
     assert re.search(r"^weights +[\d.]+ \S+ +1\.5 KiB +[\d.]+ KiB \([\d.]+%\)", ran.out, re.MULTILINE)
     assert re.search(r"^latency@mpic +[\d.]+ us +3 ms +[\d.]+ ms \([\d.]+%\)", ran.out, re.MULTILINE)
-    assert "Binding: weights <= 1.5 KiB." in ran.out
-    assert re.search(r"One more (KiB|153\.6 B|0\.15 KiB) lowers the expected loss by about [\d.e-]+ nats\.", ran.out)
-    assert "Measured accuracy on the validation split:" in ran.out
-    assert "Wrote toy-allocation.json" in ran.out
+    assert "Binding: weights <= 1.5 KiB." in ran.text
+    assert re.search(r"One more (KiB|153\.6 B|0\.15 KiB) lowers the expected loss by about [\d.e-]+ nats\.", ran.text)
+    assert "Measured accuracy on the validation split:" in ran.text
+    assert "Wrote toy-allocation.json" in ran.text
     written = json.loads((tmp_path / "toy-allocation.json").read_text())
     assert written["layers"]["0"] == "w8a8"
     assert written["binding"] == "weights <= 1.5 KiB"

@@ -95,10 +95,11 @@ class Digits:
         return (torch.zeros(1, 1, 8, 8),)
 
     def batches(self, split: Split, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of 64 (training: shuffled and shifted, the last partial batch dropped)."""
+        """Training: batches of 64, shuffled and shifted, the last partial one dropped. Calibration: of 8, see :meth:`Task.batches`."""
         images, labels = self._splits[split]
         if split != "train":
-            yield from zip(torch.split(images, 256), torch.split(labels, 256), strict=True)
+            size = 8 if split == "calibration" else 256
+            yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
             return
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(labels), generator=generator)
