@@ -91,6 +91,7 @@ class ActivationMemory:
             np.array([e[0] for e in entries], np.intp), np.array([e[1] for e in entries], np.intp), np.array(fixed, np.float64),
             np.full(cells.shape, SOURCE_CODE["computed"], np.int8), self._sentence(),
             (*([f"at {capped} steps, tensors with several readers count at the widest option."] if capped else []),
+             "a tensor kept for a skip path is counted at its quantised reader's width; the measured score keeps that path unrounded.",
              *left_out_notes(graph)),
             tuple(name for _, name in rows),
         )  # fmt: skip

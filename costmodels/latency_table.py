@@ -70,10 +70,11 @@ class CostLookup:
             found.setdefault(signature, {})[widths] = self._summary(kept, "signature", f"row of {signature} at {widths}")
         return found
 
-    def _rank(self, row: Row) -> tuple[bool, bool, int]:
+    def _rank(self, row: Row) -> tuple[bool, bool, bool, int]:
         """Smaller is preferred: no instance, no fused epilogue, the device's output width (or none said), else the next wider."""
         gap = 0 if row.output_bits in (None, self.output_bits) else abs(row.output_bits - self.output_bits)
-        return bool(row.instance), bool(row.fused), gap
+        narrower = row.output_bits is not None and row.output_bits < self.output_bits  # would be optimistic
+        return bool(row.instance), bool(row.fused), narrower, gap
 
     def _summary(self, rows: Sequence[Row], source: str, detail: str) -> Answer:
         costs = [cost for row in rows if (cost := self._cost(row)) is not None]

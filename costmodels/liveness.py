@@ -91,7 +91,7 @@ def schedule(graph: LayerGraph, in_place: InPlace) -> Schedule:
             and (step.op == "layer" or b.elements == written.elements)
         ]  # fmt: skip
         unread = [b for b in free if not b.readers]
-        if step.op != "layer" and unread:
+        if step.op in ("norm", "activation") and unread:  # a sum keeps its operand's own width until it is written over
             _merge(of, unread[0], written)
         elif free:
             replaced[position] = free[0].names[0], step.writes[0]

@@ -64,25 +64,29 @@ class QuantizedModel:
         self._taps: list[Tap] = []
         self._handles: list[RemovableHandle] = []
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        made: dict[int, _AtBits] = {}
         for path in dict.fromkeys(self.module.values()):
             owner = modules[path]
-            weight = _AtBits(self.scheme.make_weight()).to(device)
+            shared = made.get(id(owner.weight))  # modules that share a weight share its quantiser: it is one tensor on the device
+            weight = shared if shared is not None else _AtBits(self.scheme.make_weight()).to(device)
+            made[id(owner.weight)] = weight
             parametrize.register_parametrization(owner, "weight", weight, unsafe=True)
             self.weights[path] = weight
             if path not in self._indexed:
                 self.inputs[path] = self.scheme.make_activation().to(device)
                 self.input_bits[path] = FLOAT_BITS
-                self._handles.append(owner.register_forward_pre_hook(self._hook(path)))
+                self._handles.append(owner.register_forward_pre_hook(self._hook(path), with_kwargs=True))
         self._owner = {path: modules[path] for path in self.weights}
 
     def _hook(self, path: str) -> Any:
-        def quantise_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            x, bits = args[0], self.input_bits[path]
+        def quantise_input(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            name = None if args else next((k for k, v in named.items() if isinstance(v, Tensor)), None)
+            x, bits = args[0] if args else named[name or "input"], self.input_bits[path]
             for tap in self._taps:
                 x = tap(path, x)
             if bits < FLOAT_BITS:
                 x = self.inputs[path].quantize(x, bits)
-            return (x, *args[1:])
+            return ((x, *args[1:]), named) if name is None else (args, {**named, name: x})
 
         return quantise_input
 
@@ -93,6 +97,11 @@ class QuantizedModel:
     def _original(self, path: str) -> Tensor:
         original: Tensor = self._owner[path].parametrizations.weight.original
         return original
+
+    def distinct_weights(self) -> list[tuple[Tensor, Quantizer, int]]:
+        """(floating-point weight, its quantiser, present bits), shared ones once."""
+        found = {id(w): (self._original(path), w.quantizer, w.bits) for path, w in self.weights.items()}
+        return list(found.values())
 
     def weight_quantizer(self, layer: str) -> Quantizer:
         """The quantiser of a layer's weight."""

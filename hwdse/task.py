@@ -6,6 +6,7 @@ A task is any object with the members of :class:`Task`; no base class is needed.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -157,25 +158,37 @@ def batches_of(task: Task, split: Split, seed: int = 0) -> Iterable[tuple[tuple[
         raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
 
 
+SEEN = 16  # batches of each split that a fingerprint looks at; of the calibration split all
+
+
 def fingerprint(task: Task) -> str:
-    """Changes with the task's code and data: source of its class and of the classes it derives from, first batch of each split."""
-    parts: list[Any] = [task.name, *sources(type(task).__mro__)]
+    """Changes with the task's code, settings and data.
+
+    It covers the source of the whole modules that define the task's classes, the task's plain attributes, every calibration batch, and
+    the first :data:`SEEN` batches of each other split. Code in other modules that those import is not covered: give another cache
+    folder (``HWDSE_CACHE``), or a new ``name``, after changing it.
+    """
+    plain = {k: v for k, v in vars(task).items() if isinstance(v, (str, int, float, bool, tuple, list, type(None)))}
+    parts: list[Any] = [task.name, plain, *sources(type(task).__mro__)]
     for split in SPLITS:
-        inputs, target = next(iter(batches_of(task, split)))
-        for tensor in (*inputs, target):
-            if isinstance(tensor, Tensor):
-                parts += [list(tensor.shape), tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()]
+        for number, (inputs, target) in enumerate(batches_of(task, split)):
+            if number == SEEN and split != "calibration":
+                break
+            for tensor in (*inputs, target):
+                if isinstance(tensor, Tensor):
+                    parts += [list(tensor.shape), tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()]
     return key_of(*parts)
 
 
 def sources(classes: Iterable[type]) -> list[str]:
-    """The source of each class that is the user's, or its name where there is none to read; torch's and Python's are left out."""
-    found = []
+    """The source of each class and of the module around it (helpers, constants); torch's and Python's are left out."""
+    found: dict[str, None] = {}
     for one in dict.fromkeys(classes):
         if one.__module__.partition(".")[0] in ("builtins", "torch", "typing", "abc"):
             continue
-        try:
-            found.append(inspect.getsource(one))
-        except (OSError, TypeError):
-            found.append(one.__qualname__)
-    return found
+        for thing in (one, sys.modules.get(one.__module__)):
+            try:
+                found[inspect.getsource(thing) if thing is not None else one.__qualname__] = None
+            except (OSError, TypeError):  # an interactive session has no source
+                found[one.__qualname__] = None
+    return list(found)

@@ -257,21 +257,23 @@ def _probe(
     return loss_at
 
 
-def _norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]
+def _norms(network: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
+    """Batch and instance norms that keep running statistics."""
+    return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.running_mean is not None]
 
 
 @contextlib.contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """While open, batch norm in training mode uses the batch's statistics and leaves its running ones alone."""
-    norms = [m for m in _norms(network) if m.track_running_stats and m.training]
+    """While open, norms in training mode use the batch's statistics and leave their running ones alone."""
+    norms = {m: (m.momentum, m.num_batches_tracked.clone()) for m in _norms(network) if m.training and m.num_batches_tracked is not None}
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0  # running = 1 x running + 0 x batch
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in norms.items():
+            norm.momentum = momentum
+            norm.num_batches_tracked = count
 
 
 def reestimate_norms(network: nn.Module, task: Task, seed: int) -> None:

@@ -11,6 +11,7 @@ import io
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch import nn
 from . import __version__
 from .bits import BitWidths
 from .choices import ENDS, Choices
+from .codebook_costs import tabulate_codebook
 from .constraints import Budget, parse_budget
 from .costs import CostModel, CostTable
 from .errors import FileFormatError, TaskError, UnknownName, UsageError
@@ -115,17 +117,38 @@ class Workbench:
     @cached_property
     def tables(self) -> Mapping[str, CostTable]:
         """Metric key -> cost table, of every cost model and every accelerator."""
+        return self._tabulated(lambda model: model.tabulate(self.graph, self.choices.options))
+
+    @cached_property
+    def codebook_tables(self) -> Mapping[str, CostTable]:
+        """The same for weights held as codebook indices; unsupported on accelerators without look-up."""
+
+        def tabulate(model: CostModel) -> CostTable:
+            on = model.metric.on
+            return tabulate_codebook(model, self.graph, self.choices.options, on is None or self.targets[on].codebooks)
+
+        return self._tabulated(tabulate)
+
+    def _tabulated(self, tabulate: Callable[[CostModel], CostTable]) -> dict[str, CostTable]:
         models = [*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models())]
+        floating = [layer.name for layer in self.graph.layers if not layer.quantisable]
         found: dict[str, CostTable] = {}
         for number, model in enumerate(models):
             self._say("cost tables", number, len(models))
-            table = model.tabulate(self.graph, self.choices.options).aligned(self.choices)
+            table = tabulate(model).aligned(self.choices)
             if table.metric.key in found:
                 raise UsageError(f"two cost models give the metric {table.metric.key}; leave one out.")
+            if floating:
+                note = f"{len(floating)} layers take no widths and run in floating point in the measured score: {', '.join(floating[:8])}"
+                table = replace(table, notes=(*table.notes, note + (" ..." if len(floating) > 8 else ".")))
             found[table.metric.key] = table
         return found
 
-    def tables_for(self, target: str | None) -> tuple[CostTable, ...]:
+    def tables_by(self, scheme: Scheme | None) -> Mapping[str, CostTable]:
+        """Every table, as the quantisers of a scheme cost."""
+        return self.codebook_tables if scheme is not None and scheme.weight == "codebook" else self.tables
+
+    def tables_for(self, target: str | None, scheme: Scheme | None = None) -> tuple[CostTable, ...]:
         """The tables that apply on one accelerator: its own, and those that depend on none. None: all of them.
 
         Raises:
@@ -133,7 +156,7 @@ class Workbench:
         """
         if target is not None and target not in self.targets:
             raise UnknownName("accelerator", target, self.targets)
-        return tuple(t for t in self.tables.values() if target is None or t.metric.on in (None, target))
+        return tuple(t for t in self.tables_by(scheme).values() if target is None or t.metric.on in (None, target))
 
     def problem(self, *budget: str, target: str | None = None, scheme: Scheme | None = None) -> Problem:
         """The problem under a budget.
@@ -141,11 +164,14 @@ class Workbench:
         Args:
             budget: texts such as ``"latency <= 3 ms"``.
             target: accelerator the budget is for; the others' limits on widths then play no part.
-            scheme: quantisers whose error the loss table shall hold (default: lsq+lsq).
+            scheme: quantisers whose error the loss table, and whose storage the cost tables shall hold (default: lsq+lsq).
         """
-        tables = self.tables_for(target)
-        parsed = parse_budget(budget, tables, self.choices)
-        return Problem(self.choices, self.loss(scheme), tables, parsed)
+        # limits relative to a uniform allocation are those of plain weights, whatever the scheme
+        limits, tables = (
+            self.budget(*budget, target=target),
+            self.tables_for(target, scheme),
+        )  # mistakes are said before anything is trained
+        return Problem(self.choices, self.loss(scheme), tables, limits)
 
     def budget(self, *budget: str, target: str | None = None) -> Budget:
         """Budget texts as absolute limits; needs no sensitivities."""
@@ -236,6 +262,14 @@ class Workbench:
         return self._losses[scheme]
 
     @cached_property
+    def costs_fingerprint(self) -> str:
+        """Of every number in the cost tables: another accelerator file, or another version of a cost model, changes it."""
+        parts: list[Any] = []
+        for table in (*self.tables.values(), *self.codebook_tables.values()):
+            parts += [table.metric.key, *(a.tobytes() for a in (table.cells, table.fixed, table.row, table.layer))]
+        return key_of(*parts)
+
+    @cached_property
     def reference(self) -> dict[str, float]:
         """Scores of the FP32 network on validation and test, and their sample counts."""
         network = self.network()
@@ -260,6 +294,7 @@ class Workbench:
             "graph": self.graph.fingerprint,
             "task": self.fingerprint,
             "weights": self.weights_fingerprint,
+            "costs": self.costs_fingerprint,
             "sensitivity": self.method,
             "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
             "python": sys.version.split()[0],

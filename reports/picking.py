@@ -118,6 +118,7 @@ def _explain(
             record, "The next better point of the front", best, better, cost, f"; it breaks {' and '.join(outside)}" if outside else ""
         )
     )
+    text.extend(f"Note: {said}." for said in best.notes)
     return " ".join(t for t in text if t)
 
 

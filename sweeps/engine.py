@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hwdse import __version__
 from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
@@ -70,7 +71,7 @@ class _Sweep:
         self.plan = Plan.of(config, bench)
         self.objectives = self._objective_names()
         direction: Direction = "maximize" if bench.task.metric.better == "higher" else "minimize"
-        identity = key_of(bench.fingerprint, config.seed)
+        identity = key_of(bench.fingerprint, config.seed, bench.weights_fingerprint, bench.costs_fingerprint, __version__)
         costs: list[Direction] = ["minimize"] * self._costs
         self.study = Study(folder, config, self.plan, identity, [direction, *costs])
         self.study.enqueue(first_trials(config, self.plan))

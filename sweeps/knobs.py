@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from hwdse.choices import Choices
 from hwdse.constraints import Budget
+from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
-from hwdse.problem import Problem
+from hwdse.problem import Problem, loss_table
 from hwdse.solvers import solve
 from hwdse.workbench import Workbench
 
@@ -79,7 +84,7 @@ class Plan:
         limits: dict[tuple[str | None, int], Budget] = {}
         least: dict[tuple[str | None, int], float] = {}
         for number, texts in enumerate(config.budgets):
-            named = {text.split("<")[0].strip().partition("@")[2] for text in texts} - {""}
+            named = {re.split("<|≤", text)[0].strip().partition("@")[2] for text in texts} - {""}
             if len(named) > 1:
                 raise UsageError(f"budget {number + 1} names several accelerators ({', '.join(sorted(named))}); write one budget for each.")
             unknown = named - {str(t) for t in targets}
@@ -98,6 +103,11 @@ class Plan:
         return _tightened(self.limits[knobs.accelerator, knobs.goal], knobs.tightness)
 
 
+def no_loss(choices: Choices) -> CostTable:
+    """A loss table of zeros: for asking what is possible before anything has been trained or scored."""
+    return loss_table(choices, np.zeros(choices.allowed.shape))
+
+
 def _tightened(budget: Budget, factor: float) -> Budget:
     return Budget(tuple(c.tightened(factor) for c in budget))
 
@@ -108,8 +118,7 @@ def _least_tightness(bench: Workbench, target: str | None, budget: Budget, low: 
     Raises:
         InfeasibleBudget: not even 1.
     """
-    flat = bench.loss()
-    problem = Problem(bench.choices, flat, bench.tables_for(target), budget)
+    problem = Problem(bench.choices, no_loss(bench.choices), bench.tables_for(target), budget)
     solve(problem, "greedy")
 
     def possible(factor: float) -> bool:

@@ -80,7 +80,8 @@ class Study:
         """A run folder goes on only with its own task and configuration; the number of trials may grow."""
         if known.get("identity") != identity:
             raise UsageError(
-                f"the run folder {self.folder} belongs to another task, model or seed (task '{known.get('config', {}).get('task')}'); "
+                f"the run folder {self.folder} belongs to another task, model, seed, accelerator file or version of hwdse (task "
+                f"'{known.get('config', {}).get('task')}'): its costs or scores would not compare; "
                 "give another folder, or delete this one."
             )
         old, new = known["config"], self.config.plain()
@@ -131,7 +132,10 @@ class Study:
         if queued is not None:
             return Knobs.from_dict(json.loads(queued))
         target, number = self._goals[goal]
-        inside = max(min(tightness, self.config.tightness[1]), self.plan.least[target, number])
+        # the sampler's range is laid over what can be met, so that no two of its values mean the same
+        (low, high), least = self.config.tightness, self.plan.least[target, number]
+        share = (tightness - low) / (1 - low) if low < 1 else 1.0
+        inside = least + share * (max(high, least) - least)
         return Knobs(allocator, target, number, round(inside, 4), epochs, self.config.seed)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,38 +11,49 @@ from typing import Any
 import torch
 
 from hwdse.allocators import Uniform, make_allocator
-from hwdse.bits import Allocation, BitWidths
-from hwdse.choices import IntArray
-from hwdse.costs import CostTable
+from hwdse.bits import BitWidths
+from hwdse.errors import InfeasibleBudget
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import TrialResult
+from hwdse.solvers import solve
 from hwdse.storage import write
 from hwdse.task import recipes_of
 from hwdse.training import Allocator, Progress, evaluate, train_quantized
 from hwdse.workbench import Workbench
 
-from .knobs import Knobs, Plan
+from .knobs import Knobs, Plan, no_loss
 
 CALIBRATOR = "range of least squared error on the calibration split"
 
 
-def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench) -> tuple[Scheme, tuple[str, ...]]:
+def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tuple[str, ...]]:
     """The quantisers of a trial, and what must be said of them.
 
-    Weight codebooks need a look-up on the device: on a target without it the weights use uniform levels, and the result says so.
-    Post-training keeps the trained scale of the weights, which DoReFa does not.
+    Weight codebooks need a look-up on the device, and multiply at the width of their codes: on a target without a look-up, or where
+    the budget leaves no room for 8-bit codes, the weights use uniform levels, and the result says so. Post-training keeps the
+    trained scale of the weights, which DoReFa does not.
     """
     scheme, notes = allocator.scheme, []
-    target = bench.targets.get(knobs.accelerator or "")
-    if scheme.weight == "codebook" and target is not None and not target.codebooks:
+    if scheme.weight == "codebook" and knobs.accelerator is not None and not bench.targets[knobs.accelerator].codebooks:
         scheme = replace(scheme, weight="lsq")
-        notes.append(f"{target.name} has no codebook look-up: weights on uniform levels (lsq)")
+        notes.append(f"{knobs.accelerator} has no codebook look-up: weights on uniform levels (lsq)")
+    elif scheme.weight == "codebook" and not _possible(scheme, knobs, bench, plan):
+        scheme = replace(scheme, weight="lsq")
+        notes.append("codebook weights multiply at 8 bits, for which the budget has no room: weights on uniform levels (lsq)")
     if scheme.weight == "dorefa" and not knobs.epochs:
         scheme = Scheme("lsq", "lsq")
         notes.append("post-training: lsq quantisers in place of dorefa+pact, which need training")
-    return scheme, tuple(notes)
+    return scheme, (*notes, *scheme.asks)
+
+
+def _possible(scheme: Scheme, knobs: Knobs, bench: Workbench, plan: Plan) -> bool:
+    try:
+        solve(Problem(bench.choices, no_loss(bench.choices), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs)), "greedy")
+    except InfeasibleBudget:
+        return False
+    return True
 
 
 def about(knobs: Knobs, plan: Plan) -> dict[str, Any]:
@@ -69,9 +79,9 @@ def run_trial(
     """
     began = time.perf_counter()
     allocator: Allocator = Uniform(BitWidths.parse(knobs.widths)) if knobs.widths else make_allocator(knobs.allocator)
-    scheme, notes = scheme_for(allocator, knobs, bench)
+    scheme, notes = scheme_for(allocator, knobs, bench, plan)
     # a baseline belongs to no accelerator: it is costed on all, and one that cannot run it says so with an infinite cost
-    tables = bench.tables_for(knobs.accelerator) if knobs.widths is None else ()
+    tables = bench.tables_for(knobs.accelerator, scheme) if knobs.widths is None else ()
     problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))
     torch.manual_seed(knobs.seed)
     model = bench.quantized(scheme)
@@ -80,7 +90,7 @@ def run_trial(
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)
-    measures = {key: _cost(bench, table, indices, scheme) for key, table in bench.tables.items()}
+    measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables_by(scheme).items()}
     measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
     measures[bench.task.metric.key] = score.mean
     result = TrialResult(
@@ -92,28 +102,11 @@ def run_trial(
         samples=score.samples,
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began,
-        notes=(*notes, *_codebook_note(scheme, allocation)),
+        notes=notes,
     )
     if folder is not None:
         _save(folder, number, model, result, bench)
     return result
-
-
-def _cost(bench: Workbench, table: CostTable, indices: IntArray, scheme: Scheme) -> float:
-    """A table's total; +inf on an accelerator that cannot look weights up in a codebook, where the trial's weights are stored so."""
-    if scheme.weight == "codebook" and table.metric.on is not None and not bench.targets[table.metric.on].codebooks:
-        return math.inf
-    return float(table.totals(indices)[0])
-
-
-def _codebook_note(scheme: Scheme, allocation: Allocation) -> tuple[str, ...]:
-    if scheme.weight != "codebook":
-        return ()
-    codes = sum(2**widths.weight - 1 for widths in allocation.values())
-    return (
-        f"weights are indices into codebooks: BitOPs at their index width is an approximation, and the {codes:,} codes "
-        f"({4 * codes:,} B at 32 bits) are not in the weight memory",
-    )
 
 
 def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench) -> None:

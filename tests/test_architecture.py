@@ -27,6 +27,7 @@ ORDER = [
     "registry",
     "solvers",
     "quantizers",
+    "codebook_costs",
     "trace",
     "task",
     "quantized",

@@ -18,7 +18,6 @@ class ADQ(Reallocating):
 
     def observe(self, step: Step) -> Allocation | None:
         """One moving-average step of every codebook, then as :class:`Reallocating`."""
-        for name, path in step.model.module.items():
-            bits = step.model.weights[path].bits
-            step.model.weight_quantizer(name).adapt(step.model.weight_of(name), bits)
+        for weight, quantizer, bits in step.model.distinct_weights():
+            quantizer.adapt(weight, bits)
         return super().observe(step)

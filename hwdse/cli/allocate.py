@@ -70,6 +70,7 @@ def run(
         "accelerator": target,
         "allocator": allocator,
         "scheme": str(scheme),
+        "notes": list(scheme.asks),
         "epochs": epochs,
         "seed": seed,
         "status": solution.status,
@@ -86,6 +87,8 @@ def run(
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
     _print(bench, problem, solution, score, reference, epochs, path)
+    for said in scheme.asks:
+        print_text(f"Note: {said}.")
 
 
 def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: int) -> Scheme:

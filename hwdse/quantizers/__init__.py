@@ -25,6 +25,13 @@ class Scheme:
     def __str__(self) -> str:
         return f"{self.weight}+{self.activation}"
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What the device must do for these quantisers beyond multiplying integers; said beside every result."""
+        codes = "weights are indices into codebooks of 8-bit codes, which the costs include"
+        thresholds = "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
+        return (*((codes,) if self.weight == "codebook" else ()), *((thresholds,) if self.activation == "n2uq" else ()))
+
     def make_weight(self) -> Quantizer:
         """A fresh weight quantiser."""
         return find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")()

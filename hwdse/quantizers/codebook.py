@@ -1,7 +1,7 @@
 """The quantisers of ADQ (arXiv 2510.19760): adaptive weight codebooks, and non-uniform thresholds on activations.
 
-A non-uniform codebook needs a table look-up on the device: BitOPs at b bits is then an approximation, and an accelerator's file says
-whether codebooks are supported.
+A non-uniform codebook needs a table look-up on the device; an accelerator's file says whether it has one. Indices have b bits, the
+codes behind them 8 (:func:`code_bits`), and :mod:`hwdse.codebook_costs` charges both.
 """
 
 from __future__ import annotations
@@ -89,9 +89,14 @@ class Codebook(Quantizer):
         if bits not in self._books:
             self.calibrate(x, bits)
         book = self._books[bits]
-        q = book.codes[book.nearest(x.detach().float())].to(x.dtype)
+        q = book.stored(bits)[book.nearest(x.detach().float())].to(x.dtype)
         result: Tensor = _StraightThrough.apply(x, q)  # type: ignore[no-untyped-call]  # torch's stub
         return result
+
+
+def code_bits(bits: int) -> int:
+    """Width of the codes behind indices of ``bits``: 8, or the index's own where that is wider (ours: the paper leaves it open)."""
+    return max(8, bits)
 
 
 @dataclass
@@ -105,6 +110,13 @@ class _Book:
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the nearest code."""
         return torch.bucketize(x, (self.codes[1:] + self.codes[:-1]) / 2)
+
+    def stored(self, bits: int) -> Tensor:
+        """The codes as a device holds them: integers of :func:`code_bits` bits, symmetric, with one scale."""
+        steps = 2 ** (code_bits(bits) - 1) - 1
+        scale = self.codes.abs().max().clamp_min(1e-12) / steps
+        stored: Tensor = torch.round(self.codes / scale) * scale
+        return stored
 
     def assigned(self, flat: Tensor) -> tuple[Tensor, Tensor]:
         """Number of weights at each code, and their sum."""

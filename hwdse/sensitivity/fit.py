@@ -50,8 +50,8 @@ class FisherTraces:
         """For :meth:`QuantizedModel.tapped`: collects the squared gradient of each input."""
         if not torch.is_grad_enabled() or not x.is_floating_point():
             return x
-        if not x.requires_grad:
-            x = x.detach().requires_grad_()
+        # an alias of its own: other readers of the tensor (a skip path, q beside k and v) must not count for this layer
+        x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
 
         def collect(gradient: Tensor) -> None:
             square = gradient.detach().float().pow(2).sum()

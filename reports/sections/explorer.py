@@ -56,7 +56,7 @@ class Explorer:
         rows = tuple(
             Row(
                 Point.of(record, t), *mean_bits(record, t.allocation), value_text(t.knobs.get("accelerator")),
-                value_text(t.knobs.get("budget")), knob_text(t.knobs, _OWN_COLUMNS), tuple(on.get(t.number, ())),
+                value_text(t.knobs.get("budget")), "; ".join((knob_text(t.knobs, _OWN_COLUMNS), *t.notes)), tuple(on.get(t.number, ())),
             )
             for t in done
         )  # fmt: skip
@@ -101,7 +101,7 @@ def _table(facts: ExplorerFacts) -> Markup:
     factor, unit = _share(facts.score)
     head = ["trial", "allocator", _headed(facts.score, unit), "95 % interval", f"test{f' [{unit}]' if unit else ''}", "w bits", "a bits"]
     head += [_headed(m, u) for m, (_, u) in zip(facts.costs, facts.units, strict=True)]
-    head += ["target", "budget", "other knobs"]
+    head += ["target", "budget", "other knobs and notes"]
     words = {1, *range(len(head) - 3, len(head))}
     lines = []
     for row in facts.rows:

@@ -66,7 +66,7 @@ def simulate(graph: LayerGraph, widths: dict[str, int], flags: dict[str, bool]) 
             if not needed(o, i + 1) and not any(root(x) == root(o) for x in graph.inputs) and (depthwise or size(o) == size(out))
         ]  # fmt: skip
         unread = [o for o in free if not readers(o)]
-        if not depthwise and unread:
+        if step.op in ("norm", "activation") and unread:
             into[root(unread[0])] = root(out)
         elif free:
             over[i] = root(free[0])

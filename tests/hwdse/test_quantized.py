@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import UsageError
+from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.task import batches_of
+from hwdse.trace import trace
 from hwdse.workbench import Workbench
 
 
@@ -82,3 +85,30 @@ def test_calibrating_without_data(bench: Workbench) -> None:
 def test_allocation_of_another_model(bench: Workbench) -> None:
     with pytest.raises(UsageError, match="must name the model's quantisable layers; they differ in"):
         bench.quantized().set(Allocation({"conv1": BitWidths(4, 4)}))
+
+
+class Odd(nn.Module):
+    """One weight in two modules, and a layer called with a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(input=self.two(self.one(x).relu()))
+
+
+def test_modules_that_share_a_weight_share_its_quantiser_and_keywords_are_quantised() -> None:
+    torch.manual_seed(0)
+    network = Odd()
+    graph = trace(network, (torch.randn(4, 6),))
+    model = QuantizedModel(network, graph)
+    model.observe([((torch.randn(32, 6),), None)])
+    model.set({n: BitWidths(4, 2) for n in model.layers}, calibrate=True)
+    assert torch.equal(network.one.weight, network.two.weight)
+    assert len(model.distinct_weights()) == 2
+    seen: list[torch.Tensor] = []
+    network.out.register_forward_hook(lambda module, args, named, out: seen.append(named["input"]), with_kwargs=True)
+    network(torch.randn(8, 6))
+    assert len(seen[0].unique()) <= 4

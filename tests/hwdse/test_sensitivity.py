@@ -195,6 +195,38 @@ def test_frozen_weights_stay_frozen_while_widths_are_re_allocated(bench: Workben
     assert trained.solution.allocation["block1.conv1"].weight > 2
 
 
+def test_other_readers_of_a_tensor_do_not_count_for_a_layer() -> None:
+    """h + b(h): the skip path's gradient is not b's; with b near zero its input hardly matters."""
+
+    class Residual(Tiny):
+        def model(self) -> nn.Module:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 1)
+
+                def forward(self, x: Tensor) -> Tensor:
+                    h = self.a(x)
+                    return self.c(h + self.b(h))
+
+            torch.manual_seed(0)
+            net = Net()
+            with torch.no_grad():
+                net.b.weight.mul_(1e-4)
+            return net
+
+    task = Residual()
+    network = task.model()
+    graph = trace(network, task.example_inputs())
+    model = QuantizedModel(network, graph)
+    traces = FisherTraces(model)
+    x, y = task.batches("calibration", 0)[0]
+    with model.tapped(traces.tap):
+        task.loss(network(x), y).backward()
+    traces.update(5)
+    assert traces.activation["b"] < 1e-6 * traces.activation["c"]
+
+
 def test_unknown_method() -> None:
     with pytest.raises(UnknownName, match="unknown sensitivity 'fitt'; did you mean 'fit'"):
         sensitivity("fitt", None, None, None)  # type: ignore[arg-type]  # never looked at

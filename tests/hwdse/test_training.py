@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -85,12 +86,16 @@ def test_reestimated_statistics_are_plain_averages(bench: Workbench) -> None:
     assert not network.training
 
 
-def test_frozen_statistics_puts_the_flag_back() -> None:
-    norm = nn.BatchNorm2d(3).train()
+@pytest.mark.parametrize("make", [nn.BatchNorm1d, lambda c: nn.InstanceNorm1d(c, track_running_stats=True)])
+def test_frozen_statistics_leave_running_ones_alone(make: Callable[[int], nn.Module]) -> None:
+    norm = make(3).train()
+    before = {k: v.clone() for k, v in norm.state_dict().items()}
     with frozen_statistics(norm):
-        norm(torch.randn(4, 3, 2, 2))
-    assert norm.track_running_stats
-    assert int(norm.num_batches_tracked) == 0  # type: ignore[arg-type]  # it has one
+        norm(torch.randn(4, 3, 5))
+    assert all(torch.equal(v, before[k]) for k, v in norm.state_dict().items())
+    assert norm.momentum == 0.1
+    norm(torch.randn(4, 3, 5))
+    assert not torch.equal(norm.state_dict()["running_mean"], before["running_mean"])
 
 
 def test_scores_of_the_wrong_shape(bench: Workbench) -> None:

@@ -160,7 +160,6 @@ def test_other_weights_change_the_key_of_the_sensitivities(tmp_path: Path) -> No
     two.factor = 2.0
     first, second = bench(one, cache=tmp_path), bench(two, cache=tmp_path)
     assert (first.loss().cells != second.loss().cells).any()
-    assert first.fingerprint == second.fingerprint
     assert first.weights_fingerprint != second.weights_fingerprint
     assert len(list(tmp_path.iterdir())) == 2  # two tables, no trained weights
 

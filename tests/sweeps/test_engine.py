@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from hwdse import sweeps
-from hwdse.bits import Allocation
+from hwdse.bits import Allocation, BitWidths
+from hwdse.costmodels import load_accelerator
 from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged, UnknownName, UsageError
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord
 from hwdse.storage import StorageError
-from hwdse.sweeps import Progress, SweepConfig, run_sweep
+from hwdse.sweeps import Knobs, Plan, Progress, SweepConfig, run_sweep, run_trial
 from hwdse.training import evaluate
 from hwdse.workbench import Workbench, read_checkpoint
 
@@ -48,7 +49,8 @@ def test_every_point_is_inside_its_budget(finished: tuple[SweepRecord, Path], be
             limit = record.limits[f"{key} <= {base}"] * float(factor or 1)
             assert trial.measures[key] <= limit * (1 + 1e-12)
             assert trial.allocation is not None
-            assert trial.measures[key] == pytest.approx(bench.tables[key].total(trial.allocation))
+            table = bench.tables_by(Scheme(*trial.knobs["scheme"].split("+")))[key]
+            assert trial.measures[key] == pytest.approx(table.total(trial.allocation))
 
 
 def test_all_allocators_baselines_and_solver_seeds_ran(finished: tuple[SweepRecord, Path]) -> None:
@@ -58,24 +60,30 @@ def test_all_allocators_baselines_and_solver_seeds_ran(finished: tuple[SweepReco
     assert [t.knobs["widths"] for t in record.trials[:2]] == ["w8a8", "w4a4"]
 
 
-def test_codebooks_on_a_device_without_them_are_replaced_and_said(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+def test_codebooks_are_replaced_only_where_the_device_or_the_budget_forbids_them_and_it_is_said(
+    finished: tuple[SweepRecord, Path], bench: Workbench
+) -> None:
     record, _ = finished
-    for trial in record.complete:
-        if trial.knobs["allocator"] == "adq":
-            has = bench.targets[trial.knobs["accelerator"]].codebooks
-            assert trial.knobs["scheme"].startswith("codebook" if has else "lsq")
-            assert any("no codebook look-up" in note for note in trial.notes) is not has
+    found = [t for t in record.complete if t.knobs["allocator"] == "adq"]
+    assert found
+    for trial in found:
+        if trial.knobs["scheme"].startswith("lsq"):
+            why = "budget has no room" if bench.targets[trial.knobs["accelerator"]].codebooks else "mpic has no codebook look-up"
+            assert any(why in note for note in trial.notes)
 
 
-def test_codebook_weights_cannot_be_run_where_there_is_no_look_up(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
-    record, _ = finished
-    books = [t for t in record.complete if t.knobs["scheme"].startswith("codebook")]
-    assert books
-    for trial in books:
-        assert trial.measures["latency@mpic"] == float("inf")
-        assert trial.measures["latency@npu"] < float("inf")
-        codes = sum(2**w.weight - 1 for w in trial.allocation.values())  # type: ignore[union-attr]  # complete
-        assert any(f"{codes:,} codes" in note for note in trial.notes)
+def test_codebook_weights_are_charged_for_their_codes(bench: Workbench, tmp_path: Path) -> None:
+    plan = Plan.of(config(budgets=[["weights <= 60% of w8a8"]]), bench)
+    trial = run_trial(bench, plan, Knobs("adq", "npu", 0), 0, tmp_path)
+    assert trial.knobs["scheme"] == "codebook+n2uq"
+    assert trial.allocation is not None
+    codes = sum((2**w.weight - 1) * max(8, w.weight) // 8 for w in trial.allocation.values())
+    assert trial.measures["weights"] == pytest.approx(bench.tables["weights"].total(trial.allocation) + codes)
+    eight = Allocation({n: BitWidths(8, w.activation) for n, w in trial.allocation.items()})
+    for key in ("bitops", "latency@npu", "energy@npu"):  # the multiplier sees 8-bit codes, whatever the index width
+        assert trial.measures[key] == pytest.approx(bench.tables[key].total(eight))
+    assert trial.measures["latency@mpic"] == float("inf")  # no look-up there
+    assert trial.measures["weights"] <= plan.limits["npu", 0].constraints[0].limit
 
 
 def test_the_record_on_disk_is_the_record(finished: tuple[SweepRecord, Path]) -> None:
@@ -106,6 +114,24 @@ def test_the_front_is_scored_on_the_test_split(finished: tuple[SweepRecord, Path
             assert trial.test is not None
             if trial.measures[record.score.key] > 0.95:  # narrow post-training points are broken on both splits, each in its way
                 assert abs(trial.test - trial.measures[record.score.key]) < 0.05
+
+
+def test_an_edited_accelerator_file_does_not_continue_an_old_run(bench: Workbench, tmp_path: Path) -> None:
+    text = load_accelerator("npu").file.read_text().replace('name = "npu"', 'name = "mine"')
+    path = tmp_path / "mine.toml"
+    once = config(accelerators=[str(path)], budgets=[["weights <= 60% of w8a8"]], trials=1, epochs=[0])
+
+    def fresh() -> Workbench:
+        made = Workbench(bench.task, [load_accelerator(path)], bench.cost_models, cache=bench.cache)
+        return made
+
+    path.write_text(text)
+    run_sweep(fresh(), once, tmp_path / "run")
+    run_sweep(fresh(), once, tmp_path / "run")  # the same file goes on
+    path.write_text(text.replace("layer_s = 2e-6", "layer_s = 9e-6"))
+    assert path.read_text() != text
+    with pytest.raises(UsageError, match="accelerator file or version of hwdse"):
+        run_sweep(fresh(), once, tmp_path / "run")
 
 
 def test_same_seed_same_trials(finished: tuple[SweepRecord, Path], bench: Workbench, tmp_path: Path) -> None:
@@ -178,7 +204,7 @@ def test_a_folder_of_another_task_is_refused(finished: tuple[SweepRecord, Path],
     other = Workbench(bench.task, bench.targets.values(), bench.cost_models, cache=None)
     other.fingerprint = "of another task"  # type: ignore[misc]  # a cached property
     other.__dict__["reference"], other.__dict__["_state"] = bench.reference, bench._state
-    with pytest.raises(UsageError, match="belongs to another task, model or seed"):
+    with pytest.raises(UsageError, match="belongs to another task, model, seed, accelerator file or version"):
         run_sweep(other, config(), copy)
 
 
