@@ -179,7 +179,9 @@ def test_allocate_where_nothing_binds(toy: str) -> None:
 
 @pytest.mark.parametrize("allocator", ["adaqat", "adq", "uniform"])
 def test_allocate_trains_with_every_allocator(allocator: str, toy: str) -> None:
-    ran = hwdse("allocate", toy, "-b", "weights <= 70% of w8a8", "--allocator", allocator, "--epochs", "1", "--json")
+    # 24 x 24 weights do not pay for a codebook: its codes take as much room as they save
+    limit = "weights <= 110% of w8a8" if allocator == "adq" else "weights <= 70% of w8a8"
+    ran = hwdse("allocate", toy, "-b", limit, "--allocator", allocator, "--epochs", "1", "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert all(one["slack"] >= 0 for one in found["budget"].values())

@@ -111,7 +111,7 @@ def test_a_folder_of_another_task_or_configuration(run: Path, home: Path) -> Non
     other = task_file(home, "class Other(Toy):\n    name = 'other'\n", of="Other")
     ran = sweep(run, task=other)
     assert ran.code == 2
-    assert "belongs to another task, model or seed" in ran.said
+    assert "belongs to another task, model, seed, accelerator file or version of hwdse" in ran.said
     ran = sweep(run, "--allocator", "qbitopt")
     assert ran.code == 2
     assert "was made with another configuration (allocators: was" in ran.said
