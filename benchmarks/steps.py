@@ -42,7 +42,7 @@ def main() -> None:
     cases["fp32 step"] = step_of(bench.network())
     for name in ("uniform", "qbitopt", "adq", "adaqat"):
         allocator = make_allocator(name)
-        problem = bench.problem("bitops <= 25% of w8a8", scheme=allocator.scheme)
+        problem = bench.problem("weights <= 50% of w8a8", scheme=allocator.scheme)
         model = bench.quantized(allocator.scheme)
         model.observe(batches_of(task, "calibration"))
         model.set(allocator.start(model, problem), calibrate=True)
