@@ -9,14 +9,15 @@ import os
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hwdse.workbench import Say
+if TYPE_CHECKING:
+    from hwdse.workbench import Say
 
 FOLDED = 24  # a column of text at the end of a row is not folded narrower than this
 out = Console(highlight=False, soft_wrap=False)
