@@ -42,9 +42,9 @@ def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench, plan: Plan)
     elif scheme.weight == "codebook" and not _possible(scheme, knobs, bench, plan):
         scheme = replace(scheme, weight="lsq")
         notes.append("codebook weights multiply at 8 bits, for which the budget has no room: weights on uniform levels (lsq)")
-    if scheme.weight == "dorefa" and not knobs.epochs:
-        scheme = Scheme("lsq", "lsq")
-        notes.append("post-training: lsq quantisers in place of dorefa+pact, which need training")
+    if not knobs.epochs:
+        scheme, said = scheme.post_training()
+        notes.extend(said)
     return scheme, (*notes, *scheme.asks)
 
 

@@ -42,7 +42,7 @@ def run(
     with telling(json) as say:
         bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, say=say)
         target = next(iter(bench.targets), None)
-        scheme = _scheme(chosen, bench, target, epochs)
+        scheme, notes = _scheme(chosen, bench, target, epochs)
         path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
         writable(path)
         _reachable(bench, budget, target)
@@ -70,7 +70,7 @@ def run(
         "accelerator": target,
         "allocator": allocator,
         "scheme": str(scheme),
-        "notes": list(scheme.asks),
+        "notes": list(notes),
         "epochs": epochs,
         "seed": seed,
         "status": solution.status,
@@ -87,12 +87,12 @@ def run(
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
     _print(bench, problem, solution, score, reference, epochs, path)
-    for said in scheme.asks:
+    for said in notes:
         print_text(f"Note: {said}.")
 
 
-def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: int) -> Scheme:
-    """The allocator's own quantisers, where the device and the regime can take them.
+def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: int) -> tuple[Scheme, tuple[str, ...]]:
+    """The allocator's own quantisers, where the device and the regime can take them, and what must be said of them.
 
     Raises:
         UsageError: codebooks on a device without look-up.
@@ -103,7 +103,8 @@ def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: 
             f"adq stores weights as indices into a codebook, and {target} has no codebook look-up (its file says codebooks = false); "
             f"use --allocator qbitopt, or an accelerator with codebooks ({_with_codebooks()})."
         )
-    return Scheme("lsq", "lsq") if scheme.weight == "dorefa" and not epochs else scheme
+    scheme, said = (scheme, ()) if epochs else scheme.post_training()
+    return scheme, (*said, *scheme.asks)
 
 
 def _with_codebooks() -> str:

@@ -32,6 +32,12 @@ class Scheme:
         thresholds = "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
         return (*((codes,) if self.weight == "codebook" else ()), *((thresholds,) if self.activation == "n2uq" else ()))
 
+    def post_training(self) -> tuple[Scheme, tuple[str, ...]]:
+        """The scheme where no weight is trained, and what must be said: DoReFa bends the weights and needs training to make up for it."""
+        if self.weight != "dorefa":
+            return self, ()
+        return Scheme("lsq", "lsq"), (f"post-training: lsq+lsq quantisers in place of {self}, which need training",)
+
     def make_weight(self) -> Quantizer:
         """A fresh weight quantiser."""
         return find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")()
