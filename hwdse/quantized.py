@@ -22,18 +22,24 @@ from .quantizers import Quantizer, Scheme
 
 SAMPLED = 1 << 15  # elements of each input kept for calibrating ranges
 Tap = Callable[[str, Tensor], Tensor]  # (module path, floating-point input) -> the input to go on with
+Watch = Callable[[str, str, Tensor, Tensor, int], None]  # (module path, "weight" or "input", floating point, quantised, bits)
 
 
 class _AtBits(nn.Module):
     """The parametrisation of one weight."""
 
-    def __init__(self, quantizer: Quantizer) -> None:
+    def __init__(self, quantizer: Quantizer, path: str, watches: list[Watch]) -> None:
         super().__init__()
-        self.quantizer = quantizer
+        self.quantizer, self.path, self.watches = quantizer, path, watches
         self.bits = FLOAT_BITS
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight if self.bits >= FLOAT_BITS else self.quantizer.quantize(weight, self.bits)
+        if self.bits >= FLOAT_BITS:
+            return weight
+        quantised = self.quantizer.quantize(weight, self.bits)
+        for watch in self.watches:
+            watch(self.path, "weight", weight, quantised, self.bits)
+        return quantised
 
 
 class QuantizedModel:
@@ -62,13 +68,14 @@ class QuantizedModel:
         self.allocation: Allocation | None = None
         self._samples: dict[str, Tensor] = {}
         self._taps: list[Tap] = []
+        self._watches: list[Watch] = []
         self._handles: list[RemovableHandle] = []
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         made: dict[int, _AtBits] = {}
         for path in dict.fromkeys(self.module.values()):
             owner = modules[path]
             shared = made.get(id(owner.weight))  # modules that share a weight share its quantiser: it is one tensor on the device
-            weight = shared if shared is not None else _AtBits(self.scheme.make_weight()).to(device)
+            weight = shared if shared is not None else _AtBits(self.scheme.make_weight(), path, self._watches).to(device)
             made[id(owner.weight)] = weight
             parametrize.register_parametrization(owner, "weight", weight, unsafe=True)
             self.weights[path] = weight
@@ -85,7 +92,9 @@ class QuantizedModel:
             for tap in self._taps:
                 x = tap(path, x)
             if bits < FLOAT_BITS:
-                x = self.inputs[path].quantize(x, bits)
+                floating, x = x, self.inputs[path].quantize(x, bits)
+                for watch in self._watches:
+                    watch(path, "input", floating, x, bits)
             return ((x, *args[1:]), named) if name is None else (args, {**named, name: x})
 
         return quantise_input
@@ -130,6 +139,18 @@ class QuantizedModel:
             yield
         finally:
             self._taps.remove(tap)
+
+    @contextlib.contextmanager
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """While open, ``watch`` sees every weight and every input beside its quantised version, to which gradient hooks can be attached.
+
+        Modules that share a weight show it under the path of the first of them. Tensors left in floating point are not shown.
+        """
+        self._watches.append(watch)
+        try:
+            yield
+        finally:
+            self._watches.remove(watch)
 
     @contextlib.contextmanager
     def in_float(self) -> Iterator[None]:
