@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -165,6 +165,15 @@ class Solution:
             problem.choices.allocation(indices), status, problem.loss_of(allocation), bound, costs,
             problem.slack(costs), prices, seconds, solver, binding,
         )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints."""
+        return {**vars(self), "allocation": self.allocation.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Solution:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**{**data, "allocation": Allocation.from_dict(data["allocation"])})
 
 
 def loss_table(choices: Choices, cells: FloatArray, convention: str = "", notes: Sequence[str] = ()) -> CostTable:

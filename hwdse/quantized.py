@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import astuple
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class QuantizedModel:
         for path in dict.fromkeys(self.module.values()):
             owner = modules[path]
             shared = made.get(id(owner.weight))  # modules that share a weight share its quantiser: it is one tensor on the device
-            weight = shared if shared is not None else _AtBits(self.scheme.make_weight(), path, self._watches).to(device)
+            weight = shared if shared is not None else _AtBits(self._prepared(owner), path, self._watches).to(device)
             made[id(owner.weight)] = weight
             parametrize.register_parametrization(owner, "weight", weight, unsafe=True)
             self.weights[path] = weight
@@ -84,6 +85,12 @@ class QuantizedModel:
                 self.input_bits[path] = FLOAT_BITS
                 self._handles.append(owner.register_forward_pre_hook(self._hook(path), with_kwargs=True))
         self._owner = {path: modules[path] for path in self.weights}
+
+    def _prepared(self, owner: nn.Module) -> Quantizer:
+        quantizer = self.scheme.make_weight()
+        transposed = isinstance(owner, nn.modules.conv._ConvTransposeNd)  # these hold (inputs, outputs / groups, ...)
+        quantizer.prepare(cast(Tensor, owner.weight), axis=1 if transposed else 0)
+        return quantizer
 
     def _hook(self, path: str) -> Any:
         def quantise_input(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -238,7 +245,7 @@ class QuantizedModel:
             "network": self.network.state_dict(),
             "inputs": {path: q.state_dict() for path, q in self.inputs.items()},
             "allocation": None if self.allocation is None else self.allocation.to_dict(),
-            "scheme": [self.scheme.weight, self.scheme.activation],
+            "scheme": list(astuple(self.scheme)),
             "graph": self.graph.fingerprint,
         }
 
@@ -248,7 +255,7 @@ class QuantizedModel:
         Raises:
             UsageError: a checkpoint of another model or scheme.
         """
-        mine = [[self.scheme.weight, self.scheme.activation], self.graph.fingerprint]
+        mine = [list(astuple(self.scheme)), self.graph.fingerprint]
         theirs = [list(state.get("scheme", ())), state.get("graph")]
         if mine != theirs:
             raise UsageError(f"the checkpoint is of another model or scheme: it has {theirs}, this model {mine}.")

@@ -6,6 +6,7 @@ A task is any object with the members of :class:`Task`; no base class is needed.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from .errors import TaskError
+from .errors import TaskError, UsageError
 from .metrics import Metric
 from .storage import key_of
 
@@ -34,6 +35,9 @@ class Recipe:
         weight_decay: of weights with two or more dimensions; biases and norms have none.
         momentum: of SGD (Nesterov).
         warmup: share of the steps over which the rate rises from 0.
+        accumulate: batches behind each step of the optimiser; their gradients are averaged.
+        precision: ``"bfloat16"`` runs the network under autocast, with weights, losses, batch norm and quantisers' scales in float32.
+        distillation: share of the loss that comes from the FP32 network's outputs; 0 is none.
     """
 
     epochs: int = 5
@@ -42,6 +46,30 @@ class Recipe:
     weight_decay: float = 5e-4
     momentum: float = 0.9
     warmup: float = 0.05
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    distillation: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            UsageError: what must hold, and what was got.
+        """
+        rules = {
+            "epochs": (self.epochs >= 0, "0 or more"),
+            "lr": (0 < self.lr < math.inf, "above 0"),
+            "quantizer_lr": (0 < self.quantizer_lr < math.inf, "above 0"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "warmup": (0 <= self.warmup <= 1, "in [0, 1]"),
+            "accumulate": (self.accumulate >= 1, "1 or more"),
+            "precision": (self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
+            "distillation": (0 <= self.distillation <= 1, "in [0, 1]"),
+        }
+        for name, (holds, what) in rules.items():
+            if not holds:
+                raise UsageError(f"a recipe's {name} must be {what}, got {getattr(self, name)!r}.")
 
 
 @dataclass(frozen=True)
@@ -135,8 +163,22 @@ def as_tuple(inputs: Inputs | list[Tensor]) -> tuple[Tensor, ...]:
     return tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
 
 
-def batches_of(task: Task, split: Split, seed: int = 0) -> Iterable[tuple[tuple[Tensor, ...], Any]]:
-    """The task's batches, checked.
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
+
+
+def moved(value: Any, device: torch.device | str) -> Any:
+    """Tensors, and those in tuples, lists and dicts, on a device; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {k: moved(v, device) for k, v in value.items()}
+    return type(value)(moved(v, device) for v in value) if type(value) in (tuple, list) else value
+
+
+def batches_of(task: Task, split: Split, seed: int = 0, device: torch.device | str = "cpu") -> Iterable[tuple[tuple[Tensor, ...], Any]]:
+    """The task's batches, checked, on a device.
 
     Raises:
         TaskError: no batch at all, or something other than (inputs, target).
@@ -153,7 +195,7 @@ def batches_of(task: Task, split: Split, seed: int = 0) -> Iterable[tuple[tuple[
         if not inputs or not all(isinstance(x, Tensor) for x in inputs):
             got = ", ".join(type(x).__name__ for x in inputs) or "nothing"
             raise TaskError(f"task {task.name}: the inputs of batches('{split}') must be a tensor or a tuple of tensors, got {got}.")
-        yield inputs, batch[1]
+        yield moved(inputs, device), moved(batch[1], device)
     if empty:
         raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
 

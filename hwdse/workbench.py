@@ -27,16 +27,17 @@ from .codebook_costs import tabulate_codebook
 from .constraints import Budget, parse_budget
 from .costs import CostModel, CostTable
 from .errors import FileFormatError, TaskError, UnknownName, UsageError
+from .evaluation import evaluate
 from .graph import LayerGraph
 from .problem import Problem
 from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .registry import find
 from .sensitivity import GROUP, SENSITIVITIES, sensitivity
-from .storage import StorageError, cache_folder, key_of, tables_from_bytes, tables_to_bytes, write
+from .storage import StorageError, cache_folder, key_of, read_checkpoint, tables_from_bytes, tables_to_bytes, write
 from .task import Split, Task, check_task, fingerprint, recipes_of, sources
 from .trace import trace
-from .training import evaluate, train_float
+from .training import train_float
 
 Say = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
 PACKAGES = ("torch", "numpy", "scipy", "pulp", "optuna", "scikit-learn")
@@ -299,19 +300,3 @@ class Workbench:
             "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
             "python": sys.version.split()[0],
         }
-
-
-def read_checkpoint(data: bytes, file: object = "checkpoint") -> dict[str, Any]:
-    """Tensors and plain values from :func:`torch.save`'s format; never runs code.
-
-    Raises:
-        FileFormatError: truncated, or not a checkpoint.
-    """
-    try:
-        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises many kinds for a broken file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileFormatError(file, f"is truncated or not a checkpoint ({reason})") from None
-    if not isinstance(state, dict):
-        raise FileFormatError(file, f"must hold a state dict, got {type(state).__name__}.")
-    return state

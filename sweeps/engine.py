@@ -14,13 +14,13 @@ from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError
+from hwdse.evaluation import evaluate
 from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord, TrialResult
-from hwdse.storage import key_of
-from hwdse.training import evaluate
-from hwdse.workbench import Workbench, read_checkpoint
+from hwdse.storage import key_of, read_checkpoint
+from hwdse.workbench import Workbench
 
 from .config import SweepConfig
 from .knobs import Knobs, Plan, first_trials

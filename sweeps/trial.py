@@ -13,6 +13,7 @@ import torch
 from hwdse.allocators import Uniform, make_allocator
 from hwdse.bits import BitWidths
 from hwdse.errors import InfeasibleBudget
+from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -20,7 +21,7 @@ from hwdse.records import TrialResult
 from hwdse.solvers import solve
 from hwdse.storage import write
 from hwdse.task import recipes_of
-from hwdse.training import Allocator, Progress, evaluate, train_quantized
+from hwdse.training import Allocator, Progress, train_quantized
 from hwdse.workbench import Workbench
 
 from .knobs import Knobs, Plan, no_loss

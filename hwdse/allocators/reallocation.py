@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from ..bits import Allocation
 from ..problem import Problem, Solution
@@ -58,6 +60,23 @@ class Reallocating:
         self._solution = solve(self.problem.with_loss(self._losses.table(self._traces)), self.solver)
         changed = self._solution.allocation != self.model.allocation
         return self._solution.allocation if changed else None
+
+    def state(self) -> dict[str, Any]:
+        """The solution in force, and the traces."""
+        traces = self._traces
+        return {
+            "solution": self._solution.to_dict(),
+            "weight": dict(traces.weight),
+            "activation": dict(traces.activation),
+            "passes": traces.passes,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self._solution = Solution.from_dict(state["solution"])
+        self._traces.weight.update(state["weight"])
+        self._traces.activation.update(state["activation"])
+        self._traces.passes = state["passes"]
 
     def finish(self) -> Solution:
         """The last solution; its loss and bound are those of the table it was solved with."""

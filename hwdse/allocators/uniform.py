@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +72,13 @@ class Uniform:
 
     def observe(self, step: Step) -> None:
         """Nothing changes."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: the start finds the same again."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
 
     def finish(self) -> Solution:
         """The allocation of the start."""

@@ -13,12 +13,13 @@ import torch
 from hwdse.allocators import make_allocator
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
+from hwdse.evaluation import evaluate
 from hwdse.problem import Problem, Solution, loss_table
 from hwdse.quantizers import Scheme
 from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
 from hwdse.task import recipes_of
-from hwdse.training import Allocator, evaluate, train_quantized
+from hwdse.training import Allocator, train_quantized
 from hwdse.workbench import Workbench
 
 from .setup import file_name, make_bench, writable

@@ -4,51 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from ..errors import UsageError
 from ..registry import find
 from .base import MAX_BITS, MIN_BITS, Quantizer
+from .calibrators import CALIBRATORS
 from .codebook import N2UQ, Codebook
 from .dorefa import DoReFa, Pact
 from .uniform import LearntRange
 
-WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {"lsq": LearntRange, "dorefa": DoReFa, "codebook": Codebook}
+WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
+    "lsq": LearntRange,
+    "lsq_channel": partial(LearntRange, per_channel=True),
+    "dorefa": DoReFa,
+    "codebook": Codebook,
+}
 ACTIVATION_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {"lsq": LearntRange, "pact": Pact, "n2uq": N2UQ}
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """Names of the weight and the activation quantiser. ``str`` gives ``"dorefa+pact"``."""
+    """Names of the weight and the activation quantiser, and of the rule that finds their ranges. ``str``: ``"lsq_channel+lsq@mse"``.
+
+    All three are handed over with an allocation: the same widths under another rule are another network.
+    """
 
     weight: str = "lsq"
     activation: str = "lsq"
+    calibrator: str = "mse"
+
+    @classmethod
+    def parse(cls, text: str) -> Scheme:
+        """The inverse of ``str``; ``@mse`` may be left out.
+
+        Raises:
+            UsageError: not of this form. UnknownName: nobody provides a part.
+        """
+        pair, _, calibrator = text.partition("@")
+        weight, plus, activation = (part.strip() for part in pair.partition("+"))
+        if not (plus and weight and activation):
+            raise UsageError(f"quantisers are written WEIGHT+ACTIVATION or WEIGHT+ACTIVATION@RANGES, as lsq+lsq@mse, got '{text}'.")
+        made = cls(weight, activation, calibrator.strip() or "mse")
+        made.make_weight(), made.make_activation()
+        return made
 
     def __str__(self) -> str:
-        return f"{self.weight}+{self.activation}"
+        return f"{self.weight}+{self.activation}@{self.calibrator}"
 
     @property
     def asks(self) -> tuple[str, ...]:
         """What the device must do for these quantisers beyond multiplying integers; said beside every result."""
         codes = "weights are indices into codebooks of 8-bit codes, which the costs include"
         thresholds = "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
-        return (*((codes,) if self.weight == "codebook" else ()), *((thresholds,) if self.activation == "n2uq" else ()))
+        channels = "weights have one scale per output channel, which the device must apply"
+        said = {"codebook": codes, "lsq_channel": channels}.get(self.weight)
+        return (*((said,) if said else ()), *((thresholds,) if self.activation == "n2uq" else ()))
 
     def post_training(self) -> tuple[Scheme, tuple[str, ...]]:
         """The scheme where no weight is trained, and what must be said: DoReFa bends the weights and needs training to make up for it."""
         if self.weight != "dorefa":
             return self, ()
-        return Scheme("lsq", "lsq"), (f"post-training: lsq+lsq quantisers in place of {self}, which need training",)
+        plain = Scheme("lsq", "lsq", self.calibrator)
+        return plain, (f"post-training: {plain} quantisers in place of {self}, which need training",)
 
     def make_weight(self) -> Quantizer:
         """A fresh weight quantiser."""
-        return find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")()
+        return self._made(find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")())
 
     def make_activation(self) -> Quantizer:
         """A fresh activation quantiser."""
-        return find("activation quantiser", ACTIVATION_QUANTIZERS, self.activation, "hwdse.activation_quantizers")()
+        return self._made(find("activation quantiser", ACTIVATION_QUANTIZERS, self.activation, "hwdse.activation_quantizers")())
+
+    def _made(self, quantizer: Quantizer) -> Quantizer:
+        quantizer.calibrator = find("range calibrator", CALIBRATORS, self.calibrator, "hwdse.calibrators")
+        return quantizer
 
 
 __all__ = [
     "ACTIVATION_QUANTIZERS",
+    "CALIBRATORS",
     "MAX_BITS",
     "MIN_BITS",
     "N2UQ",

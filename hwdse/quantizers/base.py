@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .calibrators import Calibrator, mean_square
 
 MIN_BITS, MAX_BITS = 2, 16
 
@@ -35,7 +36,15 @@ class Quantizer(nn.Module, ABC):
 
     A quantiser belongs to one tensor. Its state (ranges, codebooks) survives a change of width: *the range is kept, not the
     step*, unless :meth:`calibrate` is called again.
+
+    Attributes:
+        calibrator: the rule by which a range is found; used by quantisers that have one.
     """
+
+    calibrator: Calibrator = staticmethod(mean_square)
+
+    def prepare(self, weight: Tensor, axis: int) -> None:
+        """Told once, before anything else, of the weight that it will quantise, and of the axis of its output channels."""
 
     @abstractmethod
     def calibrate(self, sample: Tensor, bits: int) -> None:

@@ -13,22 +13,65 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
-from .base import Quantizer, check_bits, round_ste
+from .base import Quantizer, check_bits
 
-_CANDIDATES = 40  # ranges tried by the search, as fractions of the largest magnitude
-_REFINED = 9  # then around the best of them; odd, so that the best itself is among them
-_SEARCHED = 1 << 13  # elements looked at by the search of an activation's range
+_SEARCHED = 1 << 13  # elements of each channel (or of the tensor) looked at by the search of a range
+
+
+class _Uniform(torch.autograd.Function):
+    """s clip(round(x / s), low, high), with LSQ's gradients (section 2.1): straight through inside, and of s
+
+    q - x / s inside, the bound outside, which is (sum g q - sum over the inside of g x) / s: two inner products, no mask kept.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, scale: Tensor, low: int, high: int, gain: float) -> Tensor:
+        # in float32 whatever x is: bfloat16 has 8 significant bits, too few to count 2^16 levels
+        q = x.float().div(scale).round_().clamp_(low, high).mul_(scale).to(x.dtype)
+        ctx.save_for_backward(x, q, scale)
+        ctx.bounds = low, high, gain  # type: ignore[attr-defined]  # the way torch passes non-tensors
+        return q
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, q, scale = ctx.saved_tensors  # type: ignore[attr-defined]  # set in forward
+        low, high, gain = ctx.bounds  # type: ignore[attr-defined]  # set in forward
+        inside = _inside(grads[0], x, scale, low - 1e-6, high + 1e-6)
+        if not ctx.needs_input_grad[1]:  # type: ignore[attr-defined]  # torch's stub
+            return inside, None, None, None, None
+        return inside, _inner(grads[0], q, scale).sub_(_inner(inside, x, scale)).div_(scale).mul_(gain), None, None, None
+
+
+def _inside(gradient: Tensor, x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+    """The gradient where low <= x / s <= high, else 0."""
+    if scale.ndim or scale.is_cuda:  # reading a scale back would wait for the device
+        return gradient * ((x >= low * scale) & (x <= high * scale))
+    s = float(scale)
+    masked: Tensor = torch.ops.aten.hardtanh_backward(gradient, x, low * s, high * s)  # one pass, no mask in memory
+    return masked
+
+
+def _inner(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
+    """Sum of a b over everything that shares one element of ``like``."""
+    if not like.ndim:
+        return torch.dot(a.reshape(-1).float(), b.reshape(-1).float())
+    return (a.float() * b.float()).sum([d for d in range(a.ndim) if like.shape[d] == 1], keepdim=True)
 
 
 class LearntRange(Quantizer):
-    """See the module's formula. One range for the tensor; ``signed`` is found by :meth:`calibrate`.
+    """See the module's formula; ``signed`` is found by :meth:`calibrate`, and the range by :attr:`calibrator`.
 
-    The gradient of R is scaled by 1/sqrt(numel * levels), as in LSQ section 2.2.
+    The gradient of R is scaled by 1/sqrt(elements of a range * levels), as in LSQ section 2.2.
+
+    Args:
+        per_channel: a range for each output channel, for weights; otherwise one for the tensor.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, per_channel: bool = False) -> None:
         super().__init__()
+        self.per_channel, self.axis = per_channel, 0
         self.range = nn.Parameter(torch.ones(()))
         self.register_buffer("signed", torch.tensor(True))
         self.signed: Tensor
@@ -38,6 +81,12 @@ class LearntRange(Quantizer):
         super()._load_from_state_dict(*args, **kwargs)
         self.is_signed = bool(self.signed)
 
+    def prepare(self, weight: Tensor, axis: int) -> None:
+        """One range per slice along ``axis``, where ranges are per channel."""
+        if self.per_channel:
+            self.axis = axis
+            self.range = nn.Parameter(torch.ones([n if d == axis else 1 for d, n in enumerate(weight.shape)]))
+
     def levels(self, bits: int) -> tuple[int, int, float]:
         """Lowest and highest level, and the number of steps in the range."""
         check_bits(bits)
@@ -46,36 +95,28 @@ class LearntRange(Quantizer):
         return 0, 2**bits - 1, float(2**bits - 1)
 
     def calibrate(self, sample: Tensor, bits: int) -> None:
-        """Sets the range that minimises the mean squared error on the sample, by search over fractions of the largest magnitude."""
+        """Sets sign and range by the calibrator's rule; a channel of zeros is exact at any range, and gets 1."""
         with torch.no_grad():
-            flat = sample.detach().float().flatten()
-            self.is_signed = bool((flat < 0).any())
+            sample = sample.detach().float()
+            self.is_signed = bool((sample < 0).any())
             self.signed.fill_(self.is_signed)
-            largest = float(flat.abs().max()) if flat.numel() else 0.0
-            if not math.isfinite(largest) or largest == 0:
-                self.range.fill_(1.0)  # a constant zero is exact at any range
+            rows = sample.movedim(self.axis, 0).flatten(1) if self.range.ndim else sample.reshape(1, -1)
+            if not rows.numel():
                 return
-            if flat.numel() > _SEARCHED:
-                flat = flat[:: flat.numel() // _SEARCHED + 1]
-            low, high, steps = self.levels(bits)
+            if rows.shape[1] > _SEARCHED:
+                extremes = torch.stack(rows.aminmax(dim=1), 1)  # an even sample misses them, and ranges are about them
+                rows = torch.cat([rows[:, :: rows.shape[1] // _SEARCHED + 1], extremes], 1)
+            found = self.calibrator(rows, *self.levels(bits))
+            found = torch.where(torch.isfinite(found) & (found > 0), found, torch.ones_like(found))
+            self.range.copy_(found.reshape(self.range.shape))
 
-            def best_of(candidates: Tensor) -> float:
-                scale = (candidates / steps)[:, None]
-                error = ((torch.clamp(torch.round(flat / scale), low, high) * scale - flat) ** 2).mean(1)
-                return float(candidates[int(error.argmin())])
-
-            # signed levels end one step below R: the largest positive value needs R = largest steps / high
-            whole = largest * steps / high
-            found = best_of(torch.cat([torch.linspace(whole / _CANDIDATES, whole, _CANDIDATES), torch.tensor([largest])]).to(flat.device))
-            near = torch.linspace(-1, 1, _REFINED, device=flat.device) * whole / _CANDIDATES
-            self.range.fill_(best_of((found + near).clamp_min(whole / 1000)))
+    def scale(self, bits: int) -> Tensor:
+        """The step of each range."""
+        return self.range.abs().clamp_min(1e-8) / self.levels(bits)[2]
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         """See the module's formula."""
-        low, high, steps = self.levels(bits)
-        bounded = self.range.abs().clamp_min(1e-8)
-        if torch.is_grad_enabled() and self.range.requires_grad:
-            gain = 1.0 / math.sqrt(x.numel() * max(high, 1))
-            bounded = (bounded - bounded * gain).detach() + bounded * gain
-        scale = (bounded / steps).to(x.dtype)
-        return round_ste(torch.clamp(x / scale, low, high)) * scale
+        low, high, _ = self.levels(bits)
+        gain = math.sqrt(max(self.range.numel(), 1) / (max(x.numel(), 1) * max(high, 1)))
+        result: Tensor = _Uniform.apply(x, self.scale(bits), low, high, gain)  # type: ignore[no-untyped-call]  # torch's stub
+        return result

@@ -13,9 +13,10 @@ from typing import Any
 from ..errors import TaskError, UnknownName
 from ..registry import find, names
 from ..task import Task, check_task
+from .cifar10 import Cifar10
 from .digits import Digits
 
-TASKS: Mapping[str, Callable[[], Task]] = {"digits": Digits}
+TASKS: Mapping[str, Callable[[], Task]] = {"digits": Digits, "cifar10": Cifar10}
 GROUP = "hwdse.tasks"
 
 

@@ -12,11 +12,12 @@ from hwdse.allocators import ADQ, ALLOCATORS, AdaQAT, QBitOpt, Uniform, make_all
 from hwdse.bits import BitWidths
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName
+from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantizers import Scheme
 from hwdse.solvers import solve
 from hwdse.task import recipes_of
-from hwdse.training import Trained, evaluate, train_quantized
+from hwdse.training import Trained, train_quantized
 from hwdse.workbench import Workbench
 
 BUDGETS = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from hwdse.errors import TaskError, UnknownName
 from hwdse.task import SPLITS, Task, as_tuple, batches_of, check_task, fingerprint
 from hwdse.tasks import TASKS, load_task
+from hwdse.tasks.cifar10 import Cifar10, _augmented
 from hwdse.tasks.digits import SIZES, Digits
 from hwdse.trace import trace
 from hwdse.workbench import Workbench
@@ -59,7 +62,19 @@ def test_the_network_is_small_learns_the_task_and_traces(bench: Workbench) -> No
     assert len(graph.layers) == 8
 
 
-def test_every_built_in_task_conforms() -> None:
+@pytest.fixture
+def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the layout of the binary version, with random pixels."""
+    random = np.random.default_rng(0)
+    for number in range(1, 7):
+        records = random.integers(0, 256, (1_150, 3_073), dtype=np.uint8)
+        records[:, 0] %= 10
+        records.tofile(tmp_path / (f"data_batch_{number}.bin" if number < 6 else "test_batch.bin"))
+    monkeypatch.setenv("HWDSE_CIFAR10", str(tmp_path))
+    return tmp_path
+
+
+def test_every_built_in_task_conforms(cifar10: Path) -> None:
     for name in TASKS:
         task = load_task(name)
         assert isinstance(task, Task)
@@ -127,3 +142,58 @@ def test_a_task_may_be_an_object_of_a_module(tmp_path: Path, monkeypatch: pytest
 def test_check_task_names_every_missing_member() -> None:
     with pytest.raises(TaskError, match=r"task object lacks name \(.*metric \(.*model \(.*batches \(.*loss \(.*scores \("):
         check_task(object())
+
+
+def test_cifar10_keeps_its_splits_apart_and_augments_by_seed(cifar10: Path) -> None:
+    task = Cifar10()
+    sizes = {split: sum(len(y) for _, y in batches_of(task, split)) for split in SPLITS}
+    assert sizes == {"train": 750 // 128 * 128, "calibration": 512, "validation": 5_000, "test": 1_150}
+    first, again, other = (next(iter(task.batches("train", seed)))[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    raw = np.fromfile(cifar10 / "test_batch.bin", np.uint8).reshape(-1, 3_073)
+    pixels, labels = next(iter(task.batches("test", 0)))
+    assert labels[0] == raw[0, 0]
+    red = (raw[0, 1] / 255 - 0.485) / 0.229  # the first pixel of the red plane
+    assert float(pixels[0, 0, 0, 0]) == pytest.approx(red, rel=1e-5)
+
+
+def test_augmentation_is_a_shift_within_a_zero_border_and_a_mirror() -> None:
+    x = torch.arange(1.0, 33.0).expand(64, 1, 32, 32)  # every row counts 1..32 from left to right
+    seen = set()
+    for image in _augmented(x, torch.Generator().manual_seed(0))[:, 0]:
+        inside = image[image.any(dim=1)][0]
+        kept = inside[inside > 0]
+        assert len(kept) >= 28  # at most four columns leave
+        steps = kept.diff()
+        assert (steps == 1).all() or (steps == -1).all()
+        seen.add(int(steps[0]))
+        assert int((~image.any(dim=1)).sum()) <= 4
+    assert seen == {1, -1}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "data_batch_3.bin").unlink(), "cannot read .*data_batch_3.bin"),
+        (lambda folder: (folder / "test_batch.bin").write_bytes(b"12345"), "records of 3073 bytes"),
+        (lambda folder: (folder / "test_batch.bin").write_bytes(b""), "records of 3073 bytes"),
+        (lambda folder: (folder / "test_batch.bin").write_bytes(b"\x0b" * 3_073), "label 11"),
+        (lambda folder: (folder / "data_batch_1.bin").write_bytes(b"\x01" * 3_073), "more than 5,512"),
+    ],
+)
+def test_cifar10_says_what_is_wrong_with_the_data(cifar10: Path, spoil: Callable[[Path], object], said: str) -> None:
+    spoil(cifar10)
+    with pytest.raises(TaskError, match=said):
+        list(Cifar10().batches("test", 0))
+
+
+def test_cifar10_needs_data_and_takes_only_its_own_weights(cifar10: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(Digits().model().state_dict(), cifar10 / "other.pt")
+    with pytest.raises(TaskError, match="weights of another network"):
+        Cifar10(weights=cifar10 / "other.pt").model()
+    with pytest.raises(TaskError, match="cannot read the weights"):
+        Cifar10(weights=cifar10 / "absent.pt").model()
+    monkeypatch.delenv("HWDSE_CIFAR10")
+    with pytest.raises(TaskError, match="HWDSE_CIFAR10"):
+        load_task("cifar10")

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from hwdse.allocators import QBitOpt, Uniform
 from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import TaskError, TrainingDiverged
+from hwdse.evaluation import evaluate
+from hwdse.norms import frozen_statistics, reestimate_norms
 from hwdse.task import recipes_of
 from hwdse.tasks.digits import Digits
-from hwdse.training import Step, evaluate, frozen_statistics, reestimate_norms, train_quantized
+from hwdse.training import Step, train_quantized
 from hwdse.workbench import Workbench
 
 

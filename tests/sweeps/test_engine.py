@@ -13,13 +13,13 @@ from hwdse import sweeps
 from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged, UnknownName, UsageError
+from hwdse.evaluation import evaluate
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord
-from hwdse.storage import StorageError
+from hwdse.storage import StorageError, read_checkpoint
 from hwdse.sweeps import Knobs, Plan, Progress, SweepConfig, run_sweep, run_trial
-from hwdse.training import evaluate
-from hwdse.workbench import Workbench, read_checkpoint
+from hwdse.workbench import Workbench
 
 BUDGETS = [["latency@mpic <= 60% of w8a8"], ["energy@npu <= 60% of w8a8", "weights <= 60% of w8a8"]]
 
@@ -49,7 +49,7 @@ def test_every_point_is_inside_its_budget(finished: tuple[SweepRecord, Path], be
             limit = record.limits[f"{key} <= {base}"] * float(factor or 1)
             assert trial.measures[key] <= limit * (1 + 1e-12)
             assert trial.allocation is not None
-            table = bench.tables_by(Scheme(*trial.knobs["scheme"].split("+")))[key]
+            table = bench.tables_by(Scheme.parse(trial.knobs["scheme"]))[key]
             assert trial.measures[key] == pytest.approx(table.total(trial.allocation))
 
 
