@@ -43,7 +43,7 @@ LIMIT = ["-b", "weights <= 70% of w8a8"]
             r"unknown sensitivity method 'fitt'; did you mean 'fit'\? Known: fit, fit_noise",
         ),
         (["sensitivity", "{toy}", "--figure", "layers.jpg"], r"jpg.*png"),
-        (["sensitivity", "{toy}", "--method", "hessian"], r"unknown sensitivity method 'hessian'"),
+        (["sensitivity", "{toy}", "--method", "hesian"], r"unknown sensitivity method 'hesian'; did you mean 'hessian'"),
         (["accelerators", "show", "np"], r"unknown accelerator 'np'; did you mean 'npu'"),
         (["allocate", "{toy}", "-b", "weights"], r"'weights' is not a budget; write for example"),
         (["allocate", "{toy}", "-b", "weights >= 3 KiB"], r"an upper limit written with <=, got '>='"),

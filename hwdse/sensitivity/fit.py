@@ -5,56 +5,65 @@ the Fisher information in place of the Hessian, an error e on a tensor q raises 
 
     1/2 sum_i F_ii e_i^2  ~  1/2 s_q mean_i(e_i^2),    s_q = mean over batches of sum_i B g_i^2,
 
-g the gradient of the batch-mean loss and B the batch size. ``noise = "model"`` takes ``mean e^2 = (R_q / (2^b - 1))^2 / 12`` (uniform
-noise of one step, R_q the tensor's range: the paper's); ``noise = "measured"`` takes the mean squared error that the quantiser
-makes on the tensor at b bits (ours: it sees clipping, and the shape of the distribution). Both in nats where the loss is a cross
-entropy.
+g the gradient of the batch-mean loss and B the batch size; batches count by their size, so that a last, smaller one weighs no more
+than its samples (ours). ``noise = "model"`` takes ``mean e^2 = (R_q / (2^b - 1))^2 / 12`` (uniform noise of one step, R_q the tensor's
+range: the paper's); ``noise = "measured"`` takes the mean squared error that the quantiser makes on the tensor at b bits (ours: it sees
+clipping, and the shape of the distribution). Both in nats where the loss is a cross entropy. Where errors meet gradients element by
+element: :mod:`.fit_exact`.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..bits import FLOAT_BITS
 from ..choices import Choices
-from ..costs import CostTable
+from ..costs import CostTable, FloatArray
 from ..errors import TrainingDiverged
-from ..problem import loss_table
-from ..quantized import QuantizedModel, evaluating
-from ..quantizers import Quantizer
-from ..task import Task, batches_of
-
-Noise = Literal["model", "measured"]
+from ..quantized import QuantizedModel
+from ..task import Task, batches_of, device_of
+from .noise import Noise, Part, mean_square_errors, tensor_of
+from .parts import Progress, named, quiet, table_of, widths
 
 
 class FisherTraces:
     """s_q of every weight and every input, averaged over the backward passes seen so far.
 
+    Nothing is read back from the device before it is asked for.
+
     Attributes:
-        weight, activation: layer name -> s_q. momentum: None averages all passes equally; otherwise an exponential moving average.
+        momentum: None averages all samples equally; otherwise an exponential moving average over the passes.
+        passes: backward passes seen.
     """
 
     def __init__(self, model: QuantizedModel, momentum: float | None = None) -> None:
-        self.model, self.momentum, self.passes = model, momentum, 0
-        self.weight: dict[str, float] = dict.fromkeys(model.layers, 0.0)
-        self.activation: dict[str, float] = dict.fromkeys(model.layers, 0.0)
+        self.model, self.momentum, self.passes, self.samples = model, momentum, 0, 0
+        self._home = device_of(model.network)
+        self._mean = torch.zeros(2, len(model.layers), dtype=torch.float64, device=self._home)
         self._squares: dict[str, Tensor] = {}
+
+    @property
+    def weight(self) -> dict[str, float]:
+        """Layer name -> s_q of its weight."""
+        return dict(zip(self.model.layers, self._mean[0].tolist(), strict=True))
+
+    @property
+    def activation(self) -> dict[str, float]:
+        """Layer name -> s_q of its input."""
+        return dict(zip(self.model.layers, self._mean[1].tolist(), strict=True))
 
     def tap(self, path: str, x: Tensor) -> Tensor:
         """For :meth:`QuantizedModel.tapped`: collects the squared gradient of each input."""
         if not torch.is_grad_enabled() or not x.is_floating_point():
             return x
-        # an alias of its own: other readers of the tensor (a skip path, q beside k and v) must not count for this layer
-        x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+        x = own(x)
 
         def collect(gradient: Tensor) -> None:
-            square = gradient.detach().float().pow(2).sum()
+            square = _square(gradient)
             self._squares[path] = self._squares[path] + square if path in self._squares else square
 
         x.register_hook(collect)  # type: ignore[no-untyped-call]  # torch's stub
@@ -63,90 +72,131 @@ class FisherTraces:
     def update(self, batch_size: int) -> None:
         """Takes in one backward pass: call it after ``backward()``, before the gradients are cleared."""
         self.passes += 1
-        keep = 1 - 1 / self.passes if self.momentum is None else min(self.momentum, 1 - 1 / self.passes)
-        for name in self.model.layers:
-            gradient = self.model.weight_of(name).grad
-            square = 0.0 if gradient is None else float(gradient.detach().float().pow(2).sum())
-            self.weight[name] = keep * self.weight[name] + (1 - keep) * batch_size * square
-            activation = self._squares.get(self.model.module[name])
-            value = 0.0 if activation is None else float(activation)
-            self.activation[name] = keep * self.activation[name] + (1 - keep) * batch_size * value
+        self.samples += batch_size
+        keep = 1 - batch_size / self.samples if self.momentum is None else min(self.momentum, 1 - 1 / self.passes)
+        layers, none = self.model.layers, torch.zeros((), device=self._home)
+        gradients = [self.model.weight_of(name).grad for name in layers]
+        found = [none if g is None else _square(g) for g in gradients]
+        found += [self._squares.get(self.model.module[name], none) for name in layers]
+        self._mean = keep * self._mean + (1 - keep) * batch_size * torch.stack([s.to(self._home) for s in found]).view(2, -1)
         self._squares.clear()
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs."""
+        return {"passes": self.passes, "samples": self.samples, "mean": self._mean.cpu()}
 
-def mean_square_error(quantizer: Quantizer, sample: Tensor, bits: int, noise: Noise) -> float:
-    """``mean e^2`` of a tensor at ``bits``: of the noise model, or of a copy of the quantiser calibrated at that width."""
-    if bits >= FLOAT_BITS or not sample.numel():
-        return 0.0
-    if noise == "model":
-        low, high = float(sample.min()), float(sample.max())
-        span = high - min(low, 0.0) if low >= 0 else 2 * max(-low, high)
-        return float((span / (2**bits - 1)) ** 2 / 12)
-    trial = copy.deepcopy(quantizer)
-    with torch.no_grad():
-        trial.calibrate(sample, bits)
-        return float((trial.quantize(sample, bits) - sample).float().pow(2).mean())
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+        self.passes, self.samples, self._mean = int(state["passes"]), int(state["samples"]), state["mean"].to(self._home)
+
+
+def own(x: Tensor) -> Tensor:
+    """The input as a tensor whose gradient is this reader's alone: other readers of it (a skip path, q beside k and v) do not count."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+
+
+def _square(gradient: Tensor) -> Tensor:
+    square: Tensor = torch.linalg.vector_norm(gradient.detach().float()) ** 2
+    return square
 
 
 class FitLosses:
-    """Turns traces into a loss table: the errors per width are worked out once and kept until :meth:`forget`."""
+    """Turns traces into a loss table: the errors per width are worked out once and kept until :meth:`forget_weights`."""
 
     def __init__(self, model: QuantizedModel, choices: Choices, noise: Noise = "measured") -> None:
         self.model, self.choices, self.noise = model, choices, noise
-        self._errors: dict[tuple[str, str], dict[int, float]] = {}
+        self._errors: dict[Part, FloatArray] = {}
 
     def forget_weights(self) -> None:
         """The weights have moved: their errors are worked out again at the next table."""
-        self._errors = {key: value for key, value in self._errors.items() if key[1] != "weight"}
+        self._errors.pop("weight", None)
 
-    def _error(self, name: str, what: str, widths: Sequence[int]) -> dict[int, float]:
-        found = self._errors.get((name, what))
-        if found is None:
-            quantizer = self.model.weight_quantizer(name) if what == "weight" else self.model.input_quantizer(name)
-            sample = self.model.weight_of(name).detach() if what == "weight" else self.model.input_sample(name)
-            if quantizer is None or sample is None:
-                found = dict.fromkeys(widths, 0.0)
-            else:
-                found = {b: mean_square_error(quantizer, sample, b, self.noise) for b in widths}
-            self._errors[name, what] = found
-        return found
+    def _of(self, part: Part) -> FloatArray:
+        if part not in self._errors:
+            self._errors[part] = errors_of(self.model, self.choices, part, self.noise)
+        return self._errors[part]
 
     def table(self, traces: FisherTraces) -> CostTable:
-        """(L, O) expected loss increase of each layer at each option, monotone in both widths."""
-        choices = self.choices
-        cells = np.zeros((len(choices.layers), len(choices.options)))
-        weight_bits, activation_bits = sorted(set(choices.weight_bits.tolist())), sorted(set(choices.activation_bits.tolist()))
-        for i, name in enumerate(choices.layers):
-            weight = self._error(name, "weight", weight_bits)
-            activation = self._error(name, "activation", activation_bits)
-            for j, option in enumerate(choices.options):
-                cells[i, j] = 0.5 * (traces.weight[name] * weight[option.weight] + traces.activation[name] * activation[option.activation])
-        if not np.isfinite(cells).all():
-            bad = choices.layers[int(np.flatnonzero(~np.isfinite(cells).all(axis=1))[0])]
-            raise TrainingDiverged(f"the gradients of layer '{bad}' are not finite; its sensitivity is unknown.")
+        """(L, O) expected loss increase of each layer at each option, monotone in both widths.
+
+        Raises:
+            TrainingDiverged: a gradient that is not finite.
+        """
+        layers, by_weight, by_activation = self.choices.layers, traces.weight, traces.activation
+        weight, activation = (np.array([by[n] for n in layers]) for by in (by_weight, by_activation))
+        check_finite(layers, weight, activation)
         rule = {"model": "uniform noise of one step over the range", "measured": "measured quantisation error"}[self.noise]
-        return loss_table(choices, cells, f"FIT: half the Fisher trace times the {rule}; {traces.passes} backward passes")
+        return table_of(
+            self.model, self.choices, 0.5 * weight[:, None] * self._of("weight"), 0.5 * activation[:, None] * self._of("activation"),
+            f"FIT: half the Fisher trace times the {rule}; {traces.passes} backward passes", insensitive(layers, weight),
+        )  # fmt: skip
+
+
+def errors_of(model: QuantizedModel, choices: Choices, part: Part, noise: Noise = "measured") -> FloatArray:
+    """(L, W) or (L, A) ``mean e^2`` of each layer's weight, or input, at each width; 0 where the input is not quantised."""
+    at = widths(choices)[part == "activation"]
+    found = np.zeros((len(choices.layers), len(at)))
+    for i, name in enumerate(choices.layers):
+        tensor = tensor_of(model, name, part)
+        if tensor is not None:
+            found[i] = list(mean_square_errors(*tensor, at, noise).values())
+    return found
+
+
+def insensitive(layers: Iterable[str], weight: FloatArray) -> tuple[str, ...]:
+    """A note where no gradient reached a weight: right for a layer that the loss does not see, and worth knowing."""
+    none = [name for name, value in zip(layers, weight, strict=True) if value == 0]
+    said = f"no gradient reaches the weights of {named(none)}: the loss does not see them, and they count as insensitive."
+    return (said,) if none else ()
+
+
+def check_finite(layers: Iterable[str], weight: FloatArray, activation: FloatArray) -> None:
+    """Raises TrainingDiverged where a layer's sum over its weight's gradients, or its input's, is not finite."""
+    for name, ok in zip(layers, np.isfinite(weight) & np.isfinite(activation), strict=True):
+        if not ok:
+            raise TrainingDiverged(f"the gradients of layer '{name}' are not finite; its sensitivity is unknown.")
+
+
+def finite(loss: Tensor) -> Tensor:
+    """The same loss.
+
+    Raises:
+        TrainingDiverged: it is not finite.
+    """
+    if not torch.isfinite(loss):
+        raise TrainingDiverged(f"the calibration loss is {float(loss.detach())}; check the data and the trained weights.")
+    return loss
 
 
 def fit(
-    model: QuantizedModel, task: Task, choices: Choices, *, noise: Noise = "measured", batches: Iterable[Any] | None = None
+    model: QuantizedModel,
+    task: Task,
+    choices: Choices,
+    *,
+    noise: Noise = "measured",
+    batches: Iterable[Any] | None = None,
+    progress: Progress = quiet,
 ) -> CostTable:
     """The loss table from one pass of forward and backward over the calibration split, in floating point.
 
     Raises:
-        TrainingDiverged: a loss or gradient that is not finite.
+        TrainingDiverged: a loss or gradient that is not finite. UsageError: a layer that never ran.
     """
     traces = FisherTraces(model)
     network = model.network
-    data = list(batches_of(task, "calibration") if batches is None else batches)
-    model.observe(data)
-    with evaluating(network), model.in_float(), model.frozen_too(), model.tapped(traces.tap), torch.enable_grad():
-        for inputs, target in data:
-            network.zero_grad(set_to_none=True)
-            loss = task.loss(network(*inputs), target)
-            if not torch.isfinite(loss):
-                raise TrainingDiverged(f"the calibration loss is {float(loss.detach())}; check the data and the trained weights.")
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's stub
-            traces.update(len(inputs[0]))
-    network.zero_grad(set_to_none=True)
+    data = batches_of(task, "calibration", device=device_of(model.network)) if batches is None else batches
+
+    def passes() -> Iterator[Any]:
+        """Runs the network itself and yields nothing: ``observe`` sees this forward pass, and need not run one of its own."""
+        with model.frozen_too(), model.tapped(traces.tap), torch.enable_grad():
+            for inputs, target in data:
+                network.zero_grad(set_to_none=True)
+                finite(task.loss(network(*inputs), target)).backward()  # type: ignore[no-untyped-call]  # torch's stub
+                traces.update(len(inputs[0]))
+        yield from ()
+
+    try:
+        model.observe(passes())
+    finally:
+        network.zero_grad(set_to_none=True)
     return FitLosses(model, choices, noise).table(traces)

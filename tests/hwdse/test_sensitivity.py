@@ -17,7 +17,7 @@ from hwdse.metrics import Metric
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import LearntRange
 from hwdse.sensitivity import SENSITIVITIES, FisherTraces, fit, measured, sensitivity
-from hwdse.sensitivity.fit import mean_square_error
+from hwdse.sensitivity.noise import mean_square_errors
 from hwdse.task import batches_of, recipes_of
 from hwdse.tasks.digits import Digits
 from hwdse.trace import trace
@@ -92,8 +92,7 @@ def test_measured_noise_is_the_quantisers_own_error() -> None:
     q.calibrate(weight, 3)
     with torch.no_grad():
         expected = float((q.quantize(weight, 3) - weight).pow(2).mean())
-    assert mean_square_error(LearntRange(), weight, 3, "measured") == pytest.approx(expected)
-    assert mean_square_error(LearntRange(), weight, 32, "measured") == 0.0
+    assert mean_square_errors(LearntRange(), weight, [3, 32]) == {3: pytest.approx(expected), 32: 0.0}
 
 
 def test_measured_is_the_loss_difference_of_one_tensor() -> None:
