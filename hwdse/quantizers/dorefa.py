@@ -6,90 +6,82 @@ Network Quantization" (SAT), arXiv 1912.10207; used together in AdaQAT, arXiv 24
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .base import Quantizer, check_bits, round_ste
+from .uniform import LearntRange, _Uniform
 
 
 class DoReFa(Quantizer):
-    """Weights: ``w~ = tanh(w) / (2 max|tanh w|) + 1/2``, ``q = 2 round(w~ s) / s - 1``, ``s = 2^b - 1``, then a fixed spread.
+    """Weights: ``w~ = tanh(w) / (2 max|tanh w|) + 1/2``, ``q = 2 round(w~ s) / s - 1``, ``s = 2^b - 1``, then a spread.
 
-    DoReFa forgets the magnitude of the weights (q lies in [-1, 1]). SAT rescales layers without batch norm to variance 1/fan_out; here
-    every layer is rescaled to the standard deviation that its weight had when :meth:`calibrate` was called, which batch norm
-    does not see, which equals SAT's rule for weights initialised that way, and which lets trained weights be fine-tuned (ours).
+    DoReFa forgets the magnitude of the weights: q fills [-1, 1]. SAT rescales it to variance 1/fan_out in layers without batch norm behind
+    them, and leaves the others as they are. Here every layer is rescaled (ours), to a root mean square of
+
+    - ``calibrated``: what the weight had when :meth:`calibrate` was called, so that trained weights can be fine-tuned;
+    - ``fan_out``: 1/sqrt(fan_out), SAT's rule, for training from scratch.
+
+    Behind a batch norm both are SAT's: it divides the scale out again, of the output and, since the gain is a constant to the backward
+    pass as SAT has it, of the gradient. Without one they are the same where the weight was initialised with variance 1/fan_out.
+
+    The gradient is straight through the rounding: ``dq/dw = gain (1 - tanh(w)^2) / max|tanh w|``. Quantising twice is not quantising
+    once, as tanh bends the levels: ``Q(Q(w)) = Q(w)`` while the largest output y obeys ``0.13 y^2 < 1/s``, and never has more
+    levels than Q(w). There is no level at zero, but a weight of zeros alone stays zero.
+    """
+
+    elementwise = False
+
+    def __init__(self, rescale: Literal["calibrated", "fan_out"] = "calibrated") -> None:
+        super().__init__()
+        self.rescale, self.fan_out = rescale, 1.0
+        self.register_buffer("spread", torch.ones(()))
+        self.spread: Tensor
+
+    def prepare(self, weight: Tensor, axis: int) -> None:
+        """Takes the fan-out from the shape: output channels times kernel size."""
+        self.fan_out = weight.numel() / max(weight.shape[1 - axis] if weight.ndim > 1 else 1, 1)
+
+    def calibrate(self, sample: Tensor, bits: int) -> None:
+        """Sets the root mean square to keep."""
+        check_bits(bits)
+        with torch.no_grad():
+            own = sample.detach().float().pow(2).mean().sqrt()
+            self.spread.copy_(own if self.rescale == "calibrated" else torch.tensor(self.fan_out**-0.5))
+
+    def quantize(self, x: Tensor, bits: int) -> Tensor:
+        """See the class's formula. Worked out in float32 at least: bfloat16 cannot count the levels."""
+        check_bits(bits)
+        steps = 2**bits - 1
+        squashed = torch.tanh(x if x.dtype == torch.float64 else x.float())
+        largest = squashed.detach().abs().max()
+        q = 2 * round_ste((squashed / (2 * largest.clamp_min(1e-30)) + 0.5) * steps) / steps - 1
+        gain = torch.where(largest > 0, self.spread / q.detach().square().mean().sqrt(), 0.0)
+        scaled: Tensor = (q * gain).to(x.dtype)
+        return scaled
+
+
+class Pact(LearntRange):
+    """Activations: ``alpha round(clip(x / alpha, 0, 1) s) / s``, ``s = 2^b - 1``, with learnt alpha (:attr:`range`).
+
+    Signed inputs, which the paper has none of, are clipped to (-1, 1) with ``s = 2^(b-1) - 1`` (ours). SAT's gradient of alpha keeps the
+    term ``q(x / alpha) - x / alpha`` below the clip and is the bound beyond it: LSQ's, without LSQ's scale. Alpha starts where the
+    calibrator's rule puts the range.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("spread", torch.ones(()))
-        self.spread: Tensor
 
-    def calibrate(self, sample: Tensor, bits: int) -> None:
-        """Remembers the standard deviation to keep."""
+    def levels(self, bits: int) -> tuple[int, int, float]:
+        """Lowest and highest level, and the number of steps in alpha."""
         check_bits(bits)
-        with torch.no_grad():
-            self.spread.copy_(sample.detach().float().pow(2).mean().sqrt())
+        high = 2 ** (bits - 1) - 1 if self.is_signed else 2**bits - 1
+        return -high if self.is_signed else 0, high, float(high)
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         """See the class's formula."""
-        check_bits(bits)
-        squashed = torch.tanh(x)
-        steps = 2**bits - 1
-        unit = squashed / (2 * squashed.detach().abs().max().clamp_min(1e-8)) + 0.5
-        q = 2 * round_ste(unit * steps) / steps - 1
-        gain: Tensor = self.spread / q.detach().pow(2).mean().sqrt().clamp_min(1e-8)
-        scaled: Tensor = q * gain.to(x.dtype)
-        return scaled
-
-
-class _Pact(torch.autograd.Function):
-    """alpha round(clip(x / alpha, low, 1) s) / s with SAT's gradient of alpha: q(x/alpha) - x/alpha inside the clip, the bound outside."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, alpha: Tensor, steps: int, low: float) -> Tensor:
-        unit = x / alpha
-        q = torch.round(torch.clamp(unit, low, 1.0) * steps) / steps
-        ctx.save_for_backward(unit, q)
-        ctx.low = low  # type: ignore[attr-defined]  # the way torch passes non-tensors
-        return q * alpha
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        unit, q = ctx.saved_tensors  # type: ignore[attr-defined]  # set in forward
-        inside = (unit > ctx.low) & (unit < 1.0)  # type: ignore[attr-defined]  # set in forward
-        grad_alpha = (grads[0] * torch.where(inside, q - unit, q)).sum()
-        return grads[0] * inside, grad_alpha, None, None
-
-
-class Pact(Quantizer):
-    """Activations: ``alpha round(clip(x / alpha, 0, 1) s) / s`` with learnt alpha; clip(-1, 1) with s = 2^(b-1) - 1 for signed inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.ones(()))
-        self.register_buffer("signed", torch.tensor(False))
-        self.signed: Tensor
-        self.is_signed = False
-
-    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self.is_signed = bool(self.signed)
-
-    def calibrate(self, sample: Tensor, bits: int) -> None:
-        """Starts alpha at the 99.9th percentile of the magnitude."""
-        check_bits(bits)
-        with torch.no_grad():
-            flat = sample.detach().float().flatten()
-            self.is_signed = bool((flat < 0).any())
-            self.signed.fill_(self.is_signed)
-            flat = flat.abs()[: 1 << 20]
-            self.alpha.fill_(torch.quantile(flat, 0.999).clamp_min(1e-3) if flat.numel() else 1.0)
-
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
-        """See the class's formula."""
-        check_bits(bits)
-        steps = 2 ** (bits - 1) - 1 if self.is_signed else 2**bits - 1
-        alpha = self.alpha.abs().clamp_min(1e-6).to(x.dtype)
-        result: Tensor = _Pact.apply(x, alpha, steps, -1.0 if self.is_signed else 0.0)  # type: ignore[no-untyped-call]  # torch's stub
+        low, high, _ = self.levels(bits)
+        result: Tensor = _Uniform.apply(x, self.scale(bits), low, high, 1.0)  # type: ignore[no-untyped-call]  # torch's stub
         return result

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hwdse.errors import UnknownName, UsageError
-from hwdse.quantizers import ACTIVATION_QUANTIZERS, N2UQ, WEIGHT_QUANTIZERS, Codebook, DoReFa, LearntRange, Pact, Scheme
+from hwdse.quantizers import ACTIVATION_QUANTIZERS, N2UQ, WEIGHT_QUANTIZERS, Codebook, LearntRange, Scheme
 
 MAKERS = {**{f"weight {k}": v for k, v in WEIGHT_QUANTIZERS.items()}, **{f"activation {k}": v for k, v in ACTIVATION_QUANTIZERS.items()}}
 
@@ -121,34 +121,6 @@ def test_search_is_not_worse_than_the_largest_magnitude() -> None:
         with torch.no_grad():
             plain.range.copy_(x.abs().max())
         assert (q.quantize(x, bits) - x).pow(2).mean() <= (plain.quantize(x, bits) - x).pow(2).mean() + 1e-9
-
-
-def test_dorefa_formula() -> None:
-    q, w = DoReFa(), sample(True)
-    q.calibrate(w, 3)
-    t = torch.tanh(w)
-    expected = 2 * ((t / (2 * t.abs().max()) + 0.5) * 7).round() / 7 - 1
-    expected = expected * w.pow(2).mean().sqrt() / expected.pow(2).mean().sqrt()
-    assert torch.allclose(q.quantize(w, 3), expected, atol=1e-6)
-
-
-def test_dorefa_keeps_the_spread_of_the_weights() -> None:
-    q, w = DoReFa(), 0.03 * sample(True)
-    q.calibrate(w, 4)
-    assert float(q.quantize(w, 4).pow(2).mean().sqrt()) == pytest.approx(float(w.pow(2).mean().sqrt()), rel=1e-4)
-
-
-def test_pact_gradient_of_alpha_keeps_the_term_below_the_clip() -> None:
-    q = Pact()
-    with torch.no_grad():
-        q.alpha.fill_(2.0)
-    x = torch.tensor([0.5, 1.1, 3.0], requires_grad=True)
-    q.quantize(x, 2).sum().backward()
-    unit = x.detach() / 2
-    inside = (unit[:2] * 3).round() / 3 - unit[:2]
-    assert float(q.alpha.grad) == pytest.approx(float(inside.sum()) + 1.0, rel=1e-5)  # type: ignore[arg-type]  # there after backward
-    assert x.grad is not None
-    assert x.grad.tolist() == [1.0, 1.0, 0.0]
 
 
 def test_codebook_starts_at_quantiles_of_each_side_and_keeps_zero() -> None:
