@@ -44,7 +44,7 @@ class FisherTraces:
         self.model, self.momentum, self.passes, self.samples = model, momentum, 0, 0
         self._home = device_of(model.network)
         self._mean = torch.zeros(2, len(model.layers), dtype=torch.float64, device=self._home)
-        self._squares: dict[str, Tensor] = {}
+        self._norms: dict[str, Tensor] = {}  # of the gradients at each input, this pass
 
     @property
     def weight(self) -> dict[str, float]:
@@ -57,14 +57,14 @@ class FisherTraces:
         return dict(zip(self.model.layers, self._mean[1].tolist(), strict=True))
 
     def tap(self, path: str, x: Tensor) -> Tensor:
-        """For :meth:`QuantizedModel.tapped`: collects the squared gradient of each input."""
+        """For :meth:`QuantizedModel.tapped`: collects the size of the gradient at each input."""
         if not torch.is_grad_enabled() or not x.is_floating_point():
             return x
         x = own(x)
 
         def collect(gradient: Tensor) -> None:
-            square = _square(gradient)
-            self._squares[path] = self._squares[path] + square if path in self._squares else square
+            norm = torch.linalg.vector_norm(gradient, dtype=torch.float32)
+            self._norms[path] = torch.hypot(self._norms[path], norm) if path in self._norms else norm
 
         x.register_hook(collect)  # type: ignore[no-untyped-call]  # torch's stub
         return x
@@ -76,10 +76,11 @@ class FisherTraces:
         keep = 1 - batch_size / self.samples if self.momentum is None else min(self.momentum, 1 - 1 / self.passes)
         layers, none = self.model.layers, torch.zeros((), device=self._home)
         gradients = [self.model.weight_of(name).grad for name in layers]
-        found = [none if g is None else _square(g) for g in gradients]
-        found += [self._squares.get(self.model.module[name], none) for name in layers]
-        self._mean = keep * self._mean + (1 - keep) * batch_size * torch.stack([s.to(self._home) for s in found]).view(2, -1)
-        self._squares.clear()
+        norms = [none if g is None else torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]
+        norms += [self._norms.get(self.model.module[name], none) for name in layers]
+        squares = torch.stack([n.to(self._home) for n in norms]).view(2, -1).double() ** 2
+        self._mean = keep * self._mean + (1 - keep) * batch_size * squares
+        self._norms.clear()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs."""
@@ -93,11 +94,6 @@ class FisherTraces:
 def own(x: Tensor) -> Tensor:
     """The input as a tensor whose gradient is this reader's alone: other readers of it (a skip path, q beside k and v) do not count."""
     return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
-
-
-def _square(gradient: Tensor) -> Tensor:
-    square: Tensor = torch.linalg.vector_norm(gradient.detach().float()) ** 2
-    return square
 
 
 class FitLosses:
@@ -168,26 +164,16 @@ def finite(loss: Tensor) -> Tensor:
     return loss
 
 
-def fit(
-    model: QuantizedModel,
-    task: Task,
-    choices: Choices,
-    *,
-    noise: Noise = "measured",
-    batches: Iterable[Any] | None = None,
-    progress: Progress = quiet,
-) -> CostTable:
-    """The loss table from one pass of forward and backward over the calibration split, in floating point.
+def fisher_traces(model: QuantizedModel, task: Task, data: Iterable[Any]) -> FisherTraces:
+    """One pass of forward and backward in floating point; the same forward pass is what the model :meth:`~QuantizedModel.observe` s.
 
     Raises:
-        TrainingDiverged: a loss or gradient that is not finite. UsageError: a layer that never ran.
+        TrainingDiverged: a loss that is not finite.
     """
-    traces = FisherTraces(model)
-    network = model.network
-    data = batches_of(task, "calibration", device=device_of(model.network)) if batches is None else batches
+    traces, network = FisherTraces(model), model.network
 
     def passes() -> Iterator[Any]:
-        """Runs the network itself and yields nothing: ``observe`` sees this forward pass, and need not run one of its own."""
+        """Runs the network itself and yields nothing: the taps of ``observe`` are open, and it need not run a forward pass of its own."""
         with model.frozen_too(), model.tapped(traces.tap), torch.enable_grad():
             for inputs, target in data:
                 network.zero_grad(set_to_none=True)
@@ -199,4 +185,15 @@ def fit(
         model.observe(passes())
     finally:
         network.zero_grad(set_to_none=True)
+    return traces
+
+
+def fit(model: QuantizedModel, task: Task, choices: Choices, *, noise: Noise = "measured", progress: Progress = quiet) -> CostTable:
+    """The loss table from one pass of forward and backward over the calibration split, in floating point.
+
+    Raises:
+        TrainingDiverged: a loss or gradient that is not finite. UsageError: a layer that never ran.
+    """
+    del progress  # one pass
+    traces = fisher_traces(model, task, batches_of(task, "calibration", device=device_of(model.network)))
     return FitLosses(model, choices, noise).table(traces)

@@ -79,6 +79,7 @@ def hutchinson(
     Raises:
         TrainingDiverged: a loss that is not finite. UsageError: an operation without a second derivative.
     """
+    _check_twice(model, task, *data[0])
     total = sum(len(inputs[0]) for inputs, _ in data)
     found: dict[Key, Trace] = {("weight", name): Trace() for name in model.layers}
     found.update({("activation", path): Trace() for path in model.inputs})
@@ -103,27 +104,48 @@ def _probed(
     """``z^T H z`` of a batch-mean loss, one probe a tensor. A module that is called twice reads two inputs, whose traces add up."""
     with _differentiable_twice(model, keys) as leaves:
         loss = finite(task.loss(model.network(*inputs), target))
+        values = dict.fromkeys(keys, torch.zeros((), device=loss.device))
         tensors = [(key, x) for key in keys for x in leaves[key]]
-        if not (loss.requires_grad and tensors):
-            return dict.fromkeys(keys, 0.0)
-        try:
-            gradients = torch.autograd.grad(loss, [x for _, x in tensors], create_graph=True, allow_unused=True)
-            values = dict.fromkeys(keys, torch.zeros((), device=loss.device))
-            for (key, x), gradient in zip(tensors, gradients, strict=True):
-                if gradient is None or not gradient.requires_grad:
-                    continue  # the loss does not see it, or is linear in it
-                z = torch.empty_like(x).bernoulli_(0.5, generator=random) * 2 - 1
-                (product,) = torch.autograd.grad(gradient, x, z, retain_graph=True, allow_unused=True)
-                if product is not None:
-                    values[key] = values[key] + torch.sum((z * product).float()).to(loss.device)
-        except RuntimeError as error:
-            if not ("derivative" in str(error) or "differentiate twice" in str(error)):
-                raise
-            raise UsageError(
-                f"the Hessian needs second derivatives, and an operation of the model has none ({str(error).splitlines()[0]}); "
-                "use --method fit or fit_exact, which need only the first."
-            ) from error
+        for (key, x), gradient in zip(tensors, _gradients(loss, [x for _, x in tensors]), strict=True):
+            if gradient is None:
+                continue
+            z = torch.empty_like(x).bernoulli_(0.5, generator=random) * 2 - 1
+            (product,) = torch.autograd.grad(gradient, x, z, retain_graph=True, allow_unused=True)
+            if product is not None:
+                values[key] = values[key] + torch.sum((z * product).float()).to(loss.device)
     return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+
+
+def _gradients(loss: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
+    """First derivatives that have a graph of their own; None where the loss does not see a tensor, or is linear in it."""
+    if not (loss.requires_grad and tensors):
+        return [None] * len(tensors)
+    found = torch.autograd.grad(loss, tensors, create_graph=True, allow_unused=True)
+    return [g if g is not None and g.requires_grad else None for g in found]
+
+
+def _check_twice(model: QuantizedModel, task: Task, inputs: tuple[Tensor, ...], target: Any) -> None:
+    """Raises UsageError where an operation has no second derivative.
+
+    A whole ``backward()`` runs every operation; ``autograd.grad`` would pass by one marked ``once_differentiable``, and say nothing.
+    """
+    weights = [("weight", name) for name in model.layers]
+    try:
+        with _differentiable_twice(model, weights) as leaves:
+            loss = finite(task.loss(model.network(*inputs), target))
+            gradients = _gradients(loss, [x for key in weights for x in leaves[key]])
+            sums = [g.sum().to(loss.device) for g in gradients if g is not None]
+            if sums:
+                torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]  # torch's stub
+    except RuntimeError as error:
+        if not ("derivative" in str(error) or "differentiate twice" in str(error)):
+            raise
+        raise UsageError(
+            f"the Hessian needs second derivatives, and an operation of the model has none ({str(error).splitlines()[0]}); "
+            "use --method fit or fit_exact, which need only the first."
+        ) from error
+    finally:
+        model.network.zero_grad(set_to_none=True)
 
 
 @contextmanager

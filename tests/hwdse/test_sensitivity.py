@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 from hwdse.allocators import QBitOpt
 from hwdse.bits import BitWidths
 from hwdse.choices import Choices
-from hwdse.errors import TrainingDiverged, UnknownName
+from hwdse.costs import FloatArray
+from hwdse.errors import TrainingDiverged, UnknownName, UsageError
 from hwdse.metrics import Metric
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import LearntRange
 from hwdse.sensitivity import SENSITIVITIES, FisherTraces, fit, measured, sensitivity
+from hwdse.sensitivity.fit import fisher_traces
 from hwdse.sensitivity.noise import mean_square_errors
 from hwdse.task import batches_of, recipes_of
-from hwdse.tasks.digits import Digits
 from hwdse.trace import trace
 from hwdse.training import train_quantized
 from hwdse.workbench import Workbench
@@ -49,11 +51,14 @@ class Tiny:
         return ((output - target) ** 2)[:, 0]
 
 
-def tiny() -> tuple[Tiny, QuantizedModel, Choices]:
-    task = Tiny()
+def prepared(task: Tiny) -> tuple[Tiny, QuantizedModel, Choices]:
     network = task.model()
     graph = trace(network, task.example_inputs())
     return task, QuantizedModel(network, graph), Choices.of(graph, (2, 4, 8), (2, 4, 8), ends=None)
+
+
+def tiny() -> tuple[Tiny, QuantizedModel, Choices]:
+    return prepared(Tiny())
 
 
 def by_hand(task: Tiny, network: nn.Module) -> tuple[list[float], list[float]]:
@@ -74,7 +79,7 @@ def by_hand(task: Tiny, network: nn.Module) -> tuple[list[float], list[float]]:
 def test_fit_is_the_formula() -> None:
     task, model, choices = tiny()
     weight, activation = by_hand(task, task.model())
-    table = fit(model, task, choices, noise="model")  # type: ignore[arg-type]  # a task
+    table = fit(model, task, choices, noise="model")
     samples = [model.input_sample(name) for name in choices.layers]
     for i, name in enumerate(choices.layers):
         for j, option in enumerate(choices.options):
@@ -97,8 +102,8 @@ def test_measured_noise_is_the_quantisers_own_error() -> None:
 
 def test_measured_is_the_loss_difference_of_one_tensor() -> None:
     task, model, choices = tiny()
-    table = measured(model, task, choices)  # type: ignore[arg-type]  # a task
-    data = list(batches_of(task, "calibration"))  # type: ignore[arg-type]  # a task
+    table = measured(model, task, choices)
+    data = list(batches_of(task, "calibration"))
 
     def loss(network: nn.Module) -> float:
         return float(np.mean([float(task.loss(network(*x), y).detach()) for x, y in data]))
@@ -119,14 +124,19 @@ def test_measured_is_the_loss_difference_of_one_tensor() -> None:
 
 
 @pytest.mark.parametrize("method", SENSITIVITIES)
-def test_tables_are_monotone_and_positive(bench: Workbench, method: str) -> None:
-    table = sensitivity(method, bench.quantized(), bench.task, bench.choices)
+def test_tables_are_monotone_and_positive(method: str) -> None:
+    task, model, choices = tiny()
+    table = sensitivity(method, model, task, choices)
     cells, options = table.cells, table.options
     assert (cells >= 0).all()
+    assert cells.max() > 0
     for j, wide in enumerate(options):
         for k, narrow in enumerate(options):
             if narrow.weight <= wide.weight and narrow.activation <= wide.activation:
                 assert (cells[:, j] <= cells[:, k] + 1e-12).all()
+    assert all(w.bits == 32 for w in model.weights.values())
+    assert all(bits == 32 for bits in model.input_bits.values())
+    assert all(p.grad is None for p in model.network.parameters())
 
 
 def test_fit_ranks_as_the_measured_change_does(bench: Workbench) -> None:
@@ -134,7 +144,7 @@ def test_fit_ranks_as_the_measured_change_does(bench: Workbench) -> None:
 
     low = [bench.choices.column[BitWidths(b, b)] for b in (2, 3, 4)]
     truth = sensitivity("measured", bench.quantized(), bench.task, bench.choices).cells[:, low].ravel()
-    for method in ("fit", "fit_noise"):
+    for method in ("fit", "fit_noise", "fit_exact"):
         found = sensitivity(method, bench.quantized(), bench.task, bench.choices).cells[:, low].ravel()
         assert spearmanr(found, truth).statistic > 0.5
 
@@ -153,6 +163,57 @@ def test_traces_average_over_passes_and_by_momentum() -> None:
     assert moving.weight["0"] == pytest.approx(0.5 * values[0] + 0.5 * values[1])
 
 
+def test_traces_of_inputs_are_those_of_single_samples() -> None:
+    """However the samples are put into batches, a last smaller one included: each counts once."""
+    x, y = (torch.cat(parts) for parts in zip(*Tiny().batches("calibration", 0), strict=True))
+    found = []
+    for size in (1, 4, 10):
+        task, model, _ = tiny()
+        data = [((a,), b) for a, b in zip(x.split(size), y.split(size), strict=True)]
+        found.append(list(fisher_traces(model, task, data).activation.values()))
+    w1, w2 = (p.detach() for p in Tiny().model().parameters())
+    slope = 2 * (x @ w1.T @ w2.T - y)  # of each sample's own loss
+    assert found[0] == pytest.approx([float((slope @ w2 @ w1).pow(2).sum() / 10), float((slope @ w2).pow(2).sum() / 10)], rel=1e-5)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_traces_survive_a_checkpoint() -> None:
+    task, model, _ = tiny()
+    x, y = task.batches("calibration", 0)[0]
+
+    def see(*traces: FisherTraces) -> None:
+        model.network.zero_grad()
+        with contextlib.ExitStack() as stack:
+            for one in traces:
+                stack.enter_context(model.tapped(one.tap))
+            task.loss(model.network(x), y).backward()
+        for one in traces:
+            one.update(5)
+
+    whole, first = FisherTraces(model, momentum=0.9), FisherTraces(model, momentum=0.9)
+    see(whole, first)
+    second = FisherTraces(model, momentum=0.9)
+    second.load_state(first.state())
+    with torch.no_grad():
+        model.weight_of("0").mul_(2)
+    see(whole, second)
+    assert (second.weight, second.activation, second.passes) == (whole.weight, whole.activation, 2)
+    assert second.weight["0"] != first.weight["0"]
+
+
+def test_one_forward_pass_serves_ranges_and_gradients() -> None:
+    task, model, choices = tiny()
+    calls = []
+    model.network.register_forward_hook(lambda *_: calls.append(1))
+    fit(model, task, choices)
+    assert len(calls) == 2  # batches
+    other = tiny()[1]
+    other.observe(batches_of(task, "calibration"))
+    for name in choices.layers:
+        assert torch.equal(model.input_sample(name), other.input_sample(name))  # type: ignore[arg-type]  # observed
+
+
 def test_the_model_is_left_as_it_was(bench: Workbench) -> None:
     model = bench.quantized()
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
@@ -161,24 +222,156 @@ def test_the_model_is_left_as_it_was(bench: Workbench) -> None:
     assert all(p.grad is None for p in model.network.parameters())
 
 
-def test_non_finite_calibration_loss(bench: Workbench) -> None:
-    class Broken(Digits):
+@pytest.mark.parametrize("method", SENSITIVITIES)
+def test_non_finite_calibration_loss(method: str) -> None:
+    class Broken(Tiny):
         def loss(self, output: Tensor, target: Tensor) -> Tensor:
             return super().loss(output, target) / 0
 
-    for method in SENSITIVITIES:
-        with pytest.raises(TrainingDiverged, match="the calibration loss is inf; check the data and the trained weights"):
-            sensitivity(method, bench.quantized(), Broken(), bench.choices)
+    _, model, choices = tiny()
+    with pytest.raises(TrainingDiverged, match="the calibration loss is inf; check the data and the trained weights"):
+        sensitivity(method, model, Broken(), choices)
+    assert all(p.grad is None for p in model.network.parameters())
 
 
-def test_frozen_weights_are_as_sensitive_as_others(bench: Workbench) -> None:
+@pytest.mark.parametrize("method", ["fit", "fit_noise", "fit_exact", "hessian"])
+def test_non_finite_gradients_name_the_layer(method: str) -> None:
+    class Cusp(Tiny):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            return torch.sqrt((0 * output).sum())  # 0, with a gradient of 0 times infinity
+
+    _, model, choices = tiny()
+    with pytest.raises(TrainingDiverged, match="the gradients of layer '0' are not finite"):
+        sensitivity(method, model, Cusp(), choices)
+
+
+@pytest.mark.parametrize("method", SENSITIVITIES)
+def test_frozen_weights_are_as_sensitive_as_others(method: str) -> None:
     """A layer that is not trained is not insensitive for that."""
-    model = bench.quantized()
+    task, model, choices = tiny()
+    free = sensitivity(method, model, task, choices)
+    _, model, _ = tiny()
     for parameter in model.network.parameters():
         parameter.requires_grad_(False)
-    found = sensitivity("fit", model, bench.task, bench.choices)
-    assert found.cells == pytest.approx(bench.loss().cells, rel=1e-4)
+    found = sensitivity(method, model, task, choices)
+    assert found.cells == pytest.approx(free.cells, rel=1e-4)
     assert not any(p.requires_grad for p in model.network.parameters() if p.ndim > 1)
+
+
+@pytest.mark.parametrize("method", SENSITIVITIES)
+def test_a_layer_that_the_loss_does_not_see(method: str) -> None:
+    class Blind(Tiny):
+        def model(self) -> nn.Module:
+            return Heads()
+
+    task, model, choices = prepared(Blind())
+    table = sensitivity(method, model, task, choices)
+    assert (table.cells[choices.position["unseen"]] == 0).all()
+    assert (table.cells[choices.position["seen"]] > 0).any()
+    noted = {"measured": 0, "hessian": 2}.get(method, 1)  # the Hessian says it of inputs as well
+    assert [("unseen" in note, "'seen" in note) for note in table.notes] == [(True, False)] * noted
+
+
+class Heads(nn.Module):
+    """Two layers that both run; the output of one is thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.seen, self.unseen = nn.Linear(3, 1), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.seen(x) + 0 * self.unseen(x).detach()
+
+
+@pytest.mark.parametrize("method", SENSITIVITIES)
+def test_a_layer_that_never_runs(method: str) -> None:
+    class Rare(Tiny):
+        def model(self) -> nn.Module:
+            return Sometimes()
+
+    task, model, choices = prepared(Rare())
+    assert "second" in choices.layers
+    with pytest.raises(UsageError, match="layer 'second' never ran on the calibration split"):
+        sensitivity(method, model, task, choices)
+
+
+class Sometimes(nn.Module):
+    """Its second layer runs for single samples only: when it is traced, not when it is calibrated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.last(self.second(h) if len(x) == 1 else h)
+
+
+@pytest.mark.parametrize(("method", "power"), [("fit", 2), ("fit_noise", 2), ("fit_exact", 2), ("hessian", 1)])
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_losses_of_any_size(method: str, power: int, scale: float) -> None:
+    class Scaled(Tiny):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            return scale * super().loss(output, target)
+
+    task, model, choices = tiny()
+    plain = sensitivity(method, model, task, choices)
+    scaled = sensitivity(method, tiny()[1], Scaled(), choices)
+    assert scaled.cells == pytest.approx(plain.cells * scale**power, rel=1e-3)
+
+
+class Shared(Tiny):
+    """Two layers hold one weight."""
+
+    def model(self) -> nn.Module:
+        torch.manual_seed(0)
+        first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        second.weight = first.weight
+        return nn.Sequential(first, second, nn.Linear(3, 1, bias=False))
+
+
+def narrowing(choices: Choices, cells: FloatArray) -> list[float]:
+    """What each layer loses when its weight goes from 8 bits to 2."""
+    narrow, wide = (choices.column[BitWidths(w, 8)] for w in (2, 8))
+    return list(cells[:, narrow] - cells[:, wide])
+
+
+def test_a_shared_weight_counts_once_in_fit() -> None:
+    task, model, choices = prepared(Shared())
+    assert choices.weight_ties == (("0", "1"),)
+    network, squares = task.model(), []
+    for x, y in task.batches("calibration", 0):
+        network.zero_grad()
+        task.loss(network(x), y).backward()
+        squares.append(5 * float(network[0].weight.grad.pow(2).sum()))
+    errors = mean_square_errors(LearntRange(), network[0].weight.detach(), [2, 8])
+    first, second, _ = narrowing(choices, fit(model, task, choices).cells)
+    assert first + second == pytest.approx(0.5 * np.mean(squares) * (errors[2] - errors[8]), rel=1e-4)
+    assert first == pytest.approx(second)
+
+
+def test_a_shared_weight_counts_once_when_measured() -> None:
+    class Solved(Shared):
+        """The targets are the network's own outputs: any change costs."""
+
+        def batches(self, split: str, seed: int) -> list[tuple[Tensor, Tensor]]:
+            network = self.model()
+            return [(x, network(x).detach()) for x, _ in super().batches(split, seed)]
+
+    task, model, choices = prepared(Solved())
+
+    def loss(bits: int) -> float:
+        network, q = task.model(), LearntRange()
+        with torch.no_grad():
+            q.calibrate(network[0].weight, bits)
+            network[0].weight.copy_(q.quantize(network[0].weight, bits))  # it is the second layer's as well
+            return float(np.mean([float(task.loss(network(x), y)) for x, y in task.batches("calibration", 0)]))
+
+    first, second, _ = narrowing(choices, measured(model, task, choices).cells)
+    assert loss(2) > loss(8) + 1e-3
+    assert first + second == pytest.approx(loss(2) - loss(8), rel=1e-4)
+    assert first == pytest.approx(second)
 
 
 def test_frozen_weights_stay_frozen_while_widths_are_re_allocated(bench: Workbench) -> None:
