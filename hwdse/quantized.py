@@ -43,6 +43,10 @@ class _AtBits(nn.Module):
         return quantised
 
 
+class _Enough(Exception):
+    """Stops a forward pass whose rest is not needed."""
+
+
 class QuantizedModel:
     """A network whose layers can be set to any bit-widths.
 
@@ -67,6 +71,7 @@ class QuantizedModel:
         self.inputs: dict[str, Quantizer] = {}
         self.input_bits: dict[str, int] = {}
         self.allocation: Allocation | None = None
+        self.offsets: dict[str, Tensor] = {}
         self._samples: dict[str, Tensor] = {}
         self._taps: list[Tap] = []
         self._watches: list[Watch] = []
@@ -108,15 +113,16 @@ class QuantizedModel:
 
     def weight_of(self, layer: str) -> Tensor:
         """The floating-point weight behind a layer, the leaf that training updates."""
-        return self._original(self.module[layer])
+        return self.original(self.module[layer])
 
-    def _original(self, path: str) -> Tensor:
+    def original(self, path: str) -> Tensor:
+        """The same by module path."""
         original: Tensor = self._owner[path].parametrizations.weight.original
         return original
 
     def distinct_weights(self) -> list[tuple[Tensor, Quantizer, int]]:
         """(floating-point weight, its quantiser, present bits), shared ones once."""
-        found = {id(w): (self._original(path), w.quantizer, w.bits) for path, w in self.weights.items()}
+        found = {id(w): (self.original(path), w.quantizer, w.bits) for path, w in self.weights.items()}
         return list(found.values())
 
     def weight_quantizer(self, layer: str) -> Quantizer:
@@ -172,7 +178,7 @@ class QuantizedModel:
     @contextlib.contextmanager
     def frozen_too(self) -> Iterator[None]:
         """While open, frozen weights get gradients as well: a layer that is not trained is not insensitive for that."""
-        frozen = [w for w in (self._original(path) for path in self.weights) if not w.requires_grad]
+        frozen = [w for w in (self.original(path) for path in self.weights) if not w.requires_grad]
         for weight in frozen:
             weight.requires_grad_(True)
         try:
@@ -181,6 +187,48 @@ class QuantizedModel:
             for weight in frozen:
                 weight.requires_grad_(False)
                 weight.grad = None
+
+    def calls(self, path: str, inputs: tuple[Tensor, ...], *, floating: bool, first: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """(input, output) of a module, call by call, when the network runs: in floating point throughout, or as it is set.
+
+        The input is the one after quantisation. No gradient. With ``first``, the network is stopped after the first call.
+        """
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def keep(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+            seen.append((args[0] if args else next(v for v in named.values() if isinstance(v, Tensor)), output))
+            if first:
+                raise _Enough
+
+        handle = self._owner[path].register_forward_hook(keep, with_kwargs=True)
+        try:
+            with torch.no_grad(), self.in_float() if floating else contextlib.nullcontext():
+                self.network(*inputs)
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+        return seen
+
+    def channels(self, path: str, output: Tensor) -> int:
+        """Which dimension of a module's output holds its channels; counted from the end, as inputs may come without a batch."""
+        convolution = isinstance(self._owner[path], nn.modules.conv._ConvNd)
+        return output.ndim - 1 - (cast(Tensor, self._owner[path].weight).ndim - 2 if convolution else 0)
+
+    def offset(self, path: str, values: Tensor) -> None:
+        """Adds (C,) values to a module's output, channel by channel, when its weight is quantised: a bias correction."""
+        if path not in self.offsets:
+            self._handles.append(self._owner[path].register_forward_hook(self._shift(path)))
+        self.offsets[path] = values.detach()
+
+    def _shift(self, path: str) -> Any:
+        def shift(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            if self.weights[path].bits >= FLOAT_BITS:
+                return output
+            axis = self.channels(path, output)
+            return output + self.offsets[path].to(output.dtype).reshape([-1 if d == axis else 1 for d in range(output.ndim)])
+
+        return shift
 
     def observe(self, batches: Iterable[tuple[tuple[Tensor, ...], Any]]) -> None:
         """Runs batches in floating point and keeps a sample of every layer's input, from which ranges are calibrated."""
@@ -230,7 +278,7 @@ class QuantizedModel:
         """Fits every quantiser to the weight, or to the observed inputs, at the present widths."""
         for path, weight in self.weights.items():
             if weight.bits < FLOAT_BITS:
-                weight.quantizer.calibrate(self._original(path), weight.bits)
+                weight.quantizer.calibrate(self.original(path), weight.bits)
         for path, quantizer in self.inputs.items():
             if self.input_bits[path] < FLOAT_BITS:
                 if path not in self._samples:
@@ -244,6 +292,7 @@ class QuantizedModel:
         return {
             "network": self.network.state_dict(),
             "inputs": {path: q.state_dict() for path, q in self.inputs.items()},
+            "offsets": dict(self.offsets),
             "allocation": None if self.allocation is None else self.allocation.to_dict(),
             "scheme": list(astuple(self.scheme)),
             "graph": self.graph.fingerprint,
@@ -262,6 +311,8 @@ class QuantizedModel:
         self.network.load_state_dict(state["network"])
         for path, part in state["inputs"].items():
             self.inputs[path].load_state_dict(part)
+        for path, values in state["offsets"].items():
+            self.offset(path, values)
         if state["allocation"] is not None:
             self.set(Allocation.from_dict(state["allocation"]))
 

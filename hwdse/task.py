@@ -9,7 +9,7 @@ import inspect
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -38,6 +38,8 @@ class Recipe:
         accumulate: batches behind each step of the optimiser; their gradients are averaged.
         precision: ``"bfloat16"`` runs the network under autocast, with weights, losses, batch norm and quantisers' scales in float32.
         distillation: share of the loss that comes from the FP32 network's outputs; 0 is none.
+        rounding: of weights where nothing is trained: ``"adaptive"`` keeps each layer's output (:mod:`hwdse.rounding`).
+        bias_correction: where nothing is trained, puts the mean of each layer's output back (:mod:`hwdse.bias_correction`).
     """
 
     epochs: int = 5
@@ -49,6 +51,8 @@ class Recipe:
     accumulate: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     distillation: float = 0.0
+    rounding: Literal["nearest", "adaptive"] = "nearest"
+    bias_correction: bool = False
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -66,10 +70,19 @@ class Recipe:
             "accumulate": (self.accumulate >= 1, "1 or more"),
             "precision": (self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
             "distillation": (0 <= self.distillation <= 1, "in [0, 1]"),
+            "rounding": (self.rounding in ("nearest", "adaptive"), "nearest or adaptive"),
         }
         for name, (holds, what) in rules.items():
             if not holds:
                 raise UsageError(f"a recipe's {name} must be {what}, got {getattr(self, name)!r}.")
+        if self.epochs and (self.rounding != "nearest" or self.bias_correction):
+            raise UsageError(
+                "adaptive rounding and bias correction are for post-training quantisation; training undoes them: set epochs to 0."
+            )
+
+    def post_training(self) -> Recipe:
+        """Without training, with what makes up for it: adaptive rounding and bias correction."""
+        return replace(self, epochs=0, distillation=0.0, rounding="adaptive", bias_correction=True)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from .bias_correction import correct_biases
 from .bits import Allocation, BitWidths
 from .checkpoint import Checkpoint
 from .loop import Loop, RandomState, random_state, set_random_state
@@ -22,6 +23,7 @@ from .objective import Batch, Objective
 from .problem import Problem, Solution
 from .quantized import QuantizedModel
 from .quantizers import Scheme
+from .rounding import round_adaptively
 from .task import Recipe, Task, batches_of, device_of
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
@@ -85,11 +87,13 @@ class Trained:
 
     Attributes:
         losses: of every step, a mean over its batches.
+        notes: what must be said of the result.
     """
 
     solution: Solution
     trace: tuple[tuple[int, Mapping[str, float]], ...] = field(default=())
     losses: tuple[float, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def train_float(network: nn.Module, task: Task, recipe: Recipe, seed: int, progress: Progress | None = None) -> None:
@@ -157,6 +161,9 @@ def train_quantized(
         size = sum(len(inputs[0]) for inputs, _ in group)
         changed = allocator.observe(Step(loop.done, loop.total, loop.losses[-1], size, model, _probe(model, objective, group, states)))
         loop.update()
+        if learn:
+            for weight, quantizer, bits in model.distinct_weights():
+                quantizer.adapt(weight, bits)
         if changed is not None:
             model.set(changed, calibrate=not learn)
             trace.append((loop.done, problem.cost_of(changed)))
@@ -171,9 +178,21 @@ def train_quantized(
         trace.append((loop.done, solution.costs))
     if learn:
         reestimate_norms(network, task, seed)
+    notes = () if learn else _without_training(model, task, recipe, progress)
     network.eval()
     kept.done()
-    return Trained(solution, tuple(trace), tuple(loop.losses))
+    return Trained(solution, tuple(trace), tuple(loop.losses), notes)
+
+
+def _without_training(model: QuantizedModel, task: Task, recipe: Recipe, progress: Progress | None) -> tuple[str, ...]:
+    """The recipe's post-training options; what must be said of them."""
+    data = batches_of(task, "calibration", device=device_of(model.network))
+    if recipe.rounding == "adaptive":
+        kept = round_adaptively(model, data, correct_bias=recipe.bias_correction, progress=progress)
+        return (f"adaptive rounding does not apply to {', '.join(kept)}: rounded to nearest",) if kept else ()
+    if recipe.bias_correction:
+        correct_biases(model, data, progress)
+    return ()
 
 
 def _identity(model: QuantizedModel, problem: Problem, allocator: Allocator, recipe: Recipe, seed: int, total: int) -> dict[str, Any]:

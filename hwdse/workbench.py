@@ -147,7 +147,7 @@ class Workbench:
 
     def tables_by(self, scheme: Scheme | None) -> Mapping[str, CostTable]:
         """Every table, as the quantisers of a scheme cost."""
-        return self.codebook_tables if scheme is not None and scheme.weight == "codebook" else self.tables
+        return self.codebook_tables if scheme is not None and scheme.codebook else self.tables
 
     def tables_for(self, target: str | None, scheme: Scheme | None = None) -> tuple[CostTable, ...]:
         """The tables that apply on one accelerator: its own, and those that depend on none. None: all of them.

@@ -33,6 +33,8 @@ class SweepConfig(BaseModel):
         sampler: ``tpe``, ``random`` or ``nsgaii``.
         sensitivity: method behind the loss table.
         weights, activations: bit-widths to choose from.
+        quantizers: ``WEIGHT+ACTIVATION@RANGES``, as ``lsq_channel+lsq@mse``; None: each allocator's own.
+        rounding: of weights in post-training trials, ``adaptive`` (with bias correction) or ``nearest``.
         seed: of everything.
     """
 
@@ -54,7 +56,16 @@ class SweepConfig(BaseModel):
     sensitivity: str = "fit"
     weights: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
     activations: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
+    quantizers: str | None = None
+    rounding: Literal["adaptive", "nearest"] = "adaptive"
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("quantizers")
+    @classmethod
+    def _scheme(cls, value: str | None) -> str | None:
+        from hwdse.quantizers import Scheme  # brings torch
+
+        return None if value is None else str(Scheme.parse(value))
 
     @field_validator("budgets", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from hwdse.constraints import Budget
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
 from hwdse.problem import Problem, loss_table
+from hwdse.quantizers import Scheme
 from hwdse.solvers import solve
 from hwdse.workbench import Workbench
 
@@ -61,15 +62,19 @@ class Knobs:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which budgets apply to which accelerator.
+    """Which budgets apply to which accelerator, and what holds for every trial.
 
     Attributes:
         limits: (accelerator, index of the budget) -> absolute limits.
         least: the same -> the smallest tightness at which anything is inside; the sampler does not go below it.
+        scheme: quantisers; None: each allocator's own.
+        adaptive: whether post-training trials round adaptively and correct biases.
     """
 
     limits: Mapping[tuple[str | None, int], Budget]
     least: Mapping[tuple[str | None, int], float]
+    scheme: Scheme | None = None
+    adaptive: bool = True
 
     @classmethod
     def of(cls, config: SweepConfig, bench: Workbench) -> Plan:
@@ -94,7 +99,7 @@ class Plan:
                 if not named or target in named:
                     limits[target, number] = bench.budget(*texts, target=target)
                     least[target, number] = _least_tightness(bench, target, limits[target, number], config.tightness[0])
-        return cls(limits, least)
+        return cls(limits, least, Scheme.parse(config.quantizers) if config.quantizers else None, config.rounding == "adaptive")
 
     def budget(self, knobs: Knobs) -> Budget:
         """The limits of one trial: its budget's, times the tightness."""

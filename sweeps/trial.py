@@ -20,13 +20,11 @@ from hwdse.quantizers import Scheme
 from hwdse.records import TrialResult
 from hwdse.solvers import solve
 from hwdse.storage import write
-from hwdse.task import recipes_of
+from hwdse.task import Recipe, recipes_of
 from hwdse.training import Allocator, Progress, train_quantized
 from hwdse.workbench import Workbench
 
 from .knobs import Knobs, Plan, no_loss
-
-CALIBRATOR = "range of least squared error on the calibration split"
 
 
 def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tuple[str, ...]]:
@@ -36,11 +34,11 @@ def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench, plan: Plan)
     the budget leaves no room for 8-bit codes, the weights use uniform levels, and the result says so. Post-training keeps the
     trained scale of the weights, which DoReFa does not.
     """
-    scheme, notes = allocator.scheme, []
-    if scheme.weight == "codebook" and knobs.accelerator is not None and not bench.targets[knobs.accelerator].codebooks:
+    scheme, notes = plan.scheme or allocator.scheme, []
+    if scheme.codebook and knobs.accelerator is not None and not bench.targets[knobs.accelerator].codebooks:
         scheme = replace(scheme, weight="lsq")
         notes.append(f"{knobs.accelerator} has no codebook look-up: weights on uniform levels (lsq)")
-    elif scheme.weight == "codebook" and not _possible(scheme, knobs, bench, plan):
+    elif scheme.codebook and not _possible(scheme, knobs, bench, plan):
         scheme = replace(scheme, weight="lsq")
         notes.append("codebook weights multiply at 8 bits, for which the budget has no room: weights on uniform levels (lsq)")
     if not knobs.epochs:
@@ -87,6 +85,8 @@ def run_trial(
     torch.manual_seed(knobs.seed)
     model = bench.quantized(scheme)
     recipe = replace(recipes_of(bench.task).finetune, epochs=knobs.epochs)
+    if not knobs.epochs and plan.adaptive:
+        recipe = recipe.post_training()
     trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress)
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
@@ -103,14 +103,14 @@ def run_trial(
         samples=score.samples,
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began,
-        notes=notes,
+        notes=(*notes, *trained.notes),
     )
     if folder is not None:
-        _save(folder, number, model, result, bench)
+        _save(folder, number, model, result, bench, recipe)
     return result
 
 
-def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench) -> None:
+def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench, recipe: Recipe) -> None:
     """The hand-off: widths with what they cost and how they were calibrated, and the trained weights."""
     buffer = io.BytesIO()
     torch.save(model.state(), buffer)
@@ -124,7 +124,9 @@ def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult,
             graph=bench.graph.fingerprint,
             weights=bench.weights_fingerprint,
             scheme=str(model.scheme),
-            calibrator=CALIBRATOR + (", then learnt" if result.knobs["epochs"] else ""),
+            calibrator=model.scheme.calibrator + (", then learnt" if result.knobs["epochs"] else ""),
+            rounding=recipe.rounding,
+            bias_correction=recipe.bias_correction,
             checkpoint=f"../checkpoints/{number}.pt",
             **{key: said[key] for key in ("number", "knobs", "measures", "slack", "samples", "notes")},
         ),

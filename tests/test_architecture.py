@@ -35,6 +35,8 @@ ORDER = [
     "evaluation",
     "norms",
     "objective",
+    "rounding",
+    "bias_correction",
     "checkpoint",
     "loop",
     "training",

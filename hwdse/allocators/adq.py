@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from ..bits import Allocation
 from ..quantizers import Scheme
-from ..training import Step
 from .reallocation import Reallocating
 
 
 class ADQ(Reallocating):
-    """Quantile-initialised weight codebooks that follow the weights, N2UQ activations, widths from the codebook's own error.
+    """Weight codebooks that follow the weights, N2UQ activations, widths from the error that the codebook itself makes.
 
-    The widths are solved for like QBitOpt's, with the error that the codebook makes at each width. No distillation.
+    The codebooks' moving averages step once an update, whichever allocator chose the widths (see :mod:`hwdse.training`). The paper's
+    teacher is the recipe's ``distillation``.
     """
 
     scheme = Scheme("codebook", "n2uq")
-
-    def observe(self, step: Step) -> Allocation | None:
-        """One moving-average step of every codebook, then as :class:`Reallocating`."""
-        for weight, quantizer, bits in step.model.distinct_weights():
-            quantizer.adapt(weight, bits)
-        return super().observe(step)

@@ -19,7 +19,7 @@ from hwdse.quantizers import Scheme
 from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
 from hwdse.task import recipes_of
-from hwdse.training import Allocator, train_quantized
+from hwdse.training import train_quantized
 from hwdse.workbench import Workbench
 
 from .setup import file_name, make_bench, writable
@@ -33,6 +33,9 @@ def run(
     allocator: str,
     epochs: int,
     method: str,
+    quantizers: str | None,
+    rounding: str,
+    distillation: float,
     measure: bool,
     output: Path | None,
     seed: int,
@@ -43,14 +46,16 @@ def run(
     with telling(json) as say:
         bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, say=say)
         target = next(iter(bench.targets), None)
-        scheme, notes = _scheme(chosen, bench, target, epochs)
+        scheme, notes = _scheme(Scheme.parse(quantizers) if quantizers else chosen.scheme, bench, target, epochs)
         path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
         writable(path)
         _reachable(bench, budget, target)
         problem = bench.problem(*budget, target=target, scheme=scheme)
         torch.manual_seed(seed)
         model = bench.quantized(scheme)
-        recipe = replace(recipes_of(bench.task).finetune, epochs=epochs)
+        recipe = replace(recipes_of(bench.task).finetune, epochs=epochs, distillation=distillation if epochs else 0.0)
+        if not epochs and rounding == "adaptive":
+            recipe = recipe.post_training()
         trained = train_quantized(
             model,
             bench.task,
@@ -58,8 +63,10 @@ def run(
             chosen,
             recipe,
             seed=seed,
-            progress=lambda done, total: say(f"training with {allocator}", done, total),
+            progress=lambda done, total: say(f"{'training' if epochs else 'quantising'} with {allocator}", done, total),
+            teacher=bench.network() if recipe.distillation else None,
         )
+        notes = (*notes, *trained.notes)
         score = evaluate(model.network, bench.task, "validation").mean if measure else None
         reference = bench.reference["validation"] if measure else None
     solution = trained.solution
@@ -73,6 +80,9 @@ def run(
         "scheme": str(scheme),
         "notes": list(notes),
         "epochs": epochs,
+        "rounding": recipe.rounding,
+        "bias_correction": recipe.bias_correction,
+        "distillation": recipe.distillation,
         "seed": seed,
         "status": solution.status,
         "expected_loss": solution.loss,
@@ -87,22 +97,22 @@ def run(
     if json:
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
-    _print(bench, problem, solution, score, reference, epochs, path)
+    _print(bench, problem, solution, score, reference, recipe.rounding if not epochs else "", path)
     for said in notes:
         print_text(f"Note: {said}.")
 
 
-def _scheme(allocator: Allocator, bench: Workbench, target: str | None, epochs: int) -> tuple[Scheme, tuple[str, ...]]:
-    """The allocator's own quantisers, where the device and the regime can take them, and what must be said of them.
+def _scheme(scheme: Scheme, bench: Workbench, target: str | None, epochs: int) -> tuple[Scheme, tuple[str, ...]]:
+    """The quantisers, where the device and the regime can take them, and what must be said of them.
 
     Raises:
         UsageError: codebooks on a device without look-up.
     """
-    scheme = allocator.scheme
-    if scheme.weight == "codebook" and target is not None and not bench.targets[target].codebooks:
+    if scheme.codebook and target is not None and not bench.targets[target].codebooks:
         raise UsageError(
-            f"adq stores weights as indices into a codebook, and {target} has no codebook look-up (its file says codebooks = false); "
-            f"use --allocator qbitopt, or an accelerator with codebooks ({_with_codebooks()})."
+            f"{scheme} stores weights as indices into a codebook, as adq does by default, and {target} has no codebook look-up "
+            "(its file says codebooks = false); use --allocator qbitopt, --quantizers lsq+lsq, or an accelerator with codebooks "
+            f"({_with_codebooks()})."
         )
     scheme, said = (scheme, ()) if epochs else scheme.post_training()
     return scheme, (*said, *scheme.asks)
@@ -128,7 +138,7 @@ def _reachable(bench: Workbench, budget: list[str], target: str | None) -> None:
 
 
 def _print(
-    bench: Workbench, problem: Problem, solution: Solution, score: float | None, reference: float | None, epochs: int, path: Path
+    bench: Workbench, problem: Problem, solution: Solution, score: float | None, reference: float | None, rounding: str, path: Path
 ) -> None:
     graph = bench.graph
     print_table(
@@ -174,8 +184,8 @@ def _print(
         print_text("No limit binds: every layer has the widths of the smallest expected loss.")
     else:
         print_text('No budget was given: every layer has its widest choice. Give one with -b "latency <= 60% of w8a8".')
-    if not epochs and score is not None:
-        print_text("Post-training: no weight was trained. --epochs 5 fine-tunes at these widths.")
+    if rounding and score is not None:
+        print_text(f"Post-training ({rounding} rounding): no weight was trained. --epochs 5 fine-tunes at these widths.")
     print_text(f"Wrote {path}")
 
 

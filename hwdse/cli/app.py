@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,14 @@ accelerators = typer.Typer(
 )
 app.add_typer(accelerators, name="accelerators")
 
+
+class Rounding(StrEnum):
+    """How weights are rounded where nothing is trained."""
+
+    adaptive = "adaptive"
+    nearest = "nearest"
+
+
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Built-in task (digits) or my_package.my_module:MyTask.")]
 Accelerators = Annotated[
     list[str] | None, typer.Option("--accelerator", "-a", help="Shipped name or path of an accelerator file; repeat for several.")
@@ -36,7 +45,7 @@ Accelerators = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else, on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
-Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise (noise model) or measured.")]
+Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
 Budgets = Annotated[
     list[str] | None,
     typer.Option("--budget", "-b", help='Hard limit, such as "latency <= 3 ms" or "weights <= 50% of w8a8"; repeat for several.'),
@@ -99,6 +108,11 @@ def allocate(
     allocator: Annotated[str, typer.Option(help="qbitopt, adaqat, adq or uniform.")] = "qbitopt",
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning epochs; 0 is post-training.")] = 0,
     method: Method = "fit",
+    quantizers: Annotated[
+        str | None, typer.Option(help="WEIGHT+ACTIVATION@RANGES, such as lsq_channel+lsq@mse; default: the allocator's own.")
+    ] = None,
+    rounding: Annotated[Rounding, typer.Option(help="Post-training: adaptive (with bias correction) or nearest.")] = Rounding.adaptive,
+    distillation: Annotated[float, typer.Option(min=0, max=1, help="Share of the loss that comes from the FP32 network's outputs.")] = 0.0,
     measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,
     seed: Seed = 0,
@@ -107,7 +121,9 @@ def allocate(
     """One allocation inside the budget: widths, costs, slack, the binding limit, and what one more unit of it would buy."""
     from .allocate import run
 
-    run(task, budget or [], accelerator, allocator, epochs, method, measure, output, seed, json)
+    run(
+        task, budget or [], accelerator, allocator, epochs, method, quantizers, rounding.value, distillation, measure, output, seed, json
+    )  # fmt: skip
 
 
 @app.command(

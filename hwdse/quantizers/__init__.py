@@ -10,8 +10,9 @@ from ..errors import UsageError
 from ..registry import find
 from .base import MAX_BITS, MIN_BITS, Quantizer
 from .calibrators import CALIBRATORS
-from .codebook import N2UQ, Codebook
+from .codebook import Codebook
 from .dorefa import DoReFa, Pact
+from .n2uq import N2UQ
 from .uniform import LearntRange
 
 WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
@@ -19,6 +20,9 @@ WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
     "lsq_channel": partial(LearntRange, per_channel=True),
     "dorefa": DoReFa,
     "codebook": Codebook,
+    "codebook_quantile": partial(Codebook, "quantile"),
+    "codebook_grid": partial(Codebook, "grid"),
+    "codebook_fixed": partial(Codebook, decay=1.0),
 }
 ACTIVATION_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {"lsq": LearntRange, "pact": Pact, "n2uq": N2UQ}
 
@@ -53,12 +57,17 @@ class Scheme:
         return f"{self.weight}+{self.activation}@{self.calibrator}"
 
     @property
+    def codebook(self) -> bool:
+        """Whether weights are indices into codebooks."""
+        return self.weight.partition("_")[0] == "codebook"
+
+    @property
     def asks(self) -> tuple[str, ...]:
         """What the device must do for these quantisers beyond multiplying integers; said beside every result."""
         codes = "weights are indices into codebooks of 8-bit codes, which the costs include"
         thresholds = "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
         channels = "weights have one scale per output channel, which the device must apply"
-        said = {"codebook": codes, "lsq_channel": channels}.get(self.weight)
+        said = codes if self.codebook else channels if self.weight == "lsq_channel" else ""
         return (*((said,) if said else ()), *((thresholds,) if self.activation == "n2uq" else ()))
 
     def post_training(self) -> tuple[Scheme, tuple[str, ...]]:

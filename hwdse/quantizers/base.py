@@ -39,7 +39,10 @@ class Quantizer(nn.Module, ABC):
 
     Attributes:
         calibrator: the rule by which a range is found; used by quantisers that have one.
+        elementwise: whether an element's level depends on that element alone, and on the state.
     """
+
+    elementwise = True
 
     calibrator: Calibrator = staticmethod(mean_square)
 
@@ -53,6 +56,17 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         """``x`` at ``bits``: same shape, at most 2^bits levels per scale."""
+
+    def refit(self, product: Tensor, square: Tensor) -> Tensor:
+        """Multiplies all levels of a scale by its least-squares factor.
+
+        Args:
+            product, square: (C,) inner products of each channel's quantised weight with the wanted one, and with itself.
+
+        Returns:
+            (C,) factors that were applied; ones where a quantiser has no scale to change.
+        """
+        return torch.ones_like(product)
 
     def adapt(self, x: Tensor, bits: int) -> None:
         """One step of adaptation outside the gradient (codebooks); nothing for most quantisers."""

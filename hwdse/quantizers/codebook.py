@@ -1,4 +1,4 @@
-"""The quantisers of ADQ (arXiv 2510.19760): adaptive weight codebooks, and non-uniform thresholds on activations.
+"""Adaptive weight codebooks: the weight quantiser of ADQ (arXiv 2510.19760).
 
 A non-uniform codebook needs a table look-up on the device; an accelerator's file says whether it has one. Indices have b bits, the
 codes behind them 8 (:func:`code_bits`), and :mod:`hwdse.codebook_costs` charges both.
@@ -7,14 +7,13 @@ codes behind them 8 (:func:`code_bits`), and :mod:`hwdse.codebook_costs` charges
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .base import MIN_BITS, Quantizer, check_bits
-from .uniform import LearntRange
+from .base import Quantizer, check_bits
 
-_NONUNIFORM = 8  # widest threshold set; 255 thresholds follow any distribution
 _LLOYD = 30  # full-batch adaptation steps at calibration, at most
 
 
@@ -38,44 +37,51 @@ class Codebook(Quantizer):
     that nothing uses is put where the error is largest.
 
     Args:
-        decay: d.
+        start: ``quantile`` (the paper's), ``grid`` (evenly spaced), or ``settled`` (ours): from both, full steps of adaptation until the
+            error settles (Lloyd's), and the better of the two, as quantiles leave the tails of wide codebooks without codes.
+        decay: d; 1 leaves the codes as they started.
     """
 
-    def __init__(self, decay: float = 0.99) -> None:
+    def __init__(self, start: Literal["settled", "quantile", "grid"] = "settled", decay: float = 0.99) -> None:
         super().__init__()
-        self.decay = decay
+        self.start, self.decay = start, decay
         self._books: dict[int, _Book] = {}  # by width, so that a probe at another width forgets nothing
         self._adapted: int | None = None
 
-    def get_extra_state(self) -> dict[str, list[Tensor]]:
+    def get_extra_state(self) -> dict[str, Any]:
         """Codes, counts and masses by width, for checkpoints."""
-        return {str(bits): [book.codes, book.count, book.mass] for bits, book in self._books.items()}
+        books = {str(bits): [book.codes, book.count, book.mass] for bits, book in self._books.items()}
+        return {"books": books, "adapted": self._adapted}
 
-    def set_extra_state(self, state: dict[str, list[Tensor]]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`get_extra_state`."""
-        self._books = {int(bits): _Book(*parts) for bits, parts in state.items()}
+        self._books = {int(bits): _Book(*parts) for bits, parts in state["books"].items()}
+        self._adapted = state["adapted"]
 
     def codes(self, bits: int) -> Tensor:
         """(2^b - 1,) the codes at a width, ascending."""
         return self._books[bits].codes
 
     def calibrate(self, sample: Tensor, bits: int) -> None:
-        """Quantile initialisation on the weight itself, then full steps of adaptation (Lloyd's) until the error settles.
-
-        Quantiles leave the tails of wide codebooks without codes; an even grid is tried too, and the smaller error kept (ours).
-        """
+        """A codebook for the weight itself, by the rule of ``start``."""
         check_bits(bits)
         with torch.no_grad():
             flat = sample.detach().float().flatten()
+            if self.start != "settled":
+                quantiles, grid = _first_codes(flat, bits)
+                self._books[bits] = _assigned(quantiles if self.start == "quantile" else grid, flat)
+                return
             self._books[bits] = min((_settled(codes, flat) for codes in _first_codes(flat, bits)), key=lambda book: book.error(flat))
 
     def adapt(self, x: Tensor, bits: int) -> None:
         """One step of the moving averages on the current weight; at a width just changed to, the codebook is made anew."""
+        if bits != self._adapted or bits not in self._books:
+            self.calibrate(x, bits)
+            self._adapted = bits
+            return
+        if self.decay == 1:
+            return
         with torch.no_grad():
-            if bits != self._adapted or bits not in self._books:
-                self.calibrate(x, bits)
-                self._adapted = bits
-                return
             flat = x.detach().float().flatten()
             book = self._books[bits]
             count, mass = book.assigned(flat)
@@ -160,14 +166,21 @@ def _first_codes(flat: Tensor, bits: int) -> list[Tensor]:
 
 
 def _settled(codes: Tensor, flat: Tensor) -> _Book:
-    """A codebook after Lloyd's steps; counts and masses are those of the last assignment, or the first average would lose the codes."""
-    book = _Book(codes, torch.zeros_like(codes), torch.zeros_like(codes))
+    """A codebook after Lloyd's steps."""
+    book = _assigned(codes, flat)
     for _ in range(_LLOYD):
         before = book.codes
         book.count, book.mass = book.assigned(flat)
         book.update(flat)
         if torch.equal(book.codes, before):
             break
+    book.count, book.mass = book.assigned(flat)
+    return book
+
+
+def _assigned(codes: Tensor, flat: Tensor) -> _Book:
+    """A codebook with the counts and masses of its first assignment, or the first average would lose the codes."""
+    book = _Book(codes, torch.zeros_like(codes), torch.zeros_like(codes))
     book.count, book.mass = book.assigned(flat)
     return book
 
@@ -179,71 +192,3 @@ def _quantiles(values: Tensor, at: Tensor) -> Tensor:
     low = position.floor().long()
     high = (low + 1).clamp_max(len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
-
-
-class _N2UQ(torch.autograd.Function):
-    """Thresholding forward; generalised straight-through backward: the piecewise linear function through the knots."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, start: Tensor, a: Tensor) -> Tensor:
-        n = len(a)
-        thresholds = start + torch.cumsum(a, 0) - a / 2  # T_1 = start + a_1/2, T_{i+1} = T_i + (a_i + a_{i+1})/2
-        ctx.save_for_backward(x, start, a)
-        return torch.bucketize(x, thresholds).to(x.dtype) * (2.0 / n)
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, start, a = ctx.saved_tensors  # type: ignore[attr-defined]  # set in forward
-        work = torch.promote_types(x.dtype, torch.float32)  # sums over many elements need more than bfloat16
-        x, start, a, grad, n = x.to(work), start.to(work), a.to(work), grads[0].to(work), len(a)
-        step = 2.0 / n
-        knots = start + torch.cumsum(a, 0)
-        segment = torch.bucketize(x, knots)  # 0-based; n above the last knot
-        inside = (x > start) & (segment < n)
-        at = segment.clamp_max(n - 1)
-        slope = torch.where(inside, step / a[at], torch.zeros_like(x))
-        # h(x) = i D + D (x - k_i) / a_{i+1}: every earlier width and the start shift the segment, its own width also stretches it
-        shift = -(grad * slope)
-        per_segment = torch.zeros_like(a).scatter_add_(0, at.flatten(), shift.flatten())
-        left_knot = torch.where(at > 0, knots[(at - 1).clamp_min(0)], start)
-        stretch = torch.where(inside, -grad * step * (x - left_knot) / a[at] ** 2, torch.zeros_like(x))
-        own = torch.zeros_like(a).scatter_add_(0, at.flatten(), stretch.flatten())
-        later = per_segment.flip(0).cumsum(0).flip(0)  # sum over this segment and all later ones
-        return (grad * slope).to(grads[0].dtype), shift.sum().float(), (own + later - per_segment).float()
-
-
-class N2UQ(Quantizer):
-    """Activations: learnt thresholds, uniform levels. Liu et al., "Nonuniform-to-Uniform Quantization", arXiv 2111.14826.
-
-    With ``n = 2^b - 1``, ``D = 2/n``: thresholds from a learnt ``start`` and widths ``a_1 .. a_n`` (started at D, kept >= 1e-3), output
-    ``i D``, on the input divided by half its calibrated range (ours: the paper's inputs are normalised already). Every bit-width up
-    to 8 has thresholds of its own, so that a change of width and back forgets nothing. Above 8 bits, and for inputs that take
-    negative values, which have no non-negative start, :class:`~hwdse.quantizers.uniform.LearntRange` is used (ours).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clip = LearntRange()  # finds sign and range
-        self.start = nn.Parameter(torch.zeros(()))
-        self.widths = nn.ParameterDict({str(b): nn.Parameter(torch.empty(2**b - 1)) for b in range(MIN_BITS, _NONUNIFORM + 1)})
-        self._reset()
-
-    def _reset(self) -> None:
-        with torch.no_grad():
-            self.start.zero_()
-            for widths in self.widths.values():
-                widths.fill_(2.0 / len(widths))
-
-    def calibrate(self, sample: Tensor, bits: int) -> None:
-        """Finds the range and starts at uniform thresholds."""
-        self.clip.calibrate(sample, bits)
-        self._reset()
-
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
-        """See the class's formula."""
-        check_bits(bits)
-        if self.clip.is_signed or bits > _NONUNIFORM:
-            return self.clip.quantize(x, bits)
-        half = (self.clip.range.abs().clamp_min(1e-8) / 2).to(x.dtype)
-        out: Tensor = _N2UQ.apply(x / half, self.start, self.widths[str(bits)].clamp_min(1e-3))  # type: ignore[no-untyped-call]  # torch's stub
-        return out * half

@@ -110,6 +110,15 @@ class LearntRange(Quantizer):
             found = torch.where(torch.isfinite(found) & (found > 0), found, torch.ones_like(found))
             self.range.copy_(found.reshape(self.range.shape))
 
+    def refit(self, product: Tensor, square: Tensor) -> Tensor:
+        """See the base; one factor for all channels where they share a range."""
+        if not self.range.ndim:
+            product, square = product.sum().expand_as(product), square.sum().expand_as(square)
+        factors = torch.where((square > 0) & (product > 0), product / square, torch.ones_like(product)).to(self.range.dtype)
+        with torch.no_grad():
+            self.range.mul_(factors.reshape(self.range.shape) if self.range.ndim else factors[0])
+        return factors
+
     def scale(self, bits: int) -> Tensor:
         """The step of each range."""
         return self.range.abs().clamp_min(1e-8) / self.levels(bits)[2]
