@@ -15,8 +15,9 @@ from ..registry import find, names
 from ..task import Task, check_task
 from .cifar10 import Cifar10
 from .digits import Digits
+from .digits_vit import DigitsViT
 
-TASKS: Mapping[str, Callable[[], Task]] = {"digits": Digits, "cifar10": Cifar10}
+TASKS: Mapping[str, Callable[[], Task]] = {"digits": Digits, "cifar10": Cifar10, "digits_vit": DigitsViT}
 GROUP = "hwdse.tasks"
 
 
