@@ -18,6 +18,7 @@ from .activations import ActivationMemory, kv_cache_bytes
 from .answers import Answer
 from .average_bits import AverageBits
 from .bitops import CONVENTIONS, BitOps, BitOpsConvention, EndRule
+from .largest_bits import LargestBits
 from .loading import accelerator_names, check_accelerator, load_accelerator
 from .memory import WeightMemory
 
@@ -27,6 +28,7 @@ COST_MODELS: Mapping[str, Callable[..., CostModel]] = {
     "weights": WeightMemory,
     "activations": ActivationMemory,
     "average_bits": AverageBits,
+    "largest_bits": LargestBits,
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "BitOps",
     "BitOpsConvention",
     "EndRule",
+    "LargestBits",
     "WeightMemory",
     "accelerator_names",
     "check_accelerator",
