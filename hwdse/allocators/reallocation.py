@@ -63,20 +63,12 @@ class Reallocating:
 
     def state(self) -> dict[str, Any]:
         """The solution in force, and the traces."""
-        traces = self._traces
-        return {
-            "solution": self._solution.to_dict(),
-            "weight": dict(traces.weight),
-            "activation": dict(traces.activation),
-            "passes": traces.passes,
-        }
+        return {"solution": self._solution.to_dict(), "traces": self._traces.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state`."""
         self._solution = Solution.from_dict(state["solution"])
-        self._traces.weight.update(state["weight"])
-        self._traces.activation.update(state["activation"])
-        self._traces.passes = state["passes"]
+        self._traces.load_state(state["traces"])
 
     def finish(self) -> Solution:
         """The last solution; its loss and bound are those of the table it was solved with."""

@@ -1,0 +1,86 @@
+"""Interrupted trainings go on to the same result; checkpoints of something else are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
+from hwdse.bits import BitWidths
+from hwdse.errors import FileFormatError
+from hwdse.quantized import QuantizedModel
+from hwdse.task import Recipe
+from hwdse.training import Allocator, Trained, train_quantized
+from hwdse.workbench import Workbench
+
+RECIPE = Recipe(epochs=3, lr=0.02, accumulate=1)
+MAKERS: dict[str, Callable[[], Allocator]] = {
+    "uniform": lambda: Uniform(BitWidths(4, 4)),
+    "qbitopt": lambda: QBitOpt(tau=5),
+    "adq": lambda: ADQ(tau=5),
+    "adaqat": AdaQAT,
+}
+
+
+def trained(
+    bench: Workbench, allocator: Allocator, path: Path | None = None, stop: int | None = None, recipe: Recipe = RECIPE
+) -> tuple[Trained, QuantizedModel]:
+    torch.manual_seed(0)
+    model = bench.quantized(allocator.scheme)
+    problem = bench.problem("weights <= 60% of w8a8", target="npu", scheme=allocator.scheme)
+
+    def progress(done: int, total: int) -> None:
+        if done == stop:
+            raise KeyboardInterrupt
+
+    return train_quantized(
+        model, bench.task, problem, allocator, recipe, seed=1, progress=progress, checkpoint=path, interval=0
+    ), model  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("stop", [7, 24])
+def test_a_training_cut_short_goes_on_to_the_same_result(bench: Workbench, tmp_path: Path, name: str, stop: int) -> None:
+    straight, whole = trained(bench, MAKERS[name]())
+    path = tmp_path / "training.partial"
+    with pytest.raises(KeyboardInterrupt):
+        trained(bench, MAKERS[name](), path, stop)
+    assert path.exists()
+    torch.manual_seed(12345)  # whatever the new process did before
+    resumed, model = trained(bench, MAKERS[name](), path)
+    assert resumed.solution.allocation == straight.solution.allocation
+    assert resumed.trace == straight.trace
+    assert resumed.losses == straight.losses
+    for (key, mine), theirs in zip(model.network.state_dict().items(), whole.network.state_dict().values(), strict=True):
+        if isinstance(mine, torch.Tensor):
+            assert torch.equal(mine, theirs), key
+    assert not path.exists()
+
+
+def test_the_state_on_disk_is_behind_by_no_step(bench: Workbench, tmp_path: Path) -> None:
+    """Stopped before the first write, there is nothing to go on from, and nothing half-written."""
+    with pytest.raises(KeyboardInterrupt):
+        trained(bench, Uniform(BitWidths(4, 4)), tmp_path / "a", stop=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_checkpoints_of_another_training_are_refused_and_kept(bench: Workbench, tmp_path: Path) -> None:
+    path = tmp_path / "training.partial"
+    with pytest.raises(KeyboardInterrupt):
+        trained(bench, Uniform(BitWidths(4, 4)), path, 3)
+    before = path.read_bytes()
+    with pytest.raises(FileFormatError, match=r"allocator is 'Uniform', here 'QBitOpt'.*Remove it"):
+        trained(bench, QBitOpt(), path)
+    with pytest.raises(FileFormatError, match="recipe is"):
+        trained(bench, Uniform(BitWidths(4, 4)), path, recipe=replace(RECIPE, lr=0.1))
+    assert path.read_bytes() == before
+    path.write_bytes(before[: len(before) // 2])
+    with pytest.raises(FileFormatError, match="truncated or not a checkpoint"):
+        trained(bench, Uniform(BitWidths(4, 4)), path)
+    torch.save({"weights": torch.ones(2)}, path)
+    with pytest.raises(FileFormatError, match=r"no checkpoint of the schema hwdse\.training/1"):
+        trained(bench, Uniform(BitWidths(4, 4)), path)
