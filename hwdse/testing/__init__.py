@@ -8,6 +8,7 @@ from __future__ import annotations
 from .cost_models import CostModelContract
 from .graphs import small_graph
 from .problems import brute_force, everything, random_problem
+from .quantizers import QuantizerContract
 from .solvers import SolverContract
 
-__all__ = ["CostModelContract", "SolverContract", "brute_force", "everything", "random_problem", "small_graph"]
+__all__ = ["CostModelContract", "QuantizerContract", "SolverContract", "brute_force", "everything", "random_problem", "small_graph"]
