@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from .task import Task, batches_of
+from .task import Task, batches_of, device_of
 
 REESTIMATED = 50  # training batches for the statistics
 
@@ -49,7 +49,7 @@ def reestimate_norms(network: nn.Module, task: Task, seed: int) -> None:
         norm.train()
     try:
         with torch.no_grad():
-            for number, (inputs, _) in enumerate(batches_of(task, "train", seed)):
+            for number, (inputs, _) in enumerate(batches_of(task, "train", seed, device_of(network))):
                 if number == REESTIMATED:
                     break
                 network(*inputs)

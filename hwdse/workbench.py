@@ -72,6 +72,7 @@ class Workbench:
         pins, ends: see :meth:`Choices.of`.
         method: sensitivity method, a name in :data:`hwdse.sensitivity.SENSITIVITIES`.
         seed: of initialisation and training.
+        device: where networks are trained and scored, as torch names it (``"cpu"``, ``"cuda"``).
         cache: folder for what takes time; None keeps nothing. Default: :func:`hwdse.storage.cache_folder`.
         say: told what is being done.
     """
@@ -88,6 +89,7 @@ class Workbench:
         ends: BitWidths | None = ENDS,
         method: str = "fit",
         seed: int = 0,
+        device: str = "cpu",
         cache: Path | str | None = "default",
         say: Say | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class Workbench:
         self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
         find("sensitivity method", SENSITIVITIES, method, GROUP)  # an unknown name is said before anything is trained
         self.method, self.seed = method, seed
+        self.device = _device(device)
         self.cache = cache_folder() if cache == "default" else Path(cache) if cache is not None else None
         self._say: Say = say or (lambda what, done, total: None)
         self._losses: dict[Scheme, CostTable] = {}
@@ -210,9 +213,10 @@ class Workbench:
         recipe = recipes_of(self.task).scratch
 
         def make() -> bytes:
+            network.to(self.device)
             train_float(network, self.task, recipe, self.seed, lambda done, total: self._say("training FP32", done, total))
             buffer = io.BytesIO()
-            torch.save(network.state_dict(), buffer)
+            torch.save(network.cpu().state_dict(), buffer)
             return buffer.getvalue()
 
         key = key_of(self.fingerprint, self.seed, repr(recipe), torch.__version__, __version__)
@@ -223,7 +227,7 @@ class Workbench:
         """A fresh copy of the trained FP32 network."""
         network = copy.deepcopy(self._blank)
         network.load_state_dict(self._state)
-        return network.eval()
+        return network.to(self.device).eval()
 
     @cached_property
     def _blank(self) -> nn.Module:
@@ -297,6 +301,17 @@ class Workbench:
             "weights": self.weights_fingerprint,
             "costs": self.costs_fingerprint,
             "sensitivity": self.method,
-            "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads",
+            "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads, {self.device}",
             "python": sys.version.split()[0],
         }
+
+
+def _device(name: str) -> torch.device:
+    """Raises UsageError for a device that torch does not know, or that is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"torch knows no device '{name}'; write cpu, cuda, or cuda:0.") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"the device '{name}' is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs. Use cpu.")
+    return device

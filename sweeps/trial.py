@@ -19,7 +19,7 @@ from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import TrialResult
 from hwdse.solvers import solve
-from hwdse.storage import write
+from hwdse.storage import key_of, write
 from hwdse.task import Recipe, recipes_of
 from hwdse.training import Allocator, Progress, train_quantized
 from hwdse.workbench import Workbench
@@ -87,7 +87,9 @@ def run_trial(
     recipe = replace(recipes_of(bench.task).finetune, epochs=knobs.epochs)
     if not knobs.epochs and plan.adaptive:
         recipe = recipe.post_training()
-    trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress)
+    # named after what is tried, not after the number: an interrupted trial is tried again under another
+    partial = folder / "checkpoints" / f"{key_of(str(about(knobs, plan)), str(scheme))}.partial" if folder and knobs.epochs else None
+    trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress, checkpoint=partial)
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)

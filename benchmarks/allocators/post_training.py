@@ -3,7 +3,8 @@
     python benchmarks/allocators/post_training.py
 
 HWDSE_CIFAR10 and HWDSE_CIFAR10_WEIGHTS name the data and the trained FP32 network (see hwdse/tasks/cifar10.py). No weight is trained and
-no label is used but for the sensitivities. The test split is scored once per row. Results: benchmarks/allocators/results/post_training.json.
+no label is used but for the sensitivities. The test split is scored once per row.
+Results: benchmarks/allocators/results/post_training.json.
 """
 
 from __future__ import annotations

@@ -38,13 +38,14 @@ def run(
     distillation: float,
     measure: bool,
     output: Path | None,
+    device: str,
     seed: int,
     json: bool,
 ) -> None:
     """Prints the allocation and writes its file."""
     chosen = make_allocator(allocator)
     with telling(json) as say:
-        bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, say=say)
+        bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, device=device, say=say)
         target = next(iter(bench.targets), None)
         scheme, notes = _scheme(Scheme.parse(quantizers) if quantizers else chosen.scheme, bench, target, epochs)
         path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
@@ -64,6 +65,7 @@ def run(
             recipe,
             seed=seed,
             progress=lambda done, total: say(f"{'training' if epochs else 'quantising'} with {allocator}", done, total),
+            checkpoint=path.with_name(f"{path.name}.partial") if epochs else None,
             teacher=bench.network() if recipe.distillation else None,
         )
         notes = (*notes, *trained.notes)

@@ -44,6 +44,7 @@ Accelerators = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else, on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
+Device = Annotated[str, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
 Budgets = Annotated[
@@ -115,6 +116,7 @@ def allocate(
     distillation: Annotated[float, typer.Option(min=0, max=1, help="Share of the loss that comes from the FP32 network's outputs.")] = 0.0,
     measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,
+    device: Device = "cpu",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -122,7 +124,8 @@ def allocate(
     from .allocate import run
 
     run(
-        task, budget or [], accelerator, allocator, epochs, method, quantizers, rounding.value, distillation, measure, output, seed, json
+        task, budget or [], accelerator, allocator, epochs, method, quantizers, rounding.value, distillation, measure, output,
+        device, seed, json,
     )  # fmt: skip
 
 
@@ -143,6 +146,7 @@ def sweep(
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, baselines included.")] = None,
     epochs: Annotated[list[int] | None, typer.Option(help="Fine-tuning epochs to choose from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     json: Json = False,
@@ -152,7 +156,7 @@ def sweep(
 
     values = {
         "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
-        "trials": trials, "epochs": epochs, "seed": seed,
+        "trials": trials, "epochs": epochs, "seed": seed, "device": device,
     }  # fmt: skip
     run(file, {key: value for key, value in values.items() if value is not None}, output, report, json)
 

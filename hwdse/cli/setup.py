@@ -29,6 +29,7 @@ def make_bench(
     cost_models: Iterable[str] = COST_MODELS,
     method: str = "fit",
     seed: int = 0,
+    device: str = "cpu",
     weights: Iterable[int] = range(2, 9),
     activations: Iterable[int] = range(2, 9),
     say: Say | None = None,
@@ -46,6 +47,7 @@ def make_bench(
         activations=activations,
         method=method,
         seed=seed,
+        device=device,
         say=say,
     )
     _note_cache(bench)

@@ -148,11 +148,11 @@ class Cifar10:
         """Training: batches of 128, shuffled, shifted by up to four pixels and mirrored. Calibration: of 8, see :meth:`Task.batches`."""
         images, labels = self._splits[split]
         if split != "train":
-            for rows in torch.arange(len(labels)).split(8 if split == "calibration" else 250):
+            for rows in torch.split(torch.arange(len(labels)), 8 if split == "calibration" else 250):
                 yield _normalised(images[rows]), labels[rows]
             return
         generator = torch.Generator().manual_seed(seed)
-        for rows in torch.randperm(len(labels), generator=generator).split(self.batch_size):
+        for rows in torch.split(torch.randperm(len(labels), generator=generator), self.batch_size):
             if len(rows) == self.batch_size:
                 yield _augmented(_normalised(images[rows]), generator), labels[rows]
 

@@ -75,7 +75,7 @@ def test_codebooks_are_replaced_only_where_the_device_or_the_budget_forbids_them
 def test_codebook_weights_are_charged_for_their_codes(bench: Workbench, tmp_path: Path) -> None:
     plan = Plan.of(config(budgets=[["weights <= 60% of w8a8"]]), bench)
     trial = run_trial(bench, plan, Knobs("adq", "npu", 0), 0, tmp_path)
-    assert trial.knobs["scheme"] == "codebook+n2uq"
+    assert trial.knobs["scheme"] == "codebook+n2uq@mse"
     assert trial.allocation is not None
     codes = sum((2**w.weight - 1) * max(8, w.weight) // 8 for w in trial.allocation.values())
     assert trial.measures["weights"] == pytest.approx(bench.tables["weights"].total(trial.allocation) + codes)
