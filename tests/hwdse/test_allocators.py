@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwdse.allocators import ADQ, ALLOCATORS, AdaQAT, QBitOpt, Uniform, make_allocator
+from hwdse.allocators import ADQ, ALLOCATORS, QBitOpt, Uniform, make_allocator
 from hwdse.bits import BitWidths
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName
@@ -120,56 +120,6 @@ def test_adq_moves_its_codebooks_while_training(bench: Workbench) -> None:
     recipe = replace(recipes_of(bench.task).finetune, epochs=1)
     train_quantized(model, bench.task, problem, Watching(reallocate=False), recipe, seed=0)
     assert not torch.equal(books[0], books[-1])  # type: ignore[arg-type]  # tensors
-
-
-class TestAdaQAT:
-    def test_cost_gradient_is_the_one_bit_difference(self, bench: Workbench) -> None:
-        problem = bench.problem("bitops <= 25% of w8a8")
-        allocator = AdaQAT()
-        allocator.start(bench.quantized(), problem)
-        limit = problem.budget.constraints[0].limit
-        table = problem.table["bitops"]
-        at = {b: table.total(problem.choices.uniform(BitWidths(b, 8))) for b in (7, 8)}
-        lower, fall = allocator._below({"w": 8, "a": 8}, ("w",))
-        assert lower == {"w": 7, "a": 8}
-        assert fall == pytest.approx((at[8] - at[7]) / at[8])
-        assert limit > 0
-
-    def test_widths_are_ceilings(self, bench: Workbench) -> None:
-        allocator = AdaQAT()
-        allocator.start(bench.quantized(), bench.problem("bitops <= 25% of w8a8"))
-        allocator.n = {"w": 3.2, "a": 4.0}
-        assert allocator.widths() == {"w": 4, "a": 4}
-        allocator.n = {"w": 1.6, "a": 9.0}
-        assert allocator.widths() == {"w": 2, "a": 8}
-
-    def test_bounces_freeze_at_the_higher_level(self, bench: Workbench) -> None:
-        allocator = AdaQAT(bounces=0)
-        model = bench.quantized()
-        problem = bench.problem("bitops <= 25% of w8a8")
-        model.set(allocator.start(model, problem))
-        allocator.n = {"w": 4.0, "a": 4.0}
-        allocator._log_weight = -20.0  # cost does not matter: the loss pulls both up
-        from hwdse.training import Step
-
-        for index in range(40):
-            allocator._log_weight = -20.0
-            allocator.observe(Step(index, 1000, 0.0, 1, model, lambda allocation: 100.0))
-        assert allocator._frozen == {"w", "a"}
-        assert allocator.n == {"w": 5.0, "a": 5.0}
-
-    def test_projection_is_the_nearest_by_equal_shift(self, bench: Workbench) -> None:
-        """With the limit at a uniform pair's cost, the projection implies no more noise than that pair."""
-        allocator = AdaQAT()
-        problem = bench.problem("bitops <= 100% of w4a4")
-        allocator.start(bench.quantized(), problem)
-        allocator.n = {"w": 4.0, "a": 4.0}
-        found = allocator.finish()
-
-        def noise(a: object) -> float:
-            return sum(4.0 ** (4 - w.weight) + 4.0 ** (4 - w.activation) for w in a.values())  # type: ignore[attr-defined]  # an allocation
-
-        assert noise(found.allocation) <= noise(problem.choices.uniform(BitWidths(4, 4))) + 1e-9
 
 
 def test_uniform_takes_the_best_pair_inside(bench: Workbench) -> None:

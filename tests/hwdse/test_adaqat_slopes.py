@@ -1,0 +1,295 @@
+"""AdaQAT's two gradients: the cost's one-bit differences from any table, the loss's from one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import problems
+from torch import Tensor, nn
+
+from hwdse.allocators import loss_slopes
+from hwdse.allocators.cost_slopes import CostSlopes, Moves
+from hwdse.allocators.loss_slopes import ExpandedSlopes
+from hwdse.allocators.width_groups import WidthGroups
+from hwdse.bits import Allocation, BitWidths, grid
+from hwdse.choices import Choices
+from hwdse.costs import CostTable, FloatArray
+from hwdse.metrics import LATENCY, LOSS, WEIGHTS
+from hwdse.problem import Problem
+from hwdse.quantized import QuantizedModel
+from hwdse.quantizers import Scheme
+from hwdse.task import batches_of
+from hwdse.trace import trace
+from hwdse.workbench import Workbench
+
+
+def problem_of(cells: FloatArray, options: tuple[BitWidths, ...], rows: tuple[int, ...] | None = None, **ties: object) -> Problem:
+    """One table over layers l0, l1, ...; with ``rows``, the row of each layer."""
+    names = tuple(f"l{i}" for i in range(len(cells)))
+    choices = Choices(names, options, np.ones(cells.shape, bool), **ties)  # type: ignore[arg-type]  # ties
+    row = np.zeros(len(names), np.intp) if rows is None else np.array(rows)
+    fixed = np.zeros(row.max() + 1)
+    table = CostTable(LATENCY, names, options, cells, row, np.arange(len(names)), fixed, np.zeros(cells.shape, np.int8))
+    return Problem(choices, CostTable.one_row(LOSS, names, options, np.ones(cells.shape)), (table,))
+
+
+def moves_of(groups: WidthGroups, widths: list[int] | None = None) -> tuple[CostSlopes, Moves]:
+    start = groups.levels[:, -1]
+    slopes = CostSlopes(groups, tuple(groups.problem.table), start)
+    return slopes, slopes.moves(start if widths is None else np.array(widths), groups.levels[:, 0] == groups.levels[:, -1])
+
+
+PRODUCTS = np.array([o.weight * o.activation for o in grid(range(2, 9), range(2, 9))], float)
+
+
+class TestGroups:
+    def test_network_has_two_and_keeps_pins(self) -> None:
+        problem = problem_of(np.outer([1.0, 2.0, 3.0], PRODUCTS), grid(range(2, 9), range(2, 9)))
+        groups = WidthGroups.network(replace(problem, choices=problem.choices.pin({"l0": BitWidths(8, 8)})))
+        assert groups.count == 2
+        found = groups.problem.choices.allocation(groups.indices(np.array([3, 5])))
+        assert {n: str(w) for n, w in found.items()} == {"l0": "w8a8", "l1": "w3a5", "l2": "w3a5"}
+
+    def test_tied_layers_share_a_group_also_through_others(self) -> None:
+        ties = {"weight_ties": (("l0", "l2"),), "activation_ties": (("l1", "l2"), ("l2", "l3"))}
+        groups = WidthGroups.layer(problem_of(np.outer(np.ones(5), PRODUCTS), grid(range(2, 9), range(2, 9)), **ties))
+        assert groups.weight.tolist() == [0, 1, 0, 2, 3]
+        assert groups.activation.tolist() == [4, 5, 5, 5, 6]
+        assert groups.of_weights.tolist() == [True] * 4 + [False] * 3
+        assert len(set(groups.linked().tolist())) == 2  # l0..l3 through one another, l4 alone
+
+    @settings(max_examples=60, deadline=None)
+    @given(problems(max_layers=4), st.data())
+    def test_every_allocation_is_permitted_and_not_narrower_where_that_is_possible(self, problem: Problem, data: st.DataObject) -> None:
+        make = data.draw(st.sampled_from([WidthGroups.network, WidthGroups.layer]))
+        groups = make(problem)
+        widths = np.array([data.draw(st.sampled_from(levels.tolist())) for levels in groups.levels])
+        found = groups.indices(widths)
+        assert problem.choices.permits(found)[0]
+        if not problem.choices.weight_ties and not problem.choices.activation_ties:
+            assert (found == problem.choices.at_least(widths[groups.weight], widths[groups.activation])).all()
+
+
+class TestCostSlopes:
+    @settings(max_examples=60, deadline=None)
+    @given(problems(max_layers=4, max_budgets=3, max_rows=1, ties=False, min_budgets=1), st.data())
+    def test_one_row_is_the_difference_of_two_allocations(self, problem: Problem, data: st.DataObject) -> None:
+        """For any metrics, pins and unsupported pairs; also where weights and activations only move together."""
+        groups = data.draw(st.sampled_from([WidthGroups.network, WidthGroups.layer]))(problem)
+        widths = np.array([data.draw(st.sampled_from(levels.tolist())) for levels in groups.levels])
+        slopes, moves = moves_of(groups, widths.tolist())
+        for unit in np.unique(moves.unit[moves.bits != 0]):
+            mine = moves.unit == unit
+            there = np.where(mine, moves.other, widths)
+            fall = slopes.costs(widths) - slopes.costs(there)
+            bits = moves.bits[mine][0]
+            assert np.allclose(moves.slopes[mine], fall / bits, rtol=1e-9, atol=1e-9 * np.abs(slopes.costs(widths)).max())
+            assert moves.slopes[mine].mean() > 0
+            assert np.abs(widths - there).max() == abs(bits)
+
+    def test_bitops_of_a_network_is_proportional_to_the_other_width(self) -> None:
+        groups = WidthGroups.network(problem_of(np.outer([1.0, 2.0], PRODUCTS), grid(range(2, 9), range(2, 9))))
+        _, moves = moves_of(groups, [5, 3])
+        assert moves.other.tolist() == [4, 2]
+        assert moves.slopes[:, 0] == pytest.approx([3 / 64, 5 / 64])
+
+    def test_the_narrowest_width_looks_up(self) -> None:
+        groups = WidthGroups.network(problem_of(np.outer([1.0], PRODUCTS), grid(range(2, 9), range(2, 9))))
+        _, moves = moves_of(groups, [2, 3])
+        assert moves.other.tolist() == [3, 2]
+        assert moves.bits.tolist() == [-1, 1]
+        assert moves.slopes[:, 0] == pytest.approx([3 / 64, 2 / 64])
+
+    def test_flat_stretches_are_crossed_by_the_secant(self) -> None:
+        options = grid(range(2, 9), [8])
+        cells = np.array([[1.0, 1.0, 1.0, 4.0, 4.0, 4.0, 4.0]])  # widths 2..4 and 5..8 cost the same
+        _, moves = moves_of(WidthGroups.network(problem_of(cells, options)))
+        assert moves.other.tolist() == [4, 8]
+        assert moves.slopes[:, 0] == pytest.approx([3 / 4 / 4, 0])
+
+    def test_devices_that_gain_only_when_both_shrink(self) -> None:
+        options = (BitWidths(4, 4), BitWidths(8, 8))
+        problem = problem_of(np.array([[1.0, 4.0], [2.0, 8.0]]), options)
+        _, moves = moves_of(WidthGroups.layer(problem))
+        assert moves.other.tolist() == [4] * 4
+        assert moves.unit[0] == moves.unit[2] != moves.unit[1] == moves.unit[3]
+        assert moves.slopes[:, 0] == pytest.approx(np.array([3, 6, 3, 6]) / 12 / 4)
+
+    def test_a_max_is_its_largest_row(self) -> None:
+        options, bits = grid([8], range(2, 9)), np.arange(2, 9)
+        problem = problem_of(np.outer([1.0, 5.0], bits).astype(float), options, rows=(0, 1))
+        _, moves = moves_of(WidthGroups.layer(problem))
+        assert moves.slopes[3, 0] == pytest.approx(1 / 8)
+        assert moves.slopes[2, 0] < 1e-12
+
+    def test_equal_rows_of_a_max_shrink_together(self) -> None:
+        """No single tensor lowers the max; all of them do."""
+        options, bits = grid([8], range(2, 9)), np.arange(2, 9)
+        problem = problem_of(np.outer([5.0, 5.0], bits).astype(float), options, rows=(0, 1))
+        _, moves = moves_of(WidthGroups.layer(problem))
+        assert moves.slopes[2:, 0] == pytest.approx([1 / 16, 1 / 16])
+
+    def test_frozen_groups_have_no_neighbour(self) -> None:
+        groups = WidthGroups.network(problem_of(np.outer([1.0], PRODUCTS), grid(range(2, 9), range(2, 9))))
+        slopes = CostSlopes(groups, ("latency",), groups.levels[:, -1])
+        moves = slopes.moves(np.array([5, 3]), np.array([True, False]))
+        assert moves.bits.tolist() == [0, 1]
+
+    def test_a_thousand_layers_are_quick(self) -> None:
+        import time
+
+        rng = np.random.default_rng(0)
+        groups = WidthGroups.layer(problem_of(np.outer(rng.random(1000), PRODUCTS), grid(range(2, 9), range(2, 9))))
+        slopes, _ = moves_of(groups)
+        began = time.perf_counter()
+        slopes.moves(rng.integers(2, 9, groups.count), groups.levels[:, 0] == groups.levels[:, -1])
+        assert time.perf_counter() - began < 1.0
+
+
+class Linears(nn.Module):
+    """Layers l0, l1, ... side by side: no quantiser behind another, so that the output is linear in each quantised tensor."""
+
+    def __init__(self, count: int, width: int = 6) -> None:
+        super().__init__()
+        for i in range(count):
+            self.add_module(f"l{i}", nn.Linear(width, width))
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [self.get_submodule(f"l{i}")(x * (i + 1)) for i in range(self.count)]
+        return torch.stack(parts).sum(0)
+
+
+def expanded(network: nn.Module, x: Tensor, scheme: Scheme, at: BitWidths, order: int) -> tuple[QuantizedModel, ExpandedSlopes]:
+    """The network at one pair of widths, looking one bit down."""
+    graph = trace(network, (x[:1],))
+    model = QuantizedModel(network, graph, scheme)
+    model.observe([((x,), None)])
+    choices = Choices.of(graph, range(2, 9), range(2, 9), ends=None)
+    names, shape = choices.layers, choices.allowed.shape
+    cost = CostTable.one_row(WEIGHTS, names, choices.options, np.ones(shape))
+    groups = WidthGroups.layer(Problem(choices, CostTable.one_row(LOSS, names, choices.options, np.ones(shape)), (cost,)))
+    model.set(choices.uniform(at), calibrate=True)
+    slopes = ExpandedSlopes(model, groups, order)
+    half = groups.count // 2
+    widths = np.array([at.weight] * half + [at.activation] * half)
+    slopes.aim(widths, Moves(widths - 1, np.arange(groups.count), np.ones(groups.count), np.ones((groups.count, 1))))
+    return model, slopes
+
+
+def true_differences(model: QuantizedModel, loss: Callable[[], Tensor]) -> FloatArray:
+    """(G,) L(one tensor one bit narrower) - L, weights first."""
+    before = model.allocation
+    assert before is not None
+    found = []
+    with torch.no_grad():
+        here = float(loss())
+        for less in (BitWidths(3, 4), BitWidths(4, 3)):
+            for name in before:
+                model.set(Allocation({**before, name: less}))
+                found.append(float(loss()) - here)
+        model.set(before)
+    return np.array(found)
+
+
+class TestExpandedSlopes:
+    def test_first_order_is_exact_where_the_loss_is_linear(self) -> None:
+        torch.manual_seed(0)
+        network, pull = Linears(3).double(), torch.randn(8, 6, dtype=torch.float64)
+        x = torch.randn(2, 6, dtype=torch.float64).repeat_interleave(4, 0)  # every 4th sample stands for all
+        pull = pull[:1].expand(8, 6)
+        model, slopes = expanded(network, x, Scheme(), BitWidths(4, 4), 1)
+
+        def loss() -> Tensor:
+            return (network(x) * pull).sum(1).mean()
+
+        with slopes.watching():
+            loss().backward()
+        first, _ = slopes.differences(8)
+        true = true_differences(model, loss)
+        assert np.abs(true).min() > 1e-6
+        assert first == pytest.approx(true, rel=1e-6)
+
+    def test_every_fourth_sample_is_unbiased(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        torch.manual_seed(0)
+        network, x = Linears(2), torch.randn(12, 6)
+
+        def sums(at: Tensor) -> FloatArray:
+            network.zero_grad()
+            with slopes.watching():
+                network(at).pow(2).sum(1).mean().backward()
+            return slopes.differences(12)
+
+        _, slopes = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
+        parts = [sums(x.roll(-k, 0)) for k in range(4)]
+        monkeypatch.setattr(loss_slopes, "STRIDE", 1)
+        assert np.mean(parts, axis=0) == pytest.approx(sums(x), rel=1e-4)
+
+    def test_curvature_is_half_the_batch_times_the_squares(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(loss_slopes, "STRIDE", 1)
+        torch.manual_seed(0)
+        network, x = Linears(2), torch.randn(10, 6)
+        model, slopes = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
+        seen: list[tuple[Tensor, Tensor]] = []
+
+        def look(path: str, what: str, floating: Tensor, q: Tensor, bits: int) -> None:
+            quantizer = model.weights[path].quantizer if what == "weight" else model.inputs[path]
+            q.retain_grad()
+            seen.append((q, quantizer.quantize(floating, bits - 1).detach() - q.detach()))
+
+        with slopes.watching(), model.watched(look):
+            network(x).pow(2).sum(1).mean().backward()
+        _, curvature = slopes.differences(10)
+        expected = [5 * float((q.grad.double() * d.double()).pow(2).sum()) for q, d in seen]  # type: ignore[union-attr]  # kept
+        assert sorted(curvature) == pytest.approx(sorted(expected), rel=1e-4)
+
+    def test_curvature_ranks_layers_as_the_true_differences_do_and_the_first_order_does_not(self, bench: Workbench) -> None:
+        """What the docstring says of trained networks, at w3a3 on the embedded task; the ends stay at w8a8."""
+        torch.manual_seed(0)
+        model = bench.quantized(Scheme("dorefa", "pact"))
+        model.observe(batches_of(bench.task, "calibration"))
+        groups = WidthGroups.layer(bench.problem(scheme=model.scheme))
+        model.set(bench.choices.uniform(BitWidths(3, 3)), calibrate=True)
+        slopes = ExpandedSlopes(model, groups)
+        free = groups.levels[:, 0] != groups.levels[:, -1]
+        widths = np.where(free, 3, 8)
+        slopes.aim(widths, Moves(widths - free, np.arange(groups.count), free.astype(float), np.ones((groups.count, 1))))
+        guesses, truths = [], []
+        for (x,), target in list(batches_of(bench.task, "train", 0))[:8]:
+            model.network.zero_grad()
+            with slopes.watching():
+                loss = bench.task.loss(model.network(x), target)
+                loss.backward()
+            guesses.append(slopes.differences(len(target))[:, free])
+            true = []
+            for group in np.flatnonzero(free):
+                less = widths - (np.arange(groups.count) == group)
+                model.set(groups.problem.choices.allocation(groups.indices(less)))
+                with torch.no_grad():
+                    true.append(float(bench.task.loss(model.network(x), target)) - float(loss.detach()))
+            truths.append(true)
+            model.set(groups.problem.choices.allocation(groups.indices(widths)))
+        first, curvature = np.mean(guesses, axis=0)
+        true_mean = np.mean(truths, axis=0)
+        assert np.corrcoef(curvature, true_mean)[0, 1] > 0.5
+        assert np.corrcoef(curvature, true_mean)[0, 1] > np.corrcoef(first, true_mean)[0, 1] + 0.2
+
+    def test_what_was_learnt_at_one_width_counts_at_the_next(self) -> None:
+        """The averages are in units of 4^-b: at another width the slope follows without another pass."""
+        torch.manual_seed(0)
+        network, x = Linears(1), torch.randn(8, 6)
+        _, slopes = expanded(network, x, Scheme(), BitWidths(6, 6), 2)
+        slopes._mean, slopes._passes = np.array([4.0**5, 2 * 4.0**5]), 10**9
+        none = type("Step", (), {"batch_size": 8})()
+        assert slopes.slopes(none) == pytest.approx(-0.9 * np.array([1, 2]))
+        widths = np.array([4, 4])
+        slopes.aim(widths, Moves(widths - 1, np.arange(2), np.ones(2), np.ones((2, 1))))
+        assert slopes.slopes(none) == pytest.approx(-0.81 * np.array([16, 32]))
+        slopes.aim(np.array([2, 2]), Moves(np.array([3, 3]), np.arange(2), -np.ones(2), np.ones((2, 1))))  # looking up from 2
+        assert slopes.slopes(none) == pytest.approx(-0.729 * np.array([64, 128]))
