@@ -23,7 +23,7 @@ class Checkpoint:
         interval: seconds between writes; 0 writes at every chance.
     """
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any], interval: float = 60.0) -> None:
+    def __init__(self, path: Path | None, identity: Mapping[str, Any], interval: float = 30.0) -> None:
         self.path, self.identity, self.interval = path, {"schema": SCHEMA, **identity}, interval
         self._written = time.monotonic()
 

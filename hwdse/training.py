@@ -123,7 +123,7 @@ def train_quantized(
     progress: Progress | None = None,
     teacher: nn.Module | None = None,
     checkpoint: Path | None = None,
-    interval: float = 60.0,
+    interval: float = 30.0,
 ) -> Trained:
     """Quantises a network, training it for ``recipe.epochs`` (0: post-training), while the allocator chooses the widths.
 

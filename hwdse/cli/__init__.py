@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-_STOPPED = "interrupted; what has been written is whole. A sweep goes on with the same command."
+_STOPPED = "interrupted; what has been written is whole. A sweep, or a training of more than half a minute, goes on with the same command."
 
 
 def main() -> None:
