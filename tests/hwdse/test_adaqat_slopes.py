@@ -17,7 +17,7 @@ from hwdse.allocators import loss_slopes
 from hwdse.allocators.cost_slopes import CostSlopes, Moves
 from hwdse.allocators.loss_slopes import ExpandedSlopes
 from hwdse.allocators.width_groups import WidthGroups
-from hwdse.bits import Allocation, BitWidths, grid
+from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import CostTable, FloatArray
 from hwdse.metrics import LATENCY, LOSS, WEIGHTS
@@ -166,7 +166,9 @@ class Linears(nn.Module):
         return torch.stack(parts).sum(0)
 
 
-def expanded(network: nn.Module, x: Tensor, scheme: Scheme, at: BitWidths, order: int) -> tuple[QuantizedModel, ExpandedSlopes]:
+def expanded(
+    network: nn.Module, x: Tensor, scheme: Scheme, at: BitWidths, order: int
+) -> tuple[QuantizedModel, ExpandedSlopes, WidthGroups]:
     """The network at one pair of widths, looking one bit down."""
     graph = trace(network, (x[:1],))
     model = QuantizedModel(network, graph, scheme)
@@ -177,34 +179,35 @@ def expanded(network: nn.Module, x: Tensor, scheme: Scheme, at: BitWidths, order
     groups = WidthGroups.layer(Problem(choices, CostTable.one_row(LOSS, names, choices.options, np.ones(shape)), (cost,)))
     model.set(choices.uniform(at), calibrate=True)
     slopes = ExpandedSlopes(model, groups, order)
-    half = groups.count // 2
-    widths = np.array([at.weight] * half + [at.activation] * half)
+    widths = np.where(groups.of_weights, at.weight, at.activation)
     slopes.aim(widths, Moves(widths - 1, np.arange(groups.count), np.ones(groups.count), np.ones((groups.count, 1))))
-    return model, slopes
+    return model, slopes, groups
 
 
-def true_differences(model: QuantizedModel, loss: Callable[[], Tensor]) -> FloatArray:
-    """(G,) L(one tensor one bit narrower) - L, weights first."""
-    before = model.allocation
+def true_differences(model: QuantizedModel, slopes: ExpandedSlopes, groups: WidthGroups, loss: Callable[[], Tensor]) -> FloatArray:
+    """(G,) L(one group at its neighbour) - L."""
+    before, found = model.allocation, []
     assert before is not None
-    found = []
     with torch.no_grad():
         here = float(loss())
-        for less in (BitWidths(3, 4), BitWidths(4, 3)):
-            for name in before:
-                model.set(Allocation({**before, name: less}))
-                found.append(float(loss()) - here)
+        for group in range(groups.count):
+            there = np.where(np.arange(groups.count) == group, slopes.moves.other, slopes.widths)
+            model.set(groups.problem.choices.allocation(groups.indices(there)))
+            found.append(float(loss()) - here)
         model.set(before)
     return np.array(found)
 
 
 class TestExpandedSlopes:
-    def test_first_order_is_exact_where_the_loss_is_linear(self) -> None:
+    @pytest.mark.parametrize("shared", [False, True])
+    def test_first_order_is_exact_where_the_loss_is_linear(self, shared: bool) -> None:
+        """Also for a weight that two layers share, which is one tensor and one group."""
         torch.manual_seed(0)
-        network, pull = Linears(3).double(), torch.randn(8, 6, dtype=torch.float64)
+        network, pull = Linears(3).double(), torch.randn(1, 6, dtype=torch.float64)
+        if shared:
+            network.get_submodule("l2").weight = network.get_submodule("l0").weight
         x = torch.randn(2, 6, dtype=torch.float64).repeat_interleave(4, 0)  # every 4th sample stands for all
-        pull = pull[:1].expand(8, 6)
-        model, slopes = expanded(network, x, Scheme(), BitWidths(4, 4), 1)
+        model, slopes, groups = expanded(network, x, Scheme(), BitWidths(4, 4), 1)
 
         def loss() -> Tensor:
             return (network(x) * pull).sum(1).mean()
@@ -212,7 +215,8 @@ class TestExpandedSlopes:
         with slopes.watching():
             loss().backward()
         first, _ = slopes.differences(8)
-        true = true_differences(model, loss)
+        true = true_differences(model, slopes, groups, loss)
+        assert len(true) == (5 if shared else 6)
         assert np.abs(true).min() > 1e-6
         assert first == pytest.approx(true, rel=1e-6)
 
@@ -226,7 +230,7 @@ class TestExpandedSlopes:
                 network(at).pow(2).sum(1).mean().backward()
             return slopes.differences(12)
 
-        _, slopes = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
+        _, slopes, _ = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
         parts = [sums(x.roll(-k, 0)) for k in range(4)]
         monkeypatch.setattr(loss_slopes, "STRIDE", 1)
         assert np.mean(parts, axis=0) == pytest.approx(sums(x), rel=1e-4)
@@ -235,7 +239,7 @@ class TestExpandedSlopes:
         monkeypatch.setattr(loss_slopes, "STRIDE", 1)
         torch.manual_seed(0)
         network, x = Linears(2), torch.randn(10, 6)
-        model, slopes = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
+        model, slopes, _ = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
         seen: list[tuple[Tensor, Tensor]] = []
 
         def look(path: str, what: str, floating: Tensor, q: Tensor, bits: int) -> None:
@@ -260,21 +264,18 @@ class TestExpandedSlopes:
         free = groups.levels[:, 0] != groups.levels[:, -1]
         widths = np.where(free, 3, 8)
         slopes.aim(widths, Moves(widths - free, np.arange(groups.count), free.astype(float), np.ones((groups.count, 1))))
+        model.set(groups.problem.choices.allocation(groups.indices(widths)))
         guesses, truths = [], []
         for (x,), target in list(batches_of(bench.task, "train", 0))[:8]:
+
+            def loss(x: Tensor = x, target: Tensor = target) -> Tensor:
+                return bench.task.loss(model.network(x), target)
+
             model.network.zero_grad()
             with slopes.watching():
-                loss = bench.task.loss(model.network(x), target)
-                loss.backward()
+                loss().backward()
             guesses.append(slopes.differences(len(target))[:, free])
-            true = []
-            for group in np.flatnonzero(free):
-                less = widths - (np.arange(groups.count) == group)
-                model.set(groups.problem.choices.allocation(groups.indices(less)))
-                with torch.no_grad():
-                    true.append(float(bench.task.loss(model.network(x), target)) - float(loss.detach()))
-            truths.append(true)
-            model.set(groups.problem.choices.allocation(groups.indices(widths)))
+            truths.append(true_differences(model, slopes, groups, loss)[free])
         first, curvature = np.mean(guesses, axis=0)
         true_mean = np.mean(truths, axis=0)
         assert np.corrcoef(curvature, true_mean)[0, 1] > 0.5
@@ -284,7 +285,7 @@ class TestExpandedSlopes:
         """The averages are in units of 4^-b: at another width the slope follows without another pass."""
         torch.manual_seed(0)
         network, x = Linears(1), torch.randn(8, 6)
-        _, slopes = expanded(network, x, Scheme(), BitWidths(6, 6), 2)
+        _, slopes, _ = expanded(network, x, Scheme(), BitWidths(6, 6), 2)
         slopes._mean, slopes._passes = np.array([4.0**5, 2 * 4.0**5]), 10**9
         none = type("Step", (), {"batch_size": 8})()
         assert slopes.slopes(none) == pytest.approx(-0.9 * np.array([1, 2]))
