@@ -13,8 +13,8 @@ from torch import Tensor
 # (values by channel (C, N), lowest level, highest level, steps in the range) -> ranges (C,)
 Calibrator = Callable[[Tensor, int, int, float], Tensor]
 
-_CANDIDATES = 40  # ranges tried by the search, as fractions of the largest magnitude
-_REFINED = 9  # then around the best of them; odd, so that the best itself is among them
+_CANDIDATES = 16  # ranges tried by the search, as fractions of the largest magnitude
+_REFINED = 7  # then twice between the neighbours of the best; odd, so that the best itself is among them
 PERCENTILE = 99.99
 
 
@@ -37,9 +37,13 @@ def mean_square(rows: Tensor, low: int, high: int, steps: float) -> Tensor:
     whole = largest * (steps / high)
     fractions = torch.linspace(1 / _CANDIDATES, 1, _CANDIDATES, device=rows.device)
     found = _best(rows, torch.cat([whole[:, None] * fractions, largest[:, None]], 1), low, high, steps)
-    near = torch.linspace(-1, 1, _REFINED, device=rows.device) / _CANDIDATES
-    candidates = torch.maximum(found[:, None] + whole[:, None] * near, whole[:, None] / 1000)
-    return _best(rows, candidates, low, high, steps)
+    reach = 1 / _CANDIDATES
+    for _ in range(2):
+        near = torch.linspace(-reach, reach, _REFINED, device=rows.device)
+        candidates = torch.maximum(found[:, None] + whole[:, None] * near, whole[:, None] / 1000)
+        found = _best(rows, candidates, low, high, steps)
+        reach *= 2 / (_REFINED - 1)
+    return found
 
 
 def _best(rows: Tensor, candidates: Tensor, low: int, high: int, steps: float) -> Tensor:

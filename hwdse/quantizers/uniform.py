@@ -17,7 +17,7 @@ from torch.autograd.function import FunctionCtx
 
 from .base import Quantizer, check_bits
 
-_SEARCHED = 1 << 13  # elements of each channel (or of the tensor) looked at by the search of a range
+_SEARCHED = 1 << 12  # elements of each channel (or of the tensor) looked at by the search of a range
 
 
 class _Uniform(torch.autograd.Function):

@@ -35,7 +35,7 @@ def test_rules_by_channel(bits: int, signed: bool) -> None:
     assert (found["percentile"] <= found["minmax"] * (1 + 1e-6) * steps / high).all()
     best = error(rows, found["mse"], low, high, steps)
     fine = torch.stack([error(rows, rows.abs().amax(1) * f, low, high, steps) for f in torch.linspace(0.02, 2.1, 400)]).amin(0)
-    assert (best <= fine * 1.02).all()  # a search five times as fine finds nothing much better
+    assert (best <= fine * 1.03).all()  # a search much finer finds nothing much better
     assert (best <= error(rows, found["minmax"], low, high, steps) * (1 + 1e-6)).all()
 
 

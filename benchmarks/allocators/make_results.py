@@ -1,4 +1,4 @@
-"""Puts the results into RESULTS.md, between its markers, and draws the loss curves: python benchmarks/allocators/tabulate.py."""
+"""Puts the results into RESULTS.md, between its markers, and draws the loss curves: python benchmarks/allocators/make_results.py."""
 
 from __future__ import annotations
 
