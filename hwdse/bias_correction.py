@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from .bits import FLOAT_BITS
 from .objective import Batch
 from .quantized import QuantizedModel, evaluating
 
@@ -21,14 +22,26 @@ def correct_biases(model: QuantizedModel, batches: Iterable[Batch], progress: Ca
     data = list(batches)
     with torch.no_grad(), evaluating(model.network):
         for number, path in enumerate(model.inputs):
-            means = []
-            for floating in (True, False):
-                parts = [_sum(model, path, y) for inputs, _ in data for _, y in model.calls(path, inputs, floating=floating)]
-                means.append(sum(total for total, _ in parts) / max(1, sum(count for _, count in parts)))
-            if isinstance(means[0], Tensor) and isinstance(means[1], Tensor):  # a layer that never runs has none
-                model.offset(path, means[0] - means[1])
+            if model.weights[path].bits < FLOAT_BITS:
+                shift_to(model, path, mean_output(model, path, data, floating=True), data)
             if progress:
                 progress(number + 1, len(model.inputs))
+
+
+def mean_output(model: QuantizedModel, path: str, data: list[Batch], *, floating: bool) -> Tensor | None:
+    """(C,) mean of a module's output by channel over all of its calls; None where it never runs."""
+    parts = [_sum(model, path, y) for inputs, _ in data for _, y in model.calls(path, inputs, floating=floating)]
+    if not parts:
+        return None
+    total = torch.stack([one for one, _ in parts]).sum(0)
+    return total / sum(count for _, count in parts)
+
+
+def shift_to(model: QuantizedModel, path: str, wanted: Tensor | None, data: list[Batch]) -> None:
+    """Gives the output of a quantised layer the wanted mean."""
+    found = mean_output(model, path, data, floating=False)
+    if wanted is not None and found is not None:
+        model.offset(path, (wanted - found).float())
 
 
 def _sum(model: QuantizedModel, path: str, output: Tensor) -> tuple[Tensor, int]:

@@ -56,7 +56,7 @@ class Loop:
 
     def steps(self) -> Iterator[list[Batch]]:
         """The batches of each step still to be done: an epoch's order depends on the seed and its number alone."""
-        while self.done < self.total:
+        while (before := self.done) < self.total:
             epoch, skipped = divmod(self.done, self.per_epoch)
             group: list[Batch] = []
             device = device_of(self.objective.network)
@@ -70,6 +70,11 @@ class Loop:
                         return
             if group:
                 yield group
+            if self.done == before:
+                raise TaskError(
+                    f"task {self.task.name}: batches('{self.split}') gave fewer batches than the {self.per_epoch * self.recipe.accumulate} "
+                    "that its length, or its first pass, promised; every pass must give the same number."
+                )
 
     def backward(self, group: list[Batch]) -> list[RandomState]:
         """Forward and backward of a step's batches; the random states before each, for probes.

@@ -61,9 +61,10 @@ class Objective:
         if own is not None:
             loss: Tensor = own(output, teaching)
             return loss
-        if not (isinstance(output, Tensor) and isinstance(teaching, Tensor) and output.shape == teaching.shape and output.ndim >= 2):
+        tensors = isinstance(output, Tensor) and isinstance(teaching, Tensor)
+        if not (tensors and output.shape == teaching.shape and output.ndim >= 2 and min(output.shape[1], output.shape[-1]) > 1):
             raise TaskError(
-                f"task {self.task.name}: a network and its teacher must each give one tensor of logits, alike in shape, got "
+                f"task {self.task.name}: a network and its teacher must give logits of two classes or more, alike in shape, got "
                 f"{_shape(output)} and {_shape(teaching)}. Give the task distillation(output, teacher_output), or take another teacher."
             )
         classes = 1 if output.ndim == 4 else -1

@@ -1,7 +1,7 @@
 """A network under an allocation: weights through parametrisations, inputs through forward pre-hooks.
 
 No module of the user's is changed, there is one network in memory, and a new allocation is set in place. :meth:`QuantizedModel.remove`
-gives the original back, bit for bit.
+gives the original back, bit for bit, unless training or adaptive rounding has changed its weights.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class QuantizedModel:
         self.input_bits: dict[str, int] = {}
         self.allocation: Allocation | None = None
         self.offsets: dict[str, Tensor] = {}
+        self._shifted: set[str] = set()
         self._samples: dict[str, Tensor] = {}
         self._taps: list[Tap] = []
         self._watches: list[Watch] = []
@@ -142,7 +143,7 @@ class QuantizedModel:
         mine = {id(p) for w in self.weights.values() for p in w.parameters()}
         own = [p for p in self.network.parameters() if id(p) not in mine]
         quantizers = [*(w.quantizer for w in self.weights.values()), *self.inputs.values()]
-        return own, [p for q in quantizers for p in q.parameters()]
+        return own, list(dict.fromkeys(p for q in quantizers for p in q.parameters()))  # shared weights share theirs
 
     @contextlib.contextmanager
     def tapped(self, tap: Tap) -> Iterator[None]:
@@ -217,13 +218,14 @@ class QuantizedModel:
 
     def offset(self, path: str, values: Tensor) -> None:
         """Adds (C,) values to a module's output, channel by channel, when its weight is quantised: a bias correction."""
-        if path not in self.offsets:
+        if path not in self._shifted:
+            self._shifted.add(path)
             self._handles.append(self._owner[path].register_forward_hook(self._shift(path)))
-        self.offsets[path] = values.detach()
+        self.offsets[path] = values.detach().to(self.original(path).device)
 
     def _shift(self, path: str) -> Any:
         def shift(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            if self.weights[path].bits >= FLOAT_BITS:
+            if self.weights[path].bits >= FLOAT_BITS or path not in self.offsets:
                 return output
             axis = self.channels(path, output)
             return output + self.offsets[path].to(output.dtype).reshape([-1 if d == axis else 1 for d in range(output.ndim)])
@@ -233,20 +235,23 @@ class QuantizedModel:
     def observe(self, batches: Iterable[tuple[tuple[Tensor, ...], Any]]) -> None:
         """Runs batches in floating point and keeps a sample of every layer's input, from which ranges are calibrated."""
         found: dict[str, list[Tensor]] = {path: [] for path in self.inputs}
+        extremes: dict[str, Tensor] = {}
 
         def keep(path: str, x: Tensor) -> Tensor:
             flat = x.detach().flatten()
             room = SAMPLED - sum(len(part) for part in found[path])
             if len(flat) and room > 0:
                 found[path].append(flat[:: len(flat) // min(room, SAMPLED // 4) + 1].clone())
-            if len(flat):
-                found[path].append(torch.stack(flat.aminmax()))  # an even sample misses the extremes, which ranges are about
+            if len(flat):  # an even sample misses the extremes, which ranges are about: one pair in all
+                ends = torch.stack(flat.aminmax())
+                before = extremes.get(path, ends)
+                extremes[path] = torch.stack([torch.minimum(before[0], ends[0]), torch.maximum(before[1], ends[1])])
             return x
 
         with torch.no_grad(), evaluating(self.network), self.in_float(), self.tapped(keep):
             for inputs, _ in batches:
                 self.network(*inputs)
-        self._samples = {path: torch.cat(parts) for path, parts in found.items() if parts}
+        self._samples = {path: torch.cat([*parts, extremes[path]]) for path, parts in found.items() if parts}
 
     def _to_bits(self, inputs: Mapping[str, int], weights: Mapping[str, int]) -> None:
         self.input_bits.update(inputs)
@@ -311,7 +316,8 @@ class QuantizedModel:
         self.network.load_state_dict(state["network"])
         for path, part in state["inputs"].items():
             self.inputs[path].load_state_dict(part)
-        for path, values in state["offsets"].items():
+        self.offsets.clear()
+        for path, values in state.get("offsets", {}).items():
             self.offset(path, values)
         if state["allocation"] is not None:
             self.set(Allocation.from_dict(state["allocation"]))

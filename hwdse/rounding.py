@@ -15,6 +15,7 @@ quantiser's own are refitted by least squares in between.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .bias_correction import mean_output, shift_to
+from .bits import FLOAT_BITS
 from .objective import Batch
 from .quantized import QuantizedModel, evaluating
 from .quantizers import Quantizer
@@ -34,26 +37,43 @@ ROUNDED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 @dataclass
 class _Moments:
-    """Of one layer's inputs, by group: E z z', E x z', E x, E z."""
+    """Of one layer's inputs, by group: E z z', E x z', E x, E z; in float64, as means are taken off the products."""
 
     zz: Tensor
     xz: Tensor
     x: Tensor
     z: Tensor
     count: int = 0
+    near: Tensor | None = None
 
     @classmethod
     def of(cls, groups: int, size: int, device: torch.device) -> _Moments:
-        square, line = torch.zeros(groups, size, size, device=device), torch.zeros(groups, size, device=device)
+        square = torch.zeros(groups, size, size, device=device, dtype=torch.float64)
+        line = torch.zeros(groups, size, device=device, dtype=torch.float64)
         return cls(square, square.clone(), line, line.clone())
 
     def add(self, x: Tensor, z: Tensor) -> None:
         """Rows (groups, samples, size) of both networks."""
+        if self.near is None:  # products of differences from a point near the mean: float32 is enough for these
+            self.near = z.mean(1, keepdim=True)
+        x, z = x - self.near, z - self.near
         self.zz += z.mT @ z
         self.xz += x.mT @ z
         self.x += x.sum(1)
         self.z += z.sum(1)
         self.count += x.shape[1]
+
+    def finish(self) -> None:
+        """From sums of differences to means of the values themselves."""
+        for tensor in (self.zz, self.xz, self.x, self.z):
+            tensor /= self.count
+        if self.near is not None:
+            near = self.near.squeeze(1).double()
+            outer = near[:, :, None] * near[:, None, :]
+            self.zz += outer + near[:, :, None] * self.z[:, None, :] + self.z[:, :, None] * near[:, None, :]
+            self.xz += outer + near[:, :, None] * self.z[:, None, :] + self.x[:, :, None] * near[:, None, :]
+            self.x += near
+            self.z += near
 
 
 def round_adaptively(
@@ -64,20 +84,25 @@ def round_adaptively(
     The model must be set and calibrated. The floating-point weights are replaced by the rounded ones.
 
     Returns:
-        Layers that keep nearest rounding: those without weights on a grid (embeddings, kinds other than :data:`ROUNDED`, shared modules).
+        Layers that keep nearest rounding: embeddings, kinds other than :data:`ROUNDED`, shared weights, and modules that run several times.
     """
     data, kept = list(batches), []
     network = model.network
     floating = {path: model.original(path).detach().clone() for path in model.weights}
+    readers = Counter(id(weight) for weight in model.weights.values())
     with torch.no_grad(), evaluating(network):
         for number, path in enumerate(model.weights):
             module, weight = network.get_submodule(path), model.weights[path]
-            if not isinstance(module, ROUNDED) or path not in model.inputs or not weight.quantizer.elementwise:
-                kept.append(path)
+            if weight.bits >= FLOAT_BITS:
                 continue
-            moments = _moments(model, path, module, data, floating)
+            fits = isinstance(module, ROUNDED) and path in model.inputs and weight.quantizer.elementwise and readers[id(weight)] == 1
+            moments = _moments(model, path, module, data, floating) if fits else None
             if moments is None:
                 kept.append(path)
+                if correct_bias and path in model.inputs:
+                    with _with(model, floating):
+                        means = mean_output(model, path, data, floating=True)
+                    shift_to(model, path, means, data)
                 continue
             original = model.original(path)
             mean = _means(original.flatten(1), moments.x)
@@ -92,7 +117,7 @@ def round_adaptively(
 def _means(rows: Tensor, inputs: Tensor) -> Tensor:
     """(C,) mean output of every channel; channels are split evenly over the groups of inputs."""
     groups = len(inputs)
-    return (rows.reshape(groups, -1, rows.shape[1]) @ inputs[:, :, None]).flatten()
+    return (rows.double().reshape(groups, -1, rows.shape[1]) @ inputs[:, :, None]).flatten()
 
 
 @contextlib.contextmanager
@@ -121,8 +146,7 @@ def _moments(model: QuantizedModel, path: str, module: nn.Module, data: list[Bat
         found = found or _Moments.of(x.shape[0], x.shape[2], x.device)
         found.add(x, z)
     if found is not None:
-        for tensor in (found.zz, found.xz, found.x, found.z):
-            tensor /= found.count
+        found.finish()
     return found
 
 
@@ -132,6 +156,7 @@ def _rows(module: nn.Module, x: Tensor) -> Tensor:
     if isinstance(module, nn.Linear):
         return x.reshape(1, -1, x.shape[-1])
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
+    x = x.unsqueeze(0) if x.ndim < module.weight.ndim else x  # inputs may come without a batch
     flat = isinstance(module, nn.Conv1d)
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         x = F.pad(x, module._reversed_padding_repeated_twice, mode="constant" if module.padding_mode == "zeros" else module.padding_mode)

@@ -80,6 +80,13 @@ class Recipe:
                 "adaptive rounding and bias correction are for post-training quantisation; training undoes them: set epochs to 0."
             )
 
+    def at(self, epochs: int, *, adaptive: bool) -> Recipe:
+        """The same for so many epochs; without any, rounded adaptively or to nearest."""
+        if not epochs and adaptive:
+            return self.post_training()
+        kept = self.distillation if epochs else 0.0
+        return replace(self, epochs=epochs, distillation=kept, rounding="nearest", bias_correction=False)
+
     def post_training(self) -> Recipe:
         """Without training, with what makes up for it: adaptive rounding and bias correction."""
         return replace(self, epochs=0, distillation=0.0, rounding="adaptive", bias_correction=True)
@@ -184,7 +191,7 @@ def device_of(network: nn.Module) -> torch.device:
 def moved(value: Any, device: torch.device | str) -> Any:
     """Tensors, and those in tuples, lists and dicts, on a device; anything else as it is."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return value.to(device, non_blocking=torch.device(device).type == "cuda")  # towards the CPU nobody would wait
     if isinstance(value, dict):
         return {k: moved(v, device) for k, v in value.items()}
     return type(value)(moved(v, device) for v in value) if type(value) in (tuple, list) else value

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from . import __version__
 from .bias_correction import correct_biases
 from .bits import Allocation, BitWidths
 from .checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from .problem import Problem, Solution
 from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .rounding import round_adaptively
+from .storage import key_of
 from .task import Recipe, Task, batches_of, device_of
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
@@ -198,7 +200,11 @@ def _without_training(model: QuantizedModel, task: Task, recipe: Recipe, progres
 def _identity(model: QuantizedModel, problem: Problem, allocator: Allocator, recipe: Recipe, seed: int, total: int) -> dict[str, Any]:
     """What makes a checkpoint one of this training."""
     return {
+        "hwdse": __version__,
         "model": model.graph.fingerprint,
+        "start": key_of(*(t.detach().cpu().numpy().tobytes() for t in model.network.parameters())),
+        "tables": key_of(*(a.tobytes() for t in (problem.loss, *problem.costs) for a in (t.cells, t.fixed, t.row, t.layer))),
+        "settings": repr({k: v for k, v in sorted(vars(allocator).items()) if isinstance(v, str | int | float | bool | BitWidths | None)}),
         "quantisers": str(model.scheme),
         "allocator": type(allocator).__name__,
         "budget": [f"{c} {c.limit!r}" for c in problem.budget],

@@ -219,7 +219,7 @@ class Workbench:
             torch.save(network.cpu().state_dict(), buffer)
             return buffer.getvalue()
 
-        key = key_of(self.fingerprint, self.seed, repr(recipe), torch.__version__, __version__)
+        key = key_of(self.fingerprint, self.seed, repr(recipe), self.device.type, torch.__version__, __version__)
         state: dict[str, Any] = self._kept(f"{self.task.name}.fp32.pt", key, make, read_checkpoint)
         return state
 
@@ -261,7 +261,17 @@ class Workbench:
                 return tables_to_bytes({"loss": table})
 
             options = [str(o) for o in self.choices.options]
-            key = key_of(self.fingerprint, self.weights_fingerprint, self.method, str(scheme), options, torch.__version__, __version__)
+            key = key_of(
+                self.fingerprint,
+                self.weights_fingerprint,
+                self.method,
+                str(scheme),
+                options,
+                self.seed,
+                self.device.type,
+                torch.__version__,
+                __version__,
+            )
             found = self._kept(f"{self.task.name}.{self.method}.npz", key, make, tables_from_bytes)
             self._losses[scheme] = found["loss"].aligned(self.choices)
         return self._losses[scheme]

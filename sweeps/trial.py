@@ -84,12 +84,12 @@ def run_trial(
     problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))
     torch.manual_seed(knobs.seed)
     model = bench.quantized(scheme)
-    recipe = replace(recipes_of(bench.task).finetune, epochs=knobs.epochs)
-    if not knobs.epochs and plan.adaptive:
-        recipe = recipe.post_training()
+    recipe = recipes_of(bench.task).finetune.at(knobs.epochs, adaptive=plan.adaptive)
     # named after what is tried, not after the number: an interrupted trial is tried again under another
     partial = folder / "checkpoints" / f"{key_of(str(about(knobs, plan)), str(scheme))}.partial" if folder and knobs.epochs else None
-    trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress, checkpoint=partial)
+    trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress, checkpoint=partial,
+        teacher=bench.network() if recipe.distillation else None,
+    )  # fmt: skip
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)

@@ -35,7 +35,7 @@ def run(
     method: str,
     quantizers: str | None,
     rounding: str,
-    distillation: float,
+    distillation: float | None,
     measure: bool,
     output: Path | None,
     device: str,
@@ -44,19 +44,20 @@ def run(
 ) -> None:
     """Prints the allocation and writes its file."""
     chosen = make_allocator(allocator)
+    if distillation and not epochs:
+        raise UsageError("--distillation needs training: give --epochs too.")
     with telling(json) as say:
         bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, device=device, say=say)
         target = next(iter(bench.targets), None)
         scheme, notes = _scheme(Scheme.parse(quantizers) if quantizers else chosen.scheme, bench, target, epochs)
         path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
         writable(path)
-        _reachable(bench, budget, target)
+        _reachable(bench, budget, target, scheme)
         problem = bench.problem(*budget, target=target, scheme=scheme)
         torch.manual_seed(seed)
         model = bench.quantized(scheme)
-        recipe = replace(recipes_of(bench.task).finetune, epochs=epochs, distillation=distillation if epochs else 0.0)
-        if not epochs and rounding == "adaptive":
-            recipe = recipe.post_training()
+        recipe = recipes_of(bench.task).finetune.at(epochs, adaptive=rounding == "adaptive")
+        recipe = recipe if distillation is None else replace(recipe, distillation=distillation)
         trained = train_quantized(
             model,
             bench.task,
@@ -125,7 +126,7 @@ def _with_codebooks() -> str:
     return f"shipped: {', '.join(names)}" if names else "none is shipped"
 
 
-def _reachable(bench: Workbench, budget: list[str], target: str | None) -> None:
+def _reachable(bench: Workbench, budget: list[str], target: str | None, scheme: Scheme) -> None:
     """Says that a budget cannot be met before anything is trained for it.
 
     Raises:
@@ -133,7 +134,7 @@ def _reachable(bench: Workbench, budget: list[str], target: str | None) -> None:
     """
     if not budget:
         return
-    tables, choices = bench.tables_for(target), bench.choices
+    tables, choices = bench.tables_for(target, scheme), bench.choices
     nothing = loss_table(choices, np.zeros((len(choices.layers), len(choices.options))), "")
     with contextlib.suppress(SolverError):  # none found in time: the allocator has the last word
         feasible(Problem(choices, nothing, tables, bench.budget(*budget, target=target)), time_limit=5)

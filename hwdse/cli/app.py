@@ -113,7 +113,9 @@ def allocate(
         str | None, typer.Option(help="WEIGHT+ACTIVATION@RANGES, such as lsq_channel+lsq@mse; default: the allocator's own.")
     ] = None,
     rounding: Annotated[Rounding, typer.Option(help="Post-training: adaptive (with bias correction) or nearest.")] = Rounding.adaptive,
-    distillation: Annotated[float, typer.Option(min=0, max=1, help="Share of the loss that comes from the FP32 network's outputs.")] = 0.0,
+    distillation: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the loss that comes from the FP32 network's outputs; default: the task's.")
+    ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,
     device: Device = "cpu",

@@ -83,7 +83,7 @@ class Codebook(Quantizer):
             return
         with torch.no_grad():
             flat = x.detach().float().flatten()
-            book = self._books[bits]
+            book = self._books[bits].on(x.device)
             count, mass = book.assigned(flat)
             book.count = self.decay * book.count + (1 - self.decay) * count
             book.mass = self.decay * book.mass + (1 - self.decay) * mass
@@ -94,7 +94,7 @@ class Codebook(Quantizer):
         check_bits(bits)
         if bits not in self._books:
             self.calibrate(x, bits)
-        book = self._books[bits]
+        book = self._books[bits].on(x.device)
         q = book.stored(bits)[book.nearest(x.detach().float())].to(x.dtype)
         result: Tensor = _StraightThrough.apply(x, q)  # type: ignore[no-untyped-call]  # torch's stub
         return result
@@ -112,6 +112,12 @@ class _Book:
     codes: Tensor
     count: Tensor
     mass: Tensor
+
+    def on(self, device: torch.device) -> _Book:
+        """Itself, where the tensor that it serves is: checkpoints bring it back on the CPU."""
+        if self.codes.device != device:
+            self.codes, self.count, self.mass = (t.to(device) for t in (self.codes, self.count, self.mass))
+        return self
 
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the nearest code."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from .base import Quantizer, check_bits
+from .calibrators import mean_square
 
 _SEARCHED = 1 << 12  # elements of each channel (or of the tensor) looked at by the search of a range
 
@@ -104,11 +105,17 @@ class LearntRange(Quantizer):
             if not rows.numel():
                 return
             if rows.shape[1] > _SEARCHED:
-                extremes = torch.stack(rows.aminmax(dim=1), 1)  # an even sample misses them, and ranges are about them
-                rows = torch.cat([rows[:, :: rows.shape[1] // _SEARCHED + 1], extremes], 1)
+                rows = self._thinned(rows)
             found = self.calibrator(rows, *self.levels(bits))
             found = torch.where(torch.isfinite(found) & (found > 0), found, torch.ones_like(found))
             self.range.copy_(found.reshape(self.range.shape))
+
+    def _thinned(self, rows: Tensor) -> Tensor:
+        """Fewer elements for a search; those of a rule that counts elements are left alone."""
+        if self.calibrator is not mean_square:
+            return rows
+        extremes = torch.stack(rows.aminmax(dim=1), 1)  # an even sample misses them, and ranges are about them
+        return torch.cat([rows[:, :: rows.shape[1] // _SEARCHED + 1], extremes], 1)
 
     def refit(self, product: Tensor, square: Tensor) -> Tensor:
         """See the base; one factor for all channels where they share a range."""

@@ -95,3 +95,18 @@ def test_schemes_are_read_as_they_are_written() -> None:
     with pytest.raises(UnknownName, match="range calibrator 'ms'"):
         Scheme.parse("lsq+lsq@ms")
     assert "one scale per output channel" in Scheme("lsq_channel").asks[0]
+
+
+def test_percentile_of_observed_inputs_clips_the_tail() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(50, 2))
+    batches = [((torch.randn(64, 50),), None) for _ in range(20)]
+    batches[3][0][0][0, 0] = 500.0
+    model = QuantizedModel(network, trace(network, (torch.zeros(1, 50),)), Scheme("lsq", "lsq", "percentile"))
+    model.observe(batches)
+    model.set(Allocation({n: BitWidths(8, 8) for n in model.layers}), calibrate=True)
+    found = float(model.inputs["0"].range.detach())  # type: ignore[arg-type]
+    everything = torch.cat([x.flatten() for (x,), _ in batches]).abs().sort().values
+    true = float(everything[int(len(everything) * 0.9999)])
+    assert found * 127 / 128 == pytest.approx(true, rel=0.25)  # the sample holds half of the elements
+    assert found < 10

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
 from hwdse.bits import BitWidths
-from hwdse.errors import FileFormatError
+from hwdse.errors import FileFormatError, TaskError
 from hwdse.quantized import QuantizedModel
 from hwdse.task import Recipe
+from hwdse.tasks.digits import Digits
 from hwdse.training import Allocator, Trained, train_quantized
 from hwdse.workbench import Workbench
 
@@ -84,3 +86,31 @@ def test_checkpoints_of_another_training_are_refused_and_kept(bench: Workbench, 
     torch.save({"weights": torch.ones(2)}, path)
     with pytest.raises(FileFormatError, match=r"no checkpoint of the schema hwdse\.training/1"):
         trained(bench, Uniform(BitWidths(4, 4)), path)
+
+
+def test_other_costs_are_another_training(bench: Workbench, tmp_path: Path) -> None:
+    """A corrected accelerator file must not go on to an allocation that the old one allowed."""
+    path = tmp_path / "training.partial"
+    with pytest.raises(KeyboardInterrupt):
+        trained(bench, QBitOpt(tau=5), path, 7)
+    problem = bench.problem("weights <= 60% of w8a8", target="npu")
+    dearer = replace(problem, costs=tuple(replace(t, cells=t.cells * 1.1) for t in problem.costs))
+    with pytest.raises(FileFormatError, match="tables is"):
+        train_quantized(bench.quantized(), bench.task, dearer, QBitOpt(tau=5), RECIPE, seed=1, checkpoint=path)
+    with pytest.raises(FileFormatError, match="settings is"):
+        trained(bench, QBitOpt(tau=6), path)
+
+
+def test_batches_that_run_short_are_an_error_not_a_loop(bench: Workbench) -> None:
+    class Short(Digits):
+        def batches(self, split: Any, seed: int) -> Any:
+            if split != "train":
+                return super().batches(split, seed)
+            return Pass(list(super().batches(split, seed)))
+
+    class Pass(list[Any]):
+        def __len__(self) -> int:
+            return 40  # there are 12
+
+    with pytest.raises(TaskError, match="fewer batches than the 40"):
+        train_quantized(bench.quantized(), Short(), bench.problem(), Uniform(BitWidths(4, 4)), Recipe(epochs=1), seed=0)

@@ -185,3 +185,36 @@ def test_post_training_options_are_refused_where_training_would_undo_them() -> N
         Recipe(epochs=1, rounding="adaptive")
     with pytest.raises(UsageError, match="rounding must be nearest or adaptive, got 'up'"):
         Recipe(epochs=0, rounding="up")  # type: ignore[arg-type]
+
+
+def test_inputs_far_from_zero_and_shared_weights_and_full_precision() -> None:
+    torch.manual_seed(0)
+    x = 1000 + 0.1 * torch.randn(200, 6)
+    model = wrapped(nn.Sequential(nn.Linear(6, 4)), x)
+    truth = model.calls("0", (x,), floating=True)[0][1]
+    assert round_adaptively(model, [((x,), None)]) == ()
+    after = model.network(x).detach()
+    assert float((after.mean(0) - truth.mean(0)).abs().max()) < 1e-2  # of outputs about 1000
+    assert float((after - truth).std()) < float(truth.std(0).mean())
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(F.relu(self.a(x)))
+
+    y = torch.randn(64, 6)
+    tied = wrapped(Tied(), y)
+    truth, before = tied.calls("b", (y,), floating=True)[0][1], tied.original("a").clone()
+    assert set(round_adaptively(tied, [((y,), None)])) == {"a", "b"}
+    assert torch.equal(tied.original("a"), before)
+    assert torch.allclose(tied.network(y).mean(0), truth.mean(0), atol=1e-5)  # biases are corrected all the same
+    assert len(tied.parameters()[1]) == len(set(tied.parameters()[1]))
+
+    full = wrapped(nn.Sequential(nn.Linear(6, 4)), y)
+    full.weights["0"].bits = 32
+    assert round_adaptively(full, [((y,), None)]) == ()
+    assert not full.offsets
