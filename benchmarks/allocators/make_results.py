@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,11 @@ def main() -> None:
     curves(cases)
     page = (HERE / "RESULTS.md").read_text()
     for name, lines in parts.items():
-        page = re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", lambda m, lines=lines: m[1] + "\n".join(lines) + m[2], page, flags=re.S)
+        before, mark, rest = page.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"\n<!-- end {name} -->")
+        if not (mark and end):
+            raise SystemExit(f"RESULTS.md has no markers for '{name}'.")
+        page = before + mark + "\n".join(lines) + end + after
     (HERE / "RESULTS.md").write_text(page)
 
 
