@@ -46,6 +46,8 @@ class AdaQAT:
     - A step of N is bounded, so that no training is too short to reach the budget and none falls through it; per layer it is as many
       times larger as there are tensors of the kind, which share the network's slope.
 
+    The paper gives no rates for its convolutional networks: the defaults of ``lr``, ``cost_weight`` and ``active`` are ours.
+
     Args:
         lr: rate of N, in units of 1/steps, so that the path does not depend on the length of training.
         cost_weight: lambda (at the start).
@@ -96,7 +98,7 @@ class AdaQAT:
         self.n: FloatArray = groups.levels[:, -1].astype(np.float64)
         self.frozen = groups.levels[:, 0] == groups.levels[:, -1]
         self._bounced = np.zeros(groups.levels.shape, np.intp)
-        self._projected()
+        self._projected()  # raises where nothing is inside
         limits = {c.metric.key: c.limit for c in sorted(problem.budget, key=lambda c: -c.limit)}  # of two on one metric the tighter
         self._cost = CostSlopes(groups, tuple(limits) or tuple(problem.table), self.widths)
         self._limits = np.array([*limits.values()]) / self._cost.scale if limits else None

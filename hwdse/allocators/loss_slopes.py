@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -86,11 +86,9 @@ class ExpandedSlopes:
         """From now on the slopes are those from these widths, (G,), to their neighbours."""
         self.widths, self.moves = widths, moves
 
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """While open, every backward pass is looked at; frozen weights get gradients as well."""
-        with self.model.frozen_too(), self.model.watched(self._watch):
-            yield
+    def watching(self) -> contextlib.AbstractContextManager[None]:
+        """While open, every backward pass is looked at."""
+        return self.model.watched(self._watch)
 
     def _watch(self, path: str, what: str, x: Tensor, q: Tensor, bits: int) -> None:
         group = self._group[what, path]
@@ -107,7 +105,7 @@ class ExpandedSlopes:
                 product = (gradient[::stride].float() * (quantizer.quantize(floating, other).float() - present.float())).flatten()
                 self._sums.append((group, torch.stack([product.sum(), product.dot(product)]) * share))
 
-        if not q.requires_grad:  # an image, behind a quantiser without parameters
+        if not q.requires_grad:  # a frozen weight or an image, behind a quantiser without parameters
             q.requires_grad_()
         q.register_hook(hook)  # type: ignore[no-untyped-call]  # torch's stub
 
