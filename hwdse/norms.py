@@ -18,6 +18,11 @@ def _norms(network: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
     return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.running_mean is not None]
 
 
+def untracked(network: nn.Module) -> bool:
+    """Whether there are norms that have seen no batch yet: the network has never been trained."""
+    return any(n.num_batches_tracked is not None and int(n.num_batches_tracked) == 0 for n in _norms(network))
+
+
 @contextlib.contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
     """While open, norms in training mode use the batch's statistics and leave their running ones alone."""

@@ -19,7 +19,7 @@ from .bias_correction import correct_biases
 from .bits import Allocation, BitWidths
 from .checkpoint import Checkpoint
 from .loop import Loop, RandomState, random_state, set_random_state
-from .norms import frozen_statistics, reestimate_norms
+from .norms import frozen_statistics, reestimate_norms, untracked
 from .objective import Batch, Objective
 from .problem import Problem, Solution
 from .quantized import QuantizedModel
@@ -140,6 +140,8 @@ def train_quantized(
             another model, recipe or allocator.
     """
     network, learn = model.network, recipe.epochs > 0
+    if learn and untracked(network):
+        reestimate_norms(network, task, seed)  # from scratch: with initial statistics the calibration inputs mean nothing
     model.observe(batches_of(task, "calibration", device=device_of(network)))
     parameters = model.parameters()  # before start, which may want gradients of frozen weights
     objective = Objective(network, task, recipe, teacher)

@@ -19,6 +19,7 @@ WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
     "lsq": LearntRange,
     "lsq_channel": partial(LearntRange, per_channel=True),
     "dorefa": DoReFa,
+    "dorefa_sat": partial(DoReFa, "fan_out"),
     "codebook": Codebook,
     "codebook_quantile": partial(Codebook, "quantile"),
     "codebook_grid": partial(Codebook, "grid"),
@@ -72,7 +73,7 @@ class Scheme:
 
     def post_training(self) -> tuple[Scheme, tuple[str, ...]]:
         """The scheme where no weight is trained, and what must be said: DoReFa bends the weights and needs training to make up for it."""
-        if self.weight != "dorefa":
+        if self.weight.partition("_")[0] != "dorefa":
             return self, ()
         plain = Scheme("lsq", "lsq", self.calibrator)
         return plain, (f"post-training: {plain} quantisers in place of {self}, which need training",)

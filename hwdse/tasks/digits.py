@@ -66,7 +66,7 @@ class Digits:
     name = "digits"
     metric = Metric("accuracy", "fraction", "higher")
     recipes = Recipes(
-        scratch=Recipe(epochs=40, lr=0.05, weight_decay=2e-3, warmup=0.1),
+        scratch=Recipe(epochs=40, lr=0.05, quantizer_lr=1e-2, weight_decay=2e-3, warmup=0.1),
         finetune=Recipe(epochs=5, lr=0.02, weight_decay=1e-4),
     )
     batch_size = 64

@@ -14,6 +14,8 @@ from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import TaskError, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.norms import frozen_statistics, reestimate_norms
+from hwdse.quantized import QuantizedModel
+from hwdse.quantizers import Scheme
 from hwdse.task import recipes_of
 from hwdse.tasks.digits import Digits
 from hwdse.training import Step, train_quantized
@@ -116,3 +118,12 @@ def test_empty_split() -> None:
 
     with pytest.raises(TaskError, match=r"batches\('validation'\) yielded nothing"):
         evaluate(Broken().model(), Broken(), "validation")  # type: ignore[arg-type]  # on purpose
+
+
+def test_from_scratch_under_quantisation_learns_too(bench: Workbench) -> None:
+    """An untrained network's norm statistics would put every range in the wrong place."""
+    torch.manual_seed(0)
+    model = QuantizedModel(bench.task.model(), bench.graph, Scheme())
+    recipe = replace(recipes_of(bench.task).scratch, epochs=8)
+    train_quantized(model, bench.task, bench.problem("bitops <= 100% of w4a4"), QBitOpt(), recipe, seed=0)
+    assert evaluate(model.network, bench.task, "validation").mean > 0.85
