@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FileFormatError
-from .storage import read_checkpoint, write
+from .storage import StorageError, read_checkpoint, write
 
 SCHEMA = "hwdse.training/1"
 
 
 class Checkpoint:
-    """One file, written at most every ``interval`` seconds, removed when the training has ended.
+    """One file, written at most every ``interval`` seconds; whoever stores the training's result removes it.
 
     Args:
         path: the file; None writes nothing.
@@ -26,6 +26,7 @@ class Checkpoint:
     def __init__(self, path: Path | None, identity: Mapping[str, Any], interval: float = 30.0) -> None:
         self.path, self.identity, self.interval = path, {"schema": SCHEMA, **identity}, interval
         self._written = time.monotonic()
+        self.failed = ""  # why it could not be written: the training is worth more than its checkpoint, and goes on without
 
     def load(self) -> dict[str, Any] | None:
         """The saved state; None where there is none.
@@ -48,7 +49,7 @@ class Checkpoint:
     @property
     def due(self) -> bool:
         """Whether it is time to write."""
-        return self.path is not None and time.monotonic() - self._written >= self.interval
+        return self.path is not None and not self.failed and time.monotonic() - self._written >= self.interval
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Writes the state, whole or not at all."""
@@ -58,10 +59,8 @@ class Checkpoint:
             return
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, "state": dict(state)}, buffer)
-        write(self.path, buffer.getvalue())
+        try:
+            write(self.path, buffer.getvalue())
+        except StorageError as error:
+            self.failed = str(error)
         self._written = time.monotonic()
-
-    def done(self) -> None:
-        """The training has ended: the file has served."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)

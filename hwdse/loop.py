@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,8 +27,21 @@ def random_state() -> RandomState:
 def set_random_state(state: RandomState) -> None:
     """The inverse of :func:`random_state`."""
     torch.set_rng_state(state["cpu"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    for device, of_device in enumerate(state["cuda"][: torch.cuda.device_count()]):  # it may go on where there are fewer
+        torch.cuda.set_rng_state(of_device, device)
+
+
+def everyones_random_state() -> RandomState:
+    """Of Python and numpy as well, which augmentations may draw from; plain values and tensors."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return {**random_state(), "python": random.getstate(), "numpy": (kind, keys.tolist(), *rest)}
+
+
+def set_everyones_random_state(state: RandomState) -> None:
+    """The inverse of :func:`everyones_random_state`."""
+    set_random_state(state)
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
 
 
 class Loop:
@@ -46,6 +61,8 @@ class Loop:
         self.task, self.recipe = objective.task, objective.recipe
         self.total = self.recipe.epochs * self.per_epoch if self.recipe.epochs else 0
         self.done, self.losses = 0, list[float]()
+        self._opening: RandomState | None = None  # random state in which the running epoch began
+        self._resumed: RandomState | None = None  # and where it was interrupted
         self._parameters = [p for group in parameters for p in group]
         self.optimizers = _optimizers(*parameters, self.recipe, self.total) if self.recipe.epochs else []
 
@@ -55,14 +72,26 @@ class Loop:
         return math.ceil(_count(self.task, self.split, self.seed) / self.recipe.accumulate)
 
     def steps(self) -> Iterator[list[Batch]]:
-        """The batches of each step still to be done: an epoch's order depends on the seed and its number alone."""
+        """The batches of each step still to be done.
+
+        An epoch's order depends on the seed and its number, and on the random state in which the epoch began, if the task draws from it:
+        an interrupted epoch is opened in that state again, its batches passed over, and the state of the interruption put back.
+        """
         while (before := self.done) < self.total:
             epoch, skipped = divmod(self.done, self.per_epoch)
             group: list[Batch] = []
             device = device_of(self.objective.network)
+            if skipped and self._opening is not None:
+                set_everyones_random_state(self._opening)
+            elif not skipped:
+                self._opening = everyones_random_state()
             for number, batch in enumerate(batches_of(self.task, self.split, self.seed * 1000 + epoch, device)):
-                if number >= skipped * self.recipe.accumulate:
-                    group.append(batch)
+                if number < skipped * self.recipe.accumulate:
+                    if number == skipped * self.recipe.accumulate - 1 and self._resumed is not None:
+                        set_everyones_random_state(self._resumed)
+                        self._resumed = None
+                    continue
+                group.append(batch)
                 if len(group) == self.recipe.accumulate:
                     yield group
                     group = []
@@ -116,7 +145,8 @@ class Loop:
         return {
             "done": self.done,
             "losses": self.losses,
-            "random": random_state(),
+            "random": everyones_random_state(),
+            "opening": self._opening,
             "optimizers": [(optimizer.state_dict(), schedule.last_epoch) for optimizer, schedule in self.optimizers],
         }
 
@@ -126,7 +156,8 @@ class Loop:
         for (optimizer, schedule), (saved, step) in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
             schedule.last_epoch = step
-        set_random_state(state["random"])
+        self._opening, self._resumed = state["opening"], state["random"]
+        set_everyones_random_state(state["random"])
 
 
 def _optimizers(own: list[nn.Parameter], quantizers: list[nn.Parameter], recipe: Recipe, total: int) -> list[tuple[Any, Any]]:

@@ -5,11 +5,13 @@ A task is any object with the members of :class:`Task`; no base class is needed.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -193,7 +195,11 @@ def moved(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=torch.device(device).type == "cuda")  # towards the CPU nobody would wait
     if isinstance(value, dict):
-        return {k: moved(v, device) for k, v in value.items()}
+        there = copy.copy(value)  # of the same class, with what else it holds
+        there.update({k: moved(v, device) for k, v in value.items()})
+        return there
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(moved(v, device) for v in value))
     return type(value)(moved(v, device) for v in value) if type(value) in (tuple, list) else value
 
 
@@ -242,10 +248,10 @@ def fingerprint(task: Task) -> str:
     return key_of(*parts)
 
 
-def sources(classes: Iterable[type]) -> list[str]:
-    """The source of each class and of the module around it (helpers, constants); torch's and Python's are left out."""
+def sources(things: Iterable[Callable[..., Any]]) -> list[str]:
+    """The source of each class or function and of the module around it (helpers, constants); torch's and Python's are left out."""
     found: dict[str, None] = {}
-    for one in dict.fromkeys(classes):
+    for one in dict.fromkeys(t.func if isinstance(t, partial) else t for t in things):
         if one.__module__.partition(".")[0] in ("builtins", "torch", "typing", "abc"):
             continue
         for thing in (one, sys.modules.get(one.__module__)):

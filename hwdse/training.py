@@ -6,6 +6,7 @@ allocators that ask for steps); fine-tuning and from-scratch training add ``obse
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,27 +91,42 @@ class Trained:
     Attributes:
         losses: of every step, a mean over its batches.
         notes: what must be said of the result.
+        earlier: wall seconds that were spent on it before an interruption.
     """
 
     solution: Solution
     trace: tuple[tuple[int, Mapping[str, float]], ...] = field(default=())
     losses: tuple[float, ...] = field(default=())
     notes: tuple[str, ...] = ()
+    earlier: float = 0.0
 
 
-def train_float(network: nn.Module, task: Task, recipe: Recipe, seed: int, progress: Progress | None = None) -> None:
+def train_float(
+    network: nn.Module, task: Task, recipe: Recipe, seed: int, progress: Progress | None = None, checkpoint: Path | None = None
+) -> None:
     """Trains the FP32 network in place, without a teacher.
 
+    Args:
+        checkpoint: as in :func:`train_quantized`.
+
     Raises:
-        TrainingDiverged: a loss or a gradient that is not finite.
+        TrainingDiverged: a loss or a gradient that is not finite. FileFormatError: a checkpoint of another training.
     """
+    start = key_of(*(t.detach().cpu().numpy().tobytes() for t in network.parameters()))
+    kept = Checkpoint(checkpoint, {"hwdse": __version__, "start": start, "recipe": repr(recipe), "seed": seed})
     loop = Loop(Objective(network, task, recipe), "train", seed, (list(network.parameters()), []))
+    saved = kept.load()
+    if saved is not None:
+        network.load_state_dict(saved["network"])
+        loop.load_state(saved["loop"])
     network.train()
     for group in loop.steps():
         loop.backward(group)
         loop.update()
         if progress:
             progress(loop.done, loop.total)
+        if kept.due:
+            kept.save({"network": network.state_dict(), "loop": loop.state()})
     network.eval()
 
 
@@ -133,13 +149,14 @@ def train_quantized(
 
     Args:
         teacher: FP32 network for ``recipe.distillation``.
-        checkpoint: file to go on from, where it exists, and to write every ``interval`` seconds; removed at the end.
+        checkpoint: file to go on from, where it exists, and to write every ``interval`` seconds. The caller removes it once it has
+            stored the result, so that nothing is lost between the two.
 
     Raises:
         TrainingDiverged: a loss or gradient that is not finite. InfeasibleBudget: from the allocator. FileFormatError: a checkpoint of
             another model, recipe or allocator.
     """
-    network, learn = model.network, recipe.epochs > 0
+    network, learn, began = model.network, recipe.epochs > 0, time.monotonic()
     if learn and untracked(network):
         reestimate_norms(network, task, seed)  # from scratch: with initial statistics the calibration inputs mean nothing
     model.observe(batches_of(task, "calibration", device=device_of(network)))
@@ -149,7 +166,7 @@ def train_quantized(
     if not learn:
         loop.total = allocator.post_training_steps
     kept = Checkpoint(checkpoint, _identity(model, problem, allocator, recipe, seed, loop.total), interval)
-    saved = kept.load()
+    saved, earlier = kept.load(), 0.0
     allocation = allocator.start(model, problem)
     trace: list[tuple[int, Mapping[str, float]]] = [(0, problem.cost_of(allocation))]
     if saved is None:
@@ -159,33 +176,43 @@ def train_quantized(
         allocator.load_state(saved["allocator"])
         trace = [(step, dict(costs)) for step, costs in saved["trace"]]
         loop.load_state(saved["loop"])
+        earlier = saved["seconds"]
     network.train(learn)
     for group in loop.steps():
         states = loop.backward(group)
         size = sum(len(inputs[0]) for inputs, _ in group)
         changed = allocator.observe(Step(loop.done, loop.total, loop.losses[-1], size, model, _probe(model, objective, group, states)))
         loop.update()
-        if learn:
-            for weight, quantizer, bits in model.distinct_weights():
-                quantizer.adapt(weight, bits)
         if changed is not None:
             model.set(changed, calibrate=not learn)
             trace.append((loop.done, problem.cost_of(changed)))
+        if learn:
+            _adapt(model)
         if progress:
             progress(loop.done, loop.total)
         if kept.due:
-            kept.save({"model": model.state(), "allocator": allocator.state(), "loop": loop.state(), "trace": trace})
+            parts = {"model": model.state(), "allocator": allocator.state(), "loop": loop.state(), "trace": trace}
+            kept.save({**parts, "seconds": earlier + time.monotonic() - began})
     network.zero_grad(set_to_none=True)
     solution = allocator.finish()
     if solution.allocation != model.allocation:
         model.set(solution.allocation, calibrate=not learn)
         trace.append((loop.done, solution.costs))
+        if learn:
+            _adapt(model)
     if learn:
         reestimate_norms(network, task, seed)
     notes = () if learn else _without_training(model, task, recipe, progress)
+    if kept.failed:
+        notes = (*notes, f"an interruption would have lost the training from then on: {kept.failed.rstrip('.')}")
     network.eval()
-    kept.done()
-    return Trained(solution, tuple(trace), tuple(loop.losses), notes)
+    return Trained(solution, tuple(trace), tuple(loop.losses), notes, earlier)
+
+
+def _adapt(model: QuantizedModel) -> None:
+    """A step of what quantisers learn outside the gradient; at a width just changed to, a fresh codebook."""
+    for weight, quantizer, bits in model.distinct_weights():
+        quantizer.adapt(weight, bits)
 
 
 def _without_training(model: QuantizedModel, task: Task, recipe: Recipe, progress: Progress | None) -> tuple[str, ...]:

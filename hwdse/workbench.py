@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -212,15 +212,23 @@ class Workbench:
             return dict(network.state_dict())
         recipe = recipes_of(self.task).scratch
 
+        key = key_of(self.fingerprint, self.seed, repr(recipe), self.device.type, torch.__version__, __version__)
+        unfinished = None if self.cache is None else self.cache / f"{self.task.name}.fp32.partial-{key}"
+
         def make() -> bytes:
             network.to(self.device)
-            train_float(network, self.task, recipe, self.seed, lambda done, total: self._say("training FP32", done, total))
+            train = partial(train_float, network, self.task, recipe, self.seed, lambda done, total: self._say("training FP32", done, total))
+            try:
+                train(unfinished)
+            except FileFormatError:  # a damaged file in the cache: nothing was trained yet
+                train(None)
             buffer = io.BytesIO()
             torch.save(network.cpu().state_dict(), buffer)
             return buffer.getvalue()
 
-        key = key_of(self.fingerprint, self.seed, repr(recipe), self.device.type, torch.__version__, __version__)
         state: dict[str, Any] = self._kept(f"{self.task.name}.fp32.pt", key, make, read_checkpoint)
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
         return state
 
     def network(self) -> nn.Module:
@@ -266,6 +274,7 @@ class Workbench:
                 self.weights_fingerprint,
                 self.method,
                 str(scheme),
+                sorted(sources([find("sensitivity method", SENSITIVITIES, self.method, GROUP), *scheme.classes])),
                 options,
                 self.seed,
                 self.device.type,
@@ -322,6 +331,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"torch knows no device '{name}'; write cpu, cuda, or cuda:0.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"networks are trained on cpu or cuda, got the device '{name}'.")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UsageError(f"the device '{name}' is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs. Use cpu.")
     return device

@@ -12,7 +12,7 @@ import torch
 
 from hwdse.allocators import Uniform, make_allocator
 from hwdse.bits import BitWidths
-from hwdse.errors import InfeasibleBudget
+from hwdse.errors import InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
@@ -87,9 +87,15 @@ def run_trial(
     recipe = recipes_of(bench.task).finetune.at(knobs.epochs, adaptive=plan.adaptive)
     # named after what is tried, not after the number: an interrupted trial is tried again under another
     partial = folder / "checkpoints" / f"{key_of(str(about(knobs, plan)), str(scheme))}.partial" if folder and knobs.epochs else None
-    trained = train_quantized(model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress, checkpoint=partial,
-        teacher=bench.network() if recipe.distillation else None,
-    )  # fmt: skip
+    teacher = bench.network() if recipe.distillation else None
+    try:
+        trained = train_quantized(
+            model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress, teacher=teacher, checkpoint=partial
+        )
+    except TrainingDiverged:
+        if partial is not None:
+            partial.unlink(missing_ok=True)  # it would diverge again
+        raise
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)
@@ -104,11 +110,13 @@ def run_trial(
         measures=measures,
         samples=score.samples,
         slack=dict(trained.solution.slack),
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - began + trained.earlier,
         notes=(*notes, *trained.notes),
     )
     if folder is not None:
         _save(folder, number, model, result, bench, recipe)
+    if partial is not None:
+        partial.unlink(missing_ok=True)
     return result
 
 

@@ -40,7 +40,7 @@ LIMIT = ["-b", "weights <= 70% of w8a8"]
         ),
         (
             ["allocate", "{toy}", *LIMIT, "--method", "fitt"],
-            r"unknown sensitivity method 'fitt'; did you mean 'fit'\? Known: fit, fit_noise",
+            r"unknown sensitivity method 'fitt'; did you mean 'fit'\? Known: fit, fit_exact, fit_noise, hessian",
         ),
         (["sensitivity", "{toy}", "--figure", "layers.jpg"], r"jpg.*png"),
         (["sensitivity", "{toy}", "--method", "hesian"], r"unknown sensitivity method 'hesian'; did you mean 'hessian'"),
@@ -234,7 +234,10 @@ class Mine(Toy):
 def test_codebooks_on_an_accelerator_without_them(toy: str) -> None:
     ran = hwdse("allocate", toy, "-a", "mpic", *LIMIT, "--allocator", "adq")
     assert ran.code == 2
-    assert re.search(r"mpic has no codebook look-up .*use --allocator qbitopt, or an accelerator with codebooks \(shipped: .*npu", ran.said)
+    assert re.search(
+        r"mpic has no codebook look-up .*use --allocator qbitopt, --quantizers lsq\+lsq, or an accelerator with codebooks \(shipped: .*npu",
+        ran.said,
+    )
 
 
 def test_a_shape_missing_from_a_table_is_an_error_never_zero(toy: str, tmp_path: Path) -> None:

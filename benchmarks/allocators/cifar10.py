@@ -85,6 +85,7 @@ def run(name: str, epochs: int, seed: int, precision: str) -> None:
             print(f"{name}: step {done}/{total}, {told[0] - began:.0f} s", flush=True)
 
     torch.manual_seed(seed)
+    partial = RESULTS / f"cifar10-{name}.partial"
     result: dict[str, object] = {"case": name, "seed": seed, "recipe": repr(recipe)}
     if case is None:
         network = bench.network()
@@ -97,7 +98,7 @@ def run(name: str, epochs: int, seed: int, precision: str) -> None:
         network = model.network
         trained = train_quantized(
             model, task, problem, allocator, recipe, seed=seed, progress=progress,
-            teacher=bench.network() if case.distillation else None, checkpoint=RESULTS / f"cifar10-{name}.partial",
+            teacher=bench.network() if case.distillation else None, checkpoint=partial,
         )  # fmt: skip
         limits = {c.metric.key: c.limit for c in problem.budget}
         steps = max(1, len(trained.losses) // 100)
@@ -123,6 +124,7 @@ def run(name: str, epochs: int, seed: int, precision: str) -> None:
     }
     path = RESULTS / f"cifar10-{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
+    partial.unlink(missing_ok=True)
     print(f"{name}: {score.mean:.2%} +- {spread:.2%}, {result.get('costs', '')}, {result['seconds']} s", flush=True)
 
 

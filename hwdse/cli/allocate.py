@@ -52,6 +52,7 @@ def run(
         scheme, notes = _scheme(Scheme.parse(quantizers) if quantizers else chosen.scheme, bench, target, epochs)
         path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
         writable(path)
+        partial = path.with_name(f"{path.name}.partial") if epochs else None
         _reachable(bench, budget, target, scheme)
         problem = bench.problem(*budget, target=target, scheme=scheme)
         torch.manual_seed(seed)
@@ -66,7 +67,7 @@ def run(
             recipe,
             seed=seed,
             progress=lambda done, total: say(f"{'training' if epochs else 'quantising'} with {allocator}", done, total),
-            checkpoint=path.with_name(f"{path.name}.partial") if epochs else None,
+            checkpoint=partial,
             teacher=bench.network() if recipe.distillation else None,
         )
         notes = (*notes, *trained.notes)
@@ -97,6 +98,8 @@ def run(
         "score": None if score is None else {"metric": metric.key, "split": "validation", "value": score, "fp32": reference},
     }
     write(path, solution.allocation.to_json(**plain(about)))
+    if partial is not None:
+        partial.unlink(missing_ok=True)
     if json:
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return

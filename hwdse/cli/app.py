@@ -81,18 +81,30 @@ def profile(
     run(task, accelerator or [], at or ["w8a8", "w4a4"], json)
 
 
-@app.command(epilog=_examples("hwdse sensitivity digits", "hwdse sensitivity digits --method measured --figure layers.png"))
+@app.command(
+    epilog=_examples(
+        "hwdse sensitivity digits",
+        "hwdse sensitivity digits --method measured --figure layers.png",
+        "hwdse sensitivity digits --audit --figure audit.png",
+    )
+)
 def sensitivity(
     task: TaskName,
     method: Method = "fit",
-    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-sensitivity.png.")] = None,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Rank correlation of every method's prediction with the measured loss: which to trust on this model."),
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-sensitivity.png, or TASK-audit.png.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Expected loss increase per layer and width, as a table and a figure."""
     from .sensitivity import run
 
-    run(task, method, figure, seed, json)
+    run(task, method, audit, figure, seed, json)
 
 
 @app.command(

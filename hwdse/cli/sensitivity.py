@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MARKS = {"weight": ("#0072b2", "o", "weights of a layer"), "activation": ("#d55e00", "^", "input of a layer")}
 
 
-def run(task: str, method: str, figure: Path | None, seed: int, json: bool, audit: bool = False) -> None:
+def run(task: str, method: str, audit: bool, figure: Path | None, seed: int, json: bool) -> None:
     """Prints the table and draws the figure; with ``audit``, of all methods against measurement."""
     if figure is not None:
         writable(figure)
@@ -89,10 +89,10 @@ def _show_table(bench: Workbench, figure: Path | None, json: bool) -> None:
 
 
 def _show_audit(bench: Workbench, found: Audit, figure: Path | None, json: bool) -> None:
-    if figure is not None:
-        _draw_audit(found, figure)
     if json:
         print_json({"task": bench.task.name, "seed": bench.seed, **_audit_facts(bench, found)})
+        if figure is not None:
+            _draw_audit(found, figure)
         return
     print_text(f"{bench.task.name}: sensitivities against the measured calibration loss, by rank", style="bold")
     print_text(
@@ -110,8 +110,10 @@ def _show_audit(bench: Workbench, found: Audit, figure: Path | None, json: bool)
     print_table(["method", "time", *(f"{p}\n(networks)" for p in part), *(f"{p}\n(cells)" for p in part)], rows)
     print_text()
     print_text(found.verdict)
-    if figure is not None:
-        print_text(f"Figure: {figure}")
+    path = figure or Path(f"{file_name(bench.task.name)}-audit.png")
+    writable(path)
+    _draw_audit(found, path)
+    print_text(f"Figure: {path}")
 
 
 def _audit_facts(bench: Workbench, found: Audit) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def _audit_facts(bench: Workbench, found: Audit) -> dict[str, Any]:
         {
             "method": one.method,
             "seconds": one.seconds,
-            "within_noise_of_best": within_noise(best, one),
+            "within_noise_of_best": within_noise(best, one, len(found.methods) - 1),
             "allocations": {**asdict(one.by_allocation), "predicted": one.allocations.tolist()},
             "cells": {**(asdict(one.by_cell) if one.by_cell else {}), "predicted": one.cells.tolist()},
         }

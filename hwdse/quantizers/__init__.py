@@ -78,6 +78,11 @@ class Scheme:
         plain = Scheme("lsq", "lsq", self.calibrator)
         return plain, (f"post-training: {plain} quantisers in place of {self}, which need training",)
 
+    @property
+    def classes(self) -> tuple[type[Quantizer], type[Quantizer]]:
+        """Of the weight and the activation quantiser: their code is part of what a stored result depends on."""
+        return type(self.make_weight()), type(self.make_activation())
+
     def make_weight(self) -> Quantizer:
         """A fresh weight quantiser."""
         return self._made(find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")())

@@ -85,7 +85,7 @@ class Audit:
 def _standing(methods: Sequence[Audited], what: str) -> str:
     best, others = methods[0], methods[1:]
     found = best.by_allocation
-    level = [one.method for one in others if within_noise(best, one)]
+    level = [one.method for one in others if within_noise(best, one, len(others))]
     behind = [one.method for one in others if one.method not in level]
     said = [f"{best.method} ranks {what} best (Spearman {found.spearman:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f})"]
     if level:
@@ -99,9 +99,12 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def within_noise(best: Audited, other: Audited) -> bool:
-    """Whether the 95 % interval of the difference of two Spearman correlations over allocations holds 0."""
-    return bool(np.quantile(best.draws - other.draws, 0.025) <= 0)
+def within_noise(best: Audited, other: Audited, rivals: int) -> bool:
+    """Whether the interval of the difference of two Spearman correlations over allocations holds 0.
+
+    At 95 % for all ``rivals`` that the best is compared with together (Bonferroni): the more there are, the luckier one of them is.
+    """
+    return bool(np.quantile(best.draws - other.draws, 0.025 / rivals) <= 0)
 
 
 def audit(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 
 from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
 from hwdse.bits import BitWidths
+from hwdse.checkpoint import Checkpoint
 from hwdse.errors import FileFormatError, TaskError
 from hwdse.quantized import QuantizedModel
 from hwdse.task import Recipe
 from hwdse.tasks.digits import Digits
-from hwdse.training import Allocator, Trained, train_quantized
+from hwdse.training import Allocator, Trained, train_float, train_quantized
 from hwdse.workbench import Workbench
 
 RECIPE = Recipe(epochs=3, lr=0.02, accumulate=1)
@@ -60,7 +66,8 @@ def test_a_training_cut_short_goes_on_to_the_same_result(bench: Workbench, tmp_p
     for (key, mine), theirs in zip(model.network.state_dict().items(), whole.network.state_dict().values(), strict=True):
         if isinstance(mine, torch.Tensor):
             assert torch.equal(mine, theirs), key
-    assert not path.exists()
+    assert resumed.earlier > 0 == straight.earlier
+    assert path.exists()  # until the caller has stored the result
 
 
 def test_the_state_on_disk_is_behind_by_no_step(bench: Workbench, tmp_path: Path) -> None:
@@ -114,3 +121,71 @@ def test_batches_that_run_short_are_an_error_not_a_loop(bench: Workbench) -> Non
 
     with pytest.raises(TaskError, match="fewer batches than the 40"):
         train_quantized(bench.quantized(), Short(), bench.problem(), Uniform(BitWidths(4, 4)), Recipe(epochs=1), seed=0)
+
+
+@dataclasses.dataclass
+class Augmented(Digits):
+    """Batches in an order, and with augmentations, that come from everyone's random numbers as they are drawn."""
+
+    def batches(self, split: Any, seed: int) -> Any:
+        made = list(super().batches(split, seed))
+        if split != "train":
+            return made
+        return self.drawn(made)
+
+    def drawn(self, made: list[Any]) -> Any:
+        for i in torch.randperm(len(made)).tolist():
+            inputs, target = made[i]
+            yield inputs + 0.1 * torch.rand_like(inputs) + 0.1 * random.random() + 0.1 * np.random.random(), target
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_batches_that_draw_random_numbers_go_on_as_they_would_have(bench: Workbench, tmp_path: Path, accumulate: int) -> None:
+    recipe, path = replace(RECIPE, accumulate=accumulate), tmp_path / "training.partial"
+
+    def losses(stop: int | None = None) -> tuple[float, ...]:
+        def progress(done: int, total: int) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+        model, problem = bench.quantized(), bench.problem("weights <= 60% of w8a8", target="npu")
+        return train_quantized(
+            model, Augmented(), problem, Uniform(BitWidths(4, 4)), recipe, seed=1, progress=progress, checkpoint=path, interval=0
+        ).losses
+
+    straight = losses()
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        losses(stop=len(straight) // 3 + 2)
+    assert losses() == straight
+
+
+def test_the_fp32_training_goes_on_too(tmp_path: Path) -> None:
+    task, recipe, path = Digits(), Recipe(epochs=2, lr=0.05), tmp_path / "fp32.partial"
+
+    def weights(stop: int | None = None) -> list[torch.Tensor]:
+        def progress(done: int, total: int) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(0)
+        network = task.model()
+        with patch("hwdse.training.Checkpoint", partial(Checkpoint, interval=0)):
+            train_float(network, task, recipe, 0, progress, path)
+        return [*network.state_dict().values()]
+
+    straight = weights()
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        weights(stop=15)
+    assert all(torch.equal(a, b) for a, b in zip(weights(), straight, strict=True))
+
+
+def test_a_full_disk_costs_the_checkpoint_not_the_training(bench: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done, _ = trained(bench, Uniform(BitWidths(4, 4)), tmp_path / "file" / "training.partial")
+    assert len(done.losses) > 0
+    assert any("an interruption would have lost the training" in note and "cannot write" in note for note in done.notes)
