@@ -33,8 +33,8 @@ def set_random_state(state: RandomState) -> None:
 
 def everyones_random_state() -> RandomState:
     """Of Python and numpy as well, which augmentations may draw from; plain values and tensors."""
-    kind, keys, *rest = np.random.get_state(legacy=True)
-    return {**random_state(), "python": random.getstate(), "numpy": (kind, keys.tolist(), *rest)}
+    numpys: Any = np.random.get_state(legacy=True)
+    return {**random_state(), "python": random.getstate(), "numpy": (numpys[0], numpys[1].tolist(), *numpys[2:])}
 
 
 def set_everyones_random_state(state: RandomState) -> None:
