@@ -32,8 +32,8 @@ def test_at_most_two_to_the_bits_levels_and_same_shape(name: str, signed: bool, 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("signed", [True, False])
 def test_error_falls_with_bits(name: str, signed: bool) -> None:
-    if name == "weight dorefa":
-        pytest.skip("DoReFa bends the weights with tanh: its error does not go to zero")
+    if name.startswith("weight dorefa"):
+        pytest.skip("DoReFa bends the weights with tanh, and SAT rescales them: the error does not go to zero")
     errors = []
     for bits in (2, 4, 6, 8):
         q, x = MAKERS[name](), sample(signed)
