@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from ..bits import BitWidths
 from ..costs import CostModel
-from ..metrics import ENERGY, LATENCY
+from ..metrics import ENERGY, INTERVAL, LATENCY
 from .analytic.models import compute_model, energy_model
+from .analytic.protocol import ComputeModel
 from .coverage import listed
 from .device_costs import DeviceCost
 from .latency_table import CostLookup
@@ -62,13 +63,15 @@ class Accelerator:
         models: list[CostModel] = []
         if self.keys.compute is not None or any(row.seconds is not None for row in self.rows):
             models.append(self._latency(network))
+        if self.keys.compute is not None and self.keys.compute.model == "pipelined":
+            models.append(replace(self._latency(network), metric=replace(INTERVAL, on=self.name), network=0.0, slowest=True))
         if self.keys.energy is not None or any(row.joules is not None for row in self.rows):
             models.append(self._energy(network))
         return (*models, self._weights())
 
     def _latency(self, network: str | None) -> DeviceCost:
         k, model = self.keys, compute_model(self.keys)
-        resolver = replace(self._resolver("latency", model.seconds if model else None, network), least=k.overheads.least_s)
+        resolver = replace(self._resolver("latency", _seconds(model) if model else None, network), least=k.overheads.least_s)
         notes = []
         if k.calibration.note:
             error = f" (leave-one-out error {k.calibration.error:.2%})" if k.calibration.error is not None else ""
@@ -113,3 +116,7 @@ class Accelerator:
             s.packing, scale_bits=s.scale_bits, zero_point_bits=s.zero_point_bits, per=s.per, bias_bits=s.bias_bits,
             float_bits=s.float_bits, on=self.name, stored=stored,
         )  # fmt: skip
+
+
+def _seconds(model: ComputeModel) -> Formula:
+    return lambda work, pairs: model.estimate(work, pairs).seconds

@@ -17,6 +17,7 @@ SCHEMA = "hwdse.accelerator/1"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**31)]
 Width = Annotated[int, Field(ge=1, le=32)]
 Widths = Annotated[list[Width], Field(min_length=1)]
 PairText = Annotated[str, Field(pattern=r"^w([1-9]|[12]\d|3[0-2])a([1-9]|[12]\d|3[0-2])$")]
@@ -127,17 +128,75 @@ class BitFusionKeys(Keys):
     """An array of fusible units (costmodels/analytic/bit_fusion.py)."""
 
     model: Literal["bit_fusion"]
-    rows: Annotated[int, Field(ge=1)] = Field(description="rows N of the array")
-    columns: Annotated[int, Field(ge=1)] = Field(description="columns M of the array")
+    rows: Count = Field(description="rows N of the array")
+    columns: Count = Field(description="columns M of the array")
     max_bits: Width = Field(default=8, description="widest operand of a unit in bits")
     min_bits: Width = Field(default=2, description="narrowest operand of a unit in bits")
     interface_bits: Positive = Field(description="bits a cycle from the memory outside")
+    weight_buffer: Positive = Field(description="buffer of weights in bytes; half of it is worked on, half being filled, here and below")
+    input_buffer: Positive = Field(description="buffer of inputs in bytes")
+    output_buffer: Positive = Field(description="buffer of outputs in bytes")
+    sum_bits: Width = Field(default=32, description="width at which partial sums and outputs are written, in bits")
+    unrolled: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="convolutions with at most this many input channels are unrolled (im2col); 0 for none"
+    )
+    memory: str = Field(default="dram", description="name of the memory level outside")
+
+
+class SystolicKeys(Keys):
+    """A systolic array (costmodels/analytic/systolic.py)."""
+
+    model: Literal["systolic"]
+    rows: Count = Field(description="rows R of the array")
+    columns: Count = Field(description="columns C of the array")
+    dataflow: Literal["weight_stationary", "input_stationary", "output_stationary"] = Field(description="which operand stays in the array")
+    macs_per_unit: RatesTable = Field(
+        default_factory=lambda: {"w32a32": 1.0},
+        description="products that one unit sums in a cycle, by pair, {w8a8 = 1, w4a4 = 2}; the default is 1 at all widths",
+    )
+    memory: str = Field(description="name of the memory level that operands come from")
+
+
+class BitSerialKeys(Keys):
+    """A bit-serial array (costmodels/analytic/bit_serial.py)."""
+
+    model: Literal["bit_serial"]
+    rows: Count = Field(description="Dm, output positions at a time")
+    columns: Count = Field(description="Dn, output channels at a time")
+    depth: Count = Field(description="Dk, bits of each operand that one dot product takes in a cycle")
+    memory: str = Field(description="name of the memory level that operands come from")
+
+
+class Folding(Keys):
+    """How wide a layer's unit is."""
+
+    pe: Count = Field(description="outputs at a time")
+    simd: Count = Field(description="inputs at a time")
+
+
+class PipelinedKeys(Keys):
+    """A unit for each layer (costmodels/analytic/pipelined.py): interval@NAME is the slowest layer's time, latency@NAME the sum."""
+
+    model: Literal["pipelined"]
+    folding: dict[Op | Literal["default"], Folding] = Field(
+        description="unit of each operation, {default = {pe = 16, simd = 16}, depthwise = {pe = 16, simd = 9}}; 'default' is required"
+    )
+    macs_per_unit: RatesTable = Field(
+        default_factory=lambda: {"w32a32": 1.0}, description="products that one multiplier makes in a cycle, by pair"
+    )
 
 
 class HorowitzKeys(Keys):
     """45 nm arithmetic (costmodels/analytic/energy.py); the memories' pj_per_bit are the other half."""
 
     model: Literal["horowitz_45nm"]
+
+
+class EnergyKeys(Keys):
+    """Energy of a multiply-accumulate as stated (costmodels/analytic/energy.py); the memories' pj_per_bit are the other half."""
+
+    model: Literal["explicit"]
+    mac_pj: RatesTable = Field(description="picojoules of a multiply-accumulate by pair, {w8a8 = 0.25}; others at the next wider pair")
 
 
 class PowerKeys(Keys):
@@ -186,11 +245,14 @@ class AcceleratorKeys(Keys):
     clock: Clock | None = Field(default=None, description="needed by tables in cycles and by cycle models")
     precision: PrecisionKeys = Field(description="which widths the device runs")
     storage: Storage = Field(default_factory=Storage, description="how weights are packed")
-    compute: Annotated[RooflineKeys | MacsPerCycleKeys | BitFusionKeys, Field(discriminator="model")] | None = Field(
-        default=None, description="analytic model of time"
-    )
+    compute: (
+        Annotated[
+            RooflineKeys | MacsPerCycleKeys | BitFusionKeys | SystolicKeys | BitSerialKeys | PipelinedKeys, Field(discriminator="model")
+        ]
+        | None
+    ) = Field(default=None, description="analytic model of time")
     memory: list[Memory] = Field(default_factory=list, description="memory levels, innermost first")
-    energy: Annotated[HorowitzKeys | PowerKeys, Field(discriminator="model")] | None = Field(
+    energy: Annotated[HorowitzKeys | EnergyKeys | PowerKeys, Field(discriminator="model")] | None = Field(
         default=None, description="analytic model of energy"
     )
     overheads: Overheads = Field(default_factory=Overheads, description="time beside the layers")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class DeviceCost:
         resolver: where the numbers come from.
         layer, network: overhead of every layer and of the network, in the metric's unit.
         offset, scale: calibration ``a + b · sum``.
+        slowest: the largest layer counts, not the sum: a row for each layer (pipelined devices).
         convention: the rule behind the number. notes: what holds whatever the network is.
     """
 
@@ -42,9 +43,10 @@ class DeviceCost:
     scale: float = 1.0
     convention: str = ""
     notes: tuple[str, ...] = ()
+    slowest: bool = False
 
     def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
-        """One row, in the metric's unit.
+        """One row, in the metric's unit; a row for each layer where the slowest decides.
 
         Raises:
             MissingCost: a layer that was not measured and may not be estimated.
@@ -61,13 +63,16 @@ class DeviceCost:
             )
         values = np.array([[a.value for a in row] for row in answers], np.float64).reshape(len(layers), len(options))
         codes = np.array([[SOURCE_CODE[a.source] for a in row] for row in answers], np.int8).reshape(values.shape)
-        fixed = self.network + sum(a.value + self.layer for a in others)
-        return CostTable.one_row(
+        apart = [a.value + self.layer for a in others]
+        notes = self._found(graph, answers, options), self._fixed_notes([r.name for r in rest], others), self.notes, left_out_notes(graph)
+        table = CostTable.one_row(
             self.metric, [layer.name for layer in layers], options, self.scale * (values + self.layer),
-            self.offset + self.scale * fixed, codes, self.convention,
-            (*self._found(graph, answers, options), *self._fixed_notes([r.name for r in rest], others), *self.notes,
-             *left_out_notes(graph)),
+            self.offset + self.scale * (self.network + sum(apart)), codes, self.convention, [n for some in notes for n in some],
         )  # fmt: skip
+        if not self.slowest:
+            return table
+        fixed = self.offset + self.scale * np.array([0.0] * len(layers) + apart)
+        return replace(table, row=np.arange(len(layers)), fixed=fixed, row_names=tuple(layer.name for layer in (*layers, *rest)))
 
     def explain(self, graph: LayerGraph, layer: str, widths: BitWidths) -> Answer:
         """Where the cost of one layer comes from and how far off it may be, before overheads and calibration.

@@ -72,7 +72,10 @@ def _find(name_or_path: str | Path) -> Path:
 def _built(path: Path, keys: AcceleratorKeys) -> Accelerator:
     clock = keys.clock.hz if keys.clock else None
     rows: list[Row] = []
+    inside = _FOLDER.parent if path.parent.resolve() == _FOLDER.resolve() else path.parent  # shipped tables have a folder of their own
     for table in keys.table:
+        if not (path.parent / table.file).resolve().is_relative_to(inside.resolve()):
+            raise FileFormatError(path, f"must stay in the folder of the accelerator's file, got '{table.file}'.", "key 'table.file'")
         rows.extend(read_table(path.parent / table.file, clock, table.sha256))
     return Accelerator(keys.name, keys.description, path, keys, tuple(rows))
 
@@ -91,6 +94,8 @@ def _contradictions(accelerator: Accelerator) -> list[FileFormatError]:
         return [FileFormatError(path, str(error), "key 'precision.pairs'")]
     if precision.executed(precision.other) is None:
         problem("precision.other", f"is {precision.other}, which the device cannot run: {', '.join(map(str, precision.native))}.")
+    if k.name in accelerator_names() and path.parent.resolve() != _FOLDER.resolve():
+        problem("name", f"is '{k.name}', the name of an accelerator that comes with the package: results could not be told apart.")
     names = [level.name for level in k.memory]
     for name in {n for n in names if names.count(n) > 1}:
         problem("memory", f"has two levels named '{name}'.")

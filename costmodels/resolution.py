@@ -5,7 +5,8 @@
 3. ``rounded``: the same at the next wider native pair. (``bit_serial`` devices: ``interpolated`` between widths.) Never
    between widths on other devices: on the Bit Fusion table 6 bits interpolated from 4 and 8 is 35 % too fast.
 4. ``interpolated`` along one dimension of the shape, inside the range that was measured. Never extrapolated.
-5. ``analytic``: the analytic model times the table's median ratio to it, for this operation and these widths.
+5. ``analytic``: the analytic model times the table's median ratio to it, for this operation and these widths (over at most
+   :data:`COMPARED` shapes).
 6. The file's ``missing``. ``error`` raises. ``analytic`` takes the model times the nearest ratio there is: of the operation at
    other widths, of dense convolutions, of everything. Never 0. A file without a table has the model as its source.
 
@@ -29,9 +30,10 @@ from ..graph import Layer
 from .answers import Answer
 from .latency_table import CostLookup
 from .precision import Precision
-from .signature import Signature, Work, signature_of, work_of_layer, work_of_signature
+from .signature import OpWork, Signature, Work, signature_of, work_of_layer, work_of_signature
 
 Formula = Callable[[Work, Sequence[BitWidths]], FloatArray]
+COMPARED = 24  # shapes of an operation that a table's ratio to the analytic model is taken over
 _UNSUPPORTED = Answer(math.inf, "unsupported", None, "the device cannot run it")
 
 
@@ -134,7 +136,7 @@ class Resolver:
         named = self.lookup.instances.get((instance, signature, widths)) if instance else None
         return named or self.lookup.signatures.get(signature, {}).get(widths)
 
-    def _modelled(self, rows: Sequence[tuple[str, tuple[float, ...]]], pairs: Sequence[BitWidths]) -> FloatArray:
+    def _modelled(self, rows: Sequence[OpWork], pairs: Sequence[BitWidths]) -> FloatArray:
         if self.formula is None or not pairs:
             return np.full((len(rows), max(1, len(pairs))), np.nan)
         return self.formula(Work.of(rows), pairs)
@@ -182,7 +184,7 @@ class Resolver:
         """(operation, pair) -> median of measured / modelled, and the relative deviation from it that 9 of 10 shapes keep."""
         if self.formula is None or not self.lookup.signatures:
             return {}
-        signatures = list(self.lookup.signatures)
+        signatures = _spread(list(self.lookup.signatures))
         pairs = list(dict.fromkeys(p for by_pair in self.lookup.signatures.values() for p in by_pair))
         modelled = self._modelled([work_of_signature(s) for s in signatures], pairs)
         found: dict[tuple[str, BitWidths], list[float]] = {}
@@ -192,6 +194,14 @@ class Resolver:
                 if math.isfinite(estimate) and estimate > 0:
                     found.setdefault((signature.op, pair), []).append(answer.value / estimate)
         return {key: _middle(ratios, key) for key, ratios in found.items()}
+
+
+def _spread(signatures: Sequence[Signature]) -> list[Signature]:
+    """At most :data:`COMPARED` shapes of each operation, evenly from the smallest to the largest: a model may take its time."""
+    found: dict[str, list[Signature]] = {}
+    for signature in sorted(signatures, key=lambda s: work_of_signature(s).macs):
+        found.setdefault(signature.op, []).append(signature)
+    return [s for same in found.values() for s in same[:: -(-len(same) // COMPARED)]]
 
 
 def _middle(ratios: list[float], key: tuple[str, BitWidths]) -> Answer:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -114,38 +114,77 @@ def _convolution(layer: Layer) -> Signature | None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Work:
-    """What an analytic model needs to know of N operations, (N,) arrays of numbers.
+class OpWork(NamedTuple):
+    """What an analytic model needs to know of one operation.
+
+    ``macs = batch · out_h · out_w · out_channels · in_channels_per_group · kernel_h · kernel_w``: of a transposed convolution with the
+    extent of its input, of a linear layer with all rows in ``batch``, of a three-dimensional convolution with depth folded into height.
 
     Attributes:
-        ops: N operation names.
-        macs: multiply-accumulates.
-        weights, inputs, outputs: elements read and written once each. The second operand of a product of two activations
-            counts as ``inputs``; of an embedding only the rows that are looked up count as ``weights``.
-        out_channels, in_channels_per_group, positions: per output element: ``macs = positions · out_channels ·
-            in_channels_per_group · kernel``, with ``positions`` = batch · rows · columns of the output.
-        kernel: elements of the kernel.
+        op: its name.
+        weights, inputs, outputs: elements read and written once each. The second operand of a product of two activations counts as
+            ``inputs``; of an embedding only the rows that are looked up count as ``weights``.
+        out_channels: over all groups.
     """
+
+    op: str
+    macs: float
+    weights: float
+    inputs: float
+    outputs: float
+    batch: float = 1.0
+    out_h: float = 1.0
+    out_w: float = 1.0
+    out_channels: float = 1.0
+    in_channels_per_group: float = 1.0
+    groups: float = 1.0
+    kernel_h: float = 1.0
+    kernel_w: float = 1.0
+    stride_h: float = 1.0
+    stride_w: float = 1.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """N operations: the numbers of :class:`OpWork` as (N,) arrays."""
 
     ops: tuple[str, ...]
     macs: FloatArray
     weights: FloatArray
     inputs: FloatArray
     outputs: FloatArray
+    batch: FloatArray
+    out_h: FloatArray
+    out_w: FloatArray
     out_channels: FloatArray
     in_channels_per_group: FloatArray
-    positions: FloatArray
-    kernel: FloatArray
+    groups: FloatArray
+    kernel_h: FloatArray
+    kernel_w: FloatArray
+    stride_h: FloatArray
+    stride_w: FloatArray
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[str, Sequence[float]]]) -> Work:
-        """From (operation, the eight numbers in the order of the attributes)."""
-        numbers = np.array([row for _, row in rows], np.float64).reshape(len(rows), 8)
-        return cls(tuple(op for op, _ in rows), *numbers.T)
+    def of(cls, rows: Sequence[OpWork]) -> Work:
+        """From one row per operation."""
+        numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), len(OpWork._fields) - 1)
+        return cls(tuple(row.op for row in rows), *numbers.T)
 
     def __len__(self) -> int:
         return len(self.ops)
+
+    def __getitem__(self, i: int) -> OpWork:
+        return OpWork(self.ops[i], *(float(getattr(self, name)[i]) for name in OpWork._fields[1:]))
+
+    @property
+    def positions(self) -> FloatArray:
+        """(N,) batch · rows · columns of the output."""
+        return self.batch * self.out_h * self.out_w
+
+    @property
+    def kernel(self) -> FloatArray:
+        """(N,) elements of the kernel."""
+        return self.kernel_h * self.kernel_w
 
     @cached_property
     def op_array(self) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
@@ -153,41 +192,53 @@ class Work:
         return np.array(self.ops, np.str_)
 
 
-def work_of_layer(layer: Layer) -> tuple[str, tuple[float, ...]]:
-    """One row of :meth:`Work.of`, from the counts of the trace."""
+def work_of_layer(layer: Layer) -> OpWork:
+    """From the counts of the trace."""
     signature = signature_of(layer)
-    op = signature.op if signature else "conv"
     inputs, outputs = math.prod(layer.input_shape), math.prod(layer.output_shape)
-    weights = layer.params
-    if layer.kind == "embedding":
-        inputs, weights = 0, outputs
-    elif layer.kind in ("matmul", "attention"):
+    if signature is not None and layer.kind == "embedding":
+        return work_of_signature(signature)
+    if signature is not None and layer.kind in ("conv", "linear"):
+        return work_of_signature(signature)._replace(macs=layer.macs, inputs=inputs, outputs=outputs)
+    if layer.kind == "conv":  # three-dimensional
+        unbatched = len(layer.input_shape) == len(layer.kernel) + 1
+        batch, channels = (1, layer.input_shape[0]) if unbatched else layer.input_shape[:2]
+        counted = layer.input_shape if layer.transposed else layer.output_shape
+        return OpWork(
+            "conv", layer.macs, layer.params, inputs, outputs, batch, math.prod(counted[-3:-1]), counted[-1],
+            layer.output_shape[0 if unbatched else 1], channels / layer.groups, layer.groups,
+            math.prod(layer.kernel[:-1]), layer.kernel[-1], math.prod(layer.stride[:-1]) or 1, layer.stride[-1] if layer.stride else 1,
+        )  # fmt: skip
+    if layer.kind in ("matmul", "attention"):
         # macs / rows of the first operand: the other operand of a product; keys and values of an attention
         inputs += layer.macs // (layer.input_shape[-2] if len(layer.input_shape) > 1 else 1)
-    out_channels, per_group, kernel = 1.0, 1.0, 1.0
-    if layer.kind == "conv":
-        unbatched = len(layer.input_shape) == len(layer.kernel) + 1
-        channels = layer.input_shape[0 if unbatched else 1]
-        out_channels, per_group = float(layer.output_shape[0 if unbatched else 1]), channels / layer.groups
-        kernel = float(math.prod(layer.kernel))
-    elif layer.macs:
-        out_channels = float(layer.output_shape[-1]) if layer.output_shape else 1.0
-        # whole products: macs = positions · out_channels · inner
-        per_group = layer.macs / outputs if outputs else float(layer.macs)
-    positions = layer.macs / (out_channels * per_group * kernel) if layer.macs else 0.0
-    return op, (layer.macs, weights, inputs, outputs, out_channels, per_group, positions, kernel)
+    if not layer.macs:
+        return OpWork(signature.op if signature else layer.kind, 0.0, layer.params, inputs, outputs)
+    out_channels = layer.output_shape[-1] if layer.output_shape else 1
+    inner = layer.macs / outputs if outputs else layer.macs  # whole products: macs = rows · out_channels · inner
+    return OpWork(
+        signature.op if signature else layer.kind, layer.macs, layer.params, inputs, outputs, layer.macs / (out_channels * inner),
+        out_channels=out_channels, in_channels_per_group=inner,
+    )  # fmt: skip
 
 
-def work_of_signature(signature: Signature) -> tuple[str, tuple[float, ...]]:
-    """One row of :meth:`Work.of`, for a row of a table."""
+def work_of_signature(signature: Signature) -> OpWork:
+    """For a row of a table."""
     s = signature
-    inner, kernel = s.in_channels / s.groups, float(s.kernel_h * s.kernel_w)
+    inner, kernel = s.in_channels / s.groups, s.kernel_h * s.kernel_w
     if s.op == "embedding":
         looked_up = s.batch * s.tokens * s.out_channels
-        return s.op, (0.0, looked_up, 0.0, looked_up, 1.0, 1.0, 0.0, 1.0)
-    positions = float(s.batch * s.out_h * s.out_w if s.spatial else s.batch * s.tokens)
-    counted = s.batch * s.in_h * s.in_w if s.op == "conv_transpose" else positions
-    macs = counted * s.out_channels * inner * kernel
-    inputs = s.batch * s.in_channels * (s.in_h * s.in_w if s.spatial else s.tokens)
+        return OpWork(s.op, 0.0, looked_up, 0.0, looked_up)
     weights = s.out_channels * inner * kernel
-    return s.op, (macs, weights, inputs, positions * s.out_channels, s.out_channels, inner, counted, kernel)
+    if not s.spatial:
+        rows = s.batch * s.tokens
+        return OpWork(
+            s.op, rows * weights, weights, rows * s.in_channels, rows * s.out_channels, rows,
+            out_channels=s.out_channels, in_channels_per_group=inner,
+        )  # fmt: skip
+    counted = (s.in_h, s.in_w) if s.op == "conv_transpose" else (s.out_h, s.out_w)
+    return OpWork(
+        s.op, s.batch * math.prod(counted) * weights, weights, s.batch * s.in_channels * s.in_h * s.in_w,
+        s.batch * s.out_channels * s.out_h * s.out_w, s.batch, *counted, s.out_channels, inner, s.groups, s.kernel_h, s.kernel_w,
+        s.stride_h, s.stride_w,
+    )  # fmt: skip

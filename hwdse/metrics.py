@@ -119,5 +119,6 @@ WEIGHTS = Metric("weights", "B")
 ACTIVATIONS = Metric("activations", "B")
 LATENCY = Metric("latency", "s")
 ENERGY = Metric("energy", "J")
+INTERVAL = Metric("interval", "s")  # between two results of a pipeline
 AVERAGE_BITS = Metric("average_bits", "bit")
 LOSS = Metric("loss", "nat")

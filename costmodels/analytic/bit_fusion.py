@@ -2,11 +2,10 @@
 
     fuse(w, a) = floor(p / max(a, q)) · floor(p / max(w, q))              p, q: widest and narrowest operand of a unit
     compute    = positions · ceil(oc / M) · kernel · ceil(ic / (N · fuse))   cycles; positions = batch · rows · columns
-    t          = max(compute, bits moved / interface bits per cycle) / clock
+               = positions · ceil(oc / M) · ceil(kernel · ic / (N · fuse))   where the input is unrolled (im2col)
 
-with N x M the array, oc output channels, ic input channels per group. Six bits fuse like eight: ``fuse(6, 6) = 1``. The
-traffic is one pass of every operand, without the search over tiles and loop orders of the published simulator, so this is
-a lower bound on it. Reference: Sharma et al., ISCA 2018.
+with N x M the array, oc output channels, ic input channels per group. Six bits fuse like eight: ``fuse(6, 6) = 1``. Memory stalls
+come from the search over tiles and loop orders of :mod:`.tiling`. Reference: Sharma et al., ISCA 2018, and its simulator.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ import numpy as np
 
 from ...bits import BitWidths
 from ...costs import FloatArray
-from ..signature import Work
-from .rates import bits_moved
+from ..signature import OpWork, Work
+from .protocol import Estimate
+from .tiling import Buffers, Tiled, Tiling, search
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class BitFusion:
     Attributes:
         rows, columns: N and M.
         max_bits, min_bits: p and q.
-        clock: Hz. interface_bits: bits a cycle from the memory outside.
-        output_bits: width at which outputs are written.
+        clock: Hz. interface_bits: bits a cycle from the memory outside, which is called ``memory``.
+        buffers: on chip.
+        sum_bits: width at which partial sums and outputs are written.
+        unrolled: convolutions with at most this many input channels are unrolled; the simulator unrolls the first layer.
     """
 
     rows: int
@@ -39,29 +41,51 @@ class BitFusion:
     min_bits: int
     clock: float
     interface_bits: float
-    output_bits: int
+    buffers: Buffers
+    sum_bits: int = 32
+    unrolled: int = 3
+    memory: str = "dram"
 
     @property
     def sentence(self) -> str:
         """The rule in words."""
+        sizes = "/".join(f"{size / 1024:g}" for size in (self.buffers.weights, self.buffers.inputs, self.buffers.outputs))
         return (
-            f"Bit Fusion array {self.rows}x{self.columns} of {self.max_bits}/{self.min_bits}-bit units at {self.clock:.3g} Hz: "
-            f"the longer of compute cycles and one pass of every operand at {self.interface_bits:g} bit/cycle "
-            "(no tiling search: a lower bound)"
+            f"Bit Fusion array {self.rows}x{self.columns} of {self.max_bits}/{self.min_bits}-bit units at {self.clock:.3g} Hz, "
+            f"{sizes} KiB for weights, inputs and outputs, {self.interface_bits:g} bit/cycle: the fastest over tiles and loop orders"
         )
 
     def fuse(self, pair: BitWidths) -> int:
         """Multipliers per unit; 0 for operands wider than a unit."""
         return (self.max_bits // max(pair.activation, self.min_bits)) * (self.max_bits // max(pair.weight, self.min_bits))
 
-    def cycles(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
-        """(N, P) compute cycles, 0 where there is nothing to multiply; NaN where the operand is wider than a unit."""
-        fused = np.array([self.fuse(p) or np.nan for p in pairs], np.float64)
-        outer = work.positions * np.ceil(work.out_channels / self.columns) * work.kernel
-        passes = np.ceil(work.in_channels_per_group[:, None] / (self.rows * fused))
-        return outer[:, None] * passes
+    def cycles(self, op: OpWork, pair: BitWidths) -> Tiled | None:
+        """Compute, stalls and traffic of one operation; None where no tile fits, or an operand is wider than a unit."""
+        fused = self.fuse(pair)
+        if not fused or not op.macs:
+            return None
+        unrolled = op.op == "conv" and op.in_channels_per_group <= self.unrolled
+        return search(
+            Tiling(op, pair.weight, pair.activation, self.sum_bits, self.rows * fused, self.columns, unrolled),
+            self.buffers,
+            self.interface_bits,
+        )
 
-    def seconds(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
-        """(N, P) seconds."""
-        traffic = bits_moved(work, pairs, self.output_bits) / self.interface_bits
-        return np.maximum(self.cycles(work, pairs), traffic) / self.clock
+    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+        """See the module's formula; what has no multiply-accumulates moves once."""
+        shape = len(work), len(pairs)
+        total, compute, moved = (np.full(shape, np.nan) for _ in range(3))
+        for i in range(len(work)):
+            for j, pair in enumerate(pairs):
+                op = work[i]
+                if not op.macs:
+                    moved[i, j] = op.weights * pair.weight + op.inputs * pair.activation + op.outputs * self.sum_bits
+                    total[i, j], compute[i, j] = np.ceil(moved[i, j] / self.interface_bits), 0.0
+                elif found := self.cycles(op, pair):
+                    total[i, j], compute[i, j], moved[i, j] = found.compute + found.stalled, found.compute, found.bits
+        moving: FloatArray = moved / self.interface_bits / self.clock
+        fused = np.array([self.fuse(p) or np.nan for p in pairs])
+        return Estimate(
+            total / self.clock, compute / self.clock, self.rows * self.columns * self.clock * fused, {self.memory: moving},
+            {self.memory: moved},
+        )  # fmt: skip

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from ...bits import BitWidths
 from ...costs import FloatArray
 from ...errors import UsageError
 from ..signature import Work
+from .protocol import ComputeModel
+from .rates import Rates
 
 DRAM_PJ_PER_BIT = 20.3125
 _PICO = 1e-12
@@ -57,32 +60,88 @@ class Level:
     reuse: float = 0.0
 
 
+class Arithmetic(Protocol):
+    """Energy of a multiply-accumulate."""
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        ...
+
+    def pj(self, pairs: Sequence[BitWidths]) -> FloatArray:
+        """(P,) picojoules."""
+        ...
+
+
 @dataclass(frozen=True)
 class Horowitz45nm:
-    """Arithmetic after Horowitz, memories as listed; outputs move at ``output_bits``, sums are added at ``accumulator_bits``."""
+    """A multiplication, and an addition at ``accumulator_bits``."""
 
-    levels: tuple[Level, ...]
-    output_bits: int
     accumulator_bits: int
 
     @property
     def sentence(self) -> str:
         """The rule in words."""
+        return f"45 nm multiply and {self.accumulator_bits}-bit add after Horowitz"
+
+    def pj(self, pairs: Sequence[BitWidths]) -> FloatArray:
+        """(P,) picojoules."""
+        return np.array([multiply_pj(p.weight, p.activation) + add_pj(self.accumulator_bits) for p in pairs])
+
+
+@dataclass(frozen=True)
+class Stated:
+    """As the device's file says; a pair that it does not list costs what the next wider one does."""
+
+    rates: Rates
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        return "stated pJ per multiply-accumulate (" + ", ".join(f"{p} {pj:g}" for p, pj in sorted(self.rates.listed.items())) + ")"
+
+    def pj(self, pairs: Sequence[BitWidths]) -> FloatArray:
+        """(P,) picojoules."""
+        return self.rates.of(pairs)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Energy of arithmetic and of the memories as listed; outputs move at ``output_bits``.
+
+    Attributes:
+        time: whose traffic is taken where it gives that of a level; None, and levels that it does not give: every operand once.
+    """
+
+    arithmetic: Arithmetic
+    levels: tuple[Level, ...]
+    output_bits: int
+    time: ComputeModel | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
         moved = [
-            f"{one.name} {one.pj_per_bit:.3g} pJ/bit " + (f"(fetched every {one.reuse:g} MACs)" if one.reuse else "(every operand once)")
+            f"{one.name} {one.pj_per_bit:.3g} pJ/bit "
+            + (f"(fetched every {one.reuse:g} MACs)" if one.reuse else "(the traffic of the model of time, else every operand once)")
             for one in self.levels
         ]
-        return f"energy: 45 nm multiply and {self.accumulator_bits}-bit add after Horowitz, plus bits moved: {', '.join(moved)}"
+        return f"energy: {self.arithmetic.sentence}, plus bits moved: {', '.join(moved)}"
 
     def joules(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
         """(N, P) joules."""
         w = np.array([p.weight for p in pairs], np.float64)
         a = np.array([p.activation for p in pairs], np.float64)
-        mac = np.array([multiply_pj(p.weight, p.activation) + add_pj(self.accumulator_bits) for p in pairs])
         macs = work.macs[:, None]
         written = (work.outputs * self.output_bits)[:, None]
-        total = macs * mac
+        total = macs * self.arithmetic.pj(pairs)
+        traffic = self.time.estimate(work, pairs).bits if self.time else {}
         for level in self.levels:
-            read = macs * (w + a) / level.reuse if level.reuse else work.weights[:, None] * w + work.inputs[:, None] * a
-            total = total + (read + written) * level.pj_per_bit
+            if level.reuse:
+                moved = macs * (w + a) / level.reuse + written
+            elif level.name in traffic:
+                moved = traffic[level.name]
+            else:
+                moved = work.weights[:, None] * w + work.inputs[:, None] * a + written
+            total = total + moved * level.pj_per_bit
         return np.asarray(total * _PICO, np.float64)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...bits import BitWidths
-from ...costs import FloatArray
 from ..signature import Work
+from .protocol import Estimate
 from .rates import Rates
 
 
@@ -31,7 +31,9 @@ class MacsPerCycle:
             f"MACs over a measured rate (MACs per cycle: {listed}) at {self.clock:.3g} Hz; memory stalls only as far as the rates hold them"
         )
 
-    def seconds(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
-        """(N, P) seconds; NaN for operations without multiply-accumulates."""
+    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+        """See the module's formula; NaN for operations without multiply-accumulates."""
         macs = np.where(work.macs > 0, work.macs, np.nan)
-        return macs[:, None] / (self.rates.of(pairs) * self.clock)
+        rates = self.rates.of(pairs) * self.clock
+        seconds = macs[:, None] / rates
+        return Estimate(seconds, seconds, rates)

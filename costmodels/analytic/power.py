@@ -25,4 +25,4 @@ class ConstantPower:
 
     def joules(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
         """(N, P) joules."""
-        return self.watts * self.time.seconds(work, pairs)
+        return self.watts * self.time.estimate(work, pairs).seconds

@@ -9,7 +9,6 @@ import numpy as np
 
 from ...bits import BitWidths
 from ...costs import FloatArray
-from ..signature import Work
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,3 @@ class Rates:
             wide = [p for p in order if p.weight >= pair.weight and p.activation >= pair.activation]
             found.append(self.listed[pair] if pair in self.listed else self.listed[wide[0]] if wide else np.nan)
         return np.array(found, np.float64)
-
-
-def bits_moved(work: Work, pairs: Sequence[BitWidths], output_bits: int) -> FloatArray:
-    """(N, P) bits if every weight, input and output element moves once: ``weights·w + inputs·a + outputs·output_bits``."""
-    w = np.array([p.weight for p in pairs], np.float64)
-    a = np.array([p.activation for p in pairs], np.float64)
-    return work.weights[:, None] * w + work.inputs[:, None] * a + work.outputs[:, None] * output_bits

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...bits import BitWidths
-from ...costs import FloatArray
 from ..signature import Work
-from .rates import Rates, bits_moved
+from .protocol import Estimate
+from .rates import Rates
+from .traffic import Interface
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,12 @@ class Roofline:
 
     Attributes:
         rates: multiply-accumulates a second.
-        bandwidth: bytes a second of the memory that operands come from.
-        output_bits: width at which outputs are written.
+        memory: that operands come from.
         efficiency: share of the rate that an operation reaches, by operation; ``default`` for those not named.
     """
 
     rates: Rates
-    bandwidth: float
-    output_bits: int
+    memory: Interface
     efficiency: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -40,15 +39,14 @@ class Roofline:
         """The rule in words."""
         peak = ", ".join(f"{pair} {rate:.3g}" for pair, rate in sorted(self.rates.listed.items()))
         reached = ", ".join(f"{op} {share:g}" for op, share in self.efficiency.items()) or "default 1"
-        return (
-            f"roofline: the longer of MACs at the peak rate (MAC/s: {peak}; share reached: {reached}) and one pass of every operand "
-            f"over {self.bandwidth:.3g} B/s, outputs at {self.output_bits} bits"
-        )
+        return f"roofline: the longer of MACs at the peak rate (MAC/s: {peak}; share reached: {reached}) and {self.memory.sentence}"
 
-    def seconds(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
-        """(N, P) seconds."""
+    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+        """See the module's formula."""
         fallback = self.efficiency.get("default", 1.0)
         reached = np.array([self.efficiency.get(op, fallback) for op in work.ops], np.float64)
-        compute = (work.macs / reached)[:, None] / self.rates.of(pairs)
-        traffic = bits_moved(work, pairs, self.output_bits) / (8 * self.bandwidth)
-        return np.maximum(compute, traffic)
+        rates = self.rates.of(pairs)
+        compute = (work.macs / reached)[:, None] / rates
+        bits = self.memory.bits(work, pairs)
+        moving = self.memory.seconds(bits)
+        return Estimate(np.maximum(compute, moving), compute, rates, {self.memory.name: moving}, {self.memory.name: bits})

@@ -1,4 +1,4 @@
-"""``hwdse accelerators``: list, show, check."""
+"""``hwdse accelerators``: list, show, check, new, schema."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import typer
 
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
+from hwdse.costmodels.json_schema import accelerator_schema, table_schema
+from hwdse.costmodels.starting_file import new_accelerator
 
 from .show import out, print_json, print_table, print_text
 
@@ -71,3 +73,19 @@ def run_check(file: Path, json: bool) -> None:
             print_text(line, indent=2)
     if wrong:
         raise typer.Exit(2)
+
+
+def run_new(name: str, like: str, folder: Path, json: bool) -> None:
+    """A commented file to fill in."""
+    written = new_accelerator(name, like, folder)
+    if json:
+        print_json({"files": [str(path) for path in written]})
+        return
+    for path in written:
+        print_text(f"Wrote {path}", indent=2)
+    print_text(f"Its numbers are those of {like}: change them and [provenance], then run: hwdse accelerators check {written[0]}", indent=2)
+
+
+def run_schema(table: bool) -> None:
+    """JSON Schema on standard output."""
+    print_json(table_schema() if table else accelerator_schema())

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import re
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from jsonschema import Draft202012Validator
 
 from hwdse.costmodels import accelerator_names, load_accelerator
-from hwdse.costmodels.accelerator_file import _models
-from hwdse.costmodels.accelerator_format import AcceleratorKeys
+from hwdse.costmodels.json_schema import accelerator_schema, table_schema
 from hwdse.costmodels.table_file import KNOWN
 
 ROOT = Path(__file__).parents[2]
 
 
-def keys(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str]]:
-    found = []
-    for name, field in model.model_fields.items():
-        inner = _models(field.annotation)
-        for one in inner:
-            found += keys(one, f"{prefix}{name}.")
-        if not inner and name != "model":
-            found.append((f"{prefix}{field.alias or name}", str(field.description)))
-    return found
-
-
-@pytest.mark.parametrize(("key", "about"), keys(AcceleratorKeys))
-def test_every_key_is_documented_with_its_description(key: str, about: str) -> None:
-    assert f"| `{key}` | {about}" in (ROOT / "docs" / "accelerator-files.md").read_text()
-
-
-def test_the_documentation_has_no_key_that_the_format_lacks() -> None:
+def test_the_documentation_has_every_key_and_no_other() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_keys.py"))
     text = (ROOT / "docs" / "accelerator-files.md").read_text()
-    section = text[text.index("### Top level") : text.index("`precision.semantics` says")]
-    assert {m[1] for m in re.finditer(r"^\| `([\w.]+)` \|", section, re.MULTILINE)} == {key for key, _ in keys(AcceleratorKeys)}
+    assert made["documented"](text) == text, "run: python docs/make_keys.py"
+    for name, content in made["schemas"]().items():
+        assert (ROOT / "docs" / "schema" / name).read_text() == content, "run: python docs/make_keys.py"
+
+
+@pytest.mark.parametrize("name", accelerator_names())
+def test_shipped_files_satisfy_the_published_schema(name: str) -> None:
+    validator = Draft202012Validator(accelerator_schema())
+    assert not list(validator.iter_errors(tomllib.loads(load_accelerator(name).file.read_text())))
+
+
+def test_the_published_schema_refuses_what_the_reader_refuses() -> None:
+    data = tomllib.loads(load_accelerator("npu").file.read_text())
+    validator = Draft202012Validator(accelerator_schema())
+    for broken in ({**data, "clok": 1}, {k: v for k, v in data.items() if k != "precision"}, {**data, "clock": {"hz": -1}}):
+        assert list(validator.iter_errors(broken))
+
+
+@pytest.mark.parametrize("name", [n for n in accelerator_names() if load_accelerator(n).rows])
+def test_shipped_tables_satisfy_the_published_schema(name: str) -> None:
+    validator, accelerator = Draft202012Validator(table_schema()), load_accelerator(name)
+    for table in accelerator.keys.table:
+        lines = [line for line in (accelerator.file.parent / table.file).read_text().splitlines() if not line.startswith("#")]
+        rows = [{k: number(v) for k, v in row.items() if v} for row in csv.DictReader(lines)]
+        assert len(rows) > 100
+        for row in rows[::20]:
+            assert not list(validator.iter_errors(row)), row
+
+
+def number(text: str) -> float | int | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 @pytest.mark.parametrize("column", KNOWN)

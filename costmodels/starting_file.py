@@ -1,0 +1,61 @@
+"""A commented accelerator file to start from: a copy of another, under a new name, with its tables beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import UsageError
+from ..storage import write
+from .loading import load_accelerator
+
+_NAME = re.compile(r"[A-Za-z][\w.\-]*")
+
+
+def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
+    """Writes ``folder/NAME.toml``, and the tables that it names.
+
+    The copy says in its notes that its numbers are still another device's, and those notes are printed with every cost.
+
+    Returns:
+        The files written, the accelerator's first.
+
+    Raises:
+        UsageError: a name that is no name, or a file that is there already. UnknownName, FileFormatError: from ``like``.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"an accelerator's name begins with a letter and has letters, digits, '_', '-' and '.', got '{name}'.")
+    model = load_accelerator(like)
+    if name == model.name:
+        raise UsageError(f"'{name}' is the name of the file to copy; choose another, or results of the two cannot be told apart.")
+    text = model.file.read_text(encoding="utf-8-sig")
+    text = re.sub(r"\A(#.*\n)+", "", text)  # the opening comment speaks of the other device
+    text = _replaced(text, "name", f'name = "{name}"')
+    text = _replaced(text, "description", f'description = "{name}: a copy of {model.name}, to be filled in."')
+    warning = f'    "started as a copy of {model.name}: numbers that nobody has changed since are that device\'s.",'
+    if re.search(r"^notes = \[$", text, re.MULTILINE):
+        text = re.sub(r"^notes = \[$", f"notes = [\n{warning}", text, count=1, flags=re.MULTILINE)
+    else:
+        text = text.replace("[provenance]\n", f"[provenance]\nnotes = [\n{warning}\n]\n", 1)
+    files = {folder / f"{name}.toml": b""}
+    for number, table in enumerate(model.keys.table):
+        beside = f"{name}.csv" if len(model.keys.table) == 1 else f"{name}-{number + 1}.csv"
+        text = text.replace(f'"{table.file}"', f'"{beside}"')
+        files[folder / beside] = (model.file.parent / table.file).read_bytes()
+    head = (
+        f"# {name}: written as a copy of {model.name}. Replace its numbers and [provenance] by your own, then\n"
+        f"#     hwdse accelerators check {name}.toml\n# Every key: docs/accelerator-files.md. Units: s, J, bytes, Hz, bits.\n"
+    )
+    files[folder / f"{name}.toml"] = (head + text).encode()
+    for path in files:
+        if path.exists():
+            raise UsageError(f"{path} is there already, and is not overwritten; give another name or folder.")
+    for path, content in reversed(files.items()):  # the file that names the others last
+        write(path, content)
+    return list(files)
+
+
+def _replaced(text: str, key: str, line: str) -> str:
+    """The text with one top-level key's line replaced, or added after the schema."""
+    found, count = re.subn(rf"^{key} = .*$", line, text, count=1, flags=re.MULTILINE)
+    return found if count else re.sub(r"^(schema = .*)$", rf"\1\n{line}", text, count=1, flags=re.MULTILINE)
