@@ -3,7 +3,8 @@
 A table has rows; a row is a sum over layers of one cell per (layer, widths) plus a fixed part; the cost of an
 allocation is its largest row. One row: BitOPs, weight memory, latency, energy. One row per schedule step: peak
 activation memory. One row per layer: pipelined throughput. Most (row, layer) pairs are empty where there are many
-rows, so the cells are kept as *entries*: entry e belongs to row ``row[e]`` and layer ``layer[e]``.
+rows, so the cells are kept as *entries*: entry e belongs to row ``row[e]`` and layer ``layer[e]``. What two layers cost
+together (a conversion between their widths) stands apart, in ``edges``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from .bits import BitWidths
 from .choices import Choices, IntArray
+from .edges import CHUNK, Edges
 from .errors import UsageError
 from .graph import LayerGraph
 from .metrics import Metric
@@ -28,7 +30,6 @@ SourceArray = npt.NDArray[np.int8]
 # Where a cell's number comes from, best first. "computed": a formula whose inputs are all known (BitOPs, bytes).
 SOURCES = ("computed", "exact", "signature", "rounded", "interpolated", "analytic", "unsupported")
 SOURCE_CODE = {name: code for code, name in enumerate(SOURCES)}
-_CHUNK = 1 << 22  # gathered numbers at a time: 32 MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,7 @@ class CostTable:
         convention: one sentence: the rule behind the number. Printed in reports.
         notes: what the number leaves out or assumes, a sentence each.
         row_names: (R,) label of each row; empty where there is one.
+        edges: what pairs of layers cost together; None where nothing does.
 
     Raises:
         UsageError: shapes that do not fit, NaN, negative costs.
@@ -61,8 +63,11 @@ class CostTable:
     convention: str = ""
     notes: tuple[str, ...] = ()
     row_names: tuple[str, ...] = field(default=())
+    edges: Edges | None = None
 
     def __post_init__(self) -> None:
+        if self.edges is not None and not len(self.edges):
+            object.__setattr__(self, "edges", None)
         entries, options = self.cells.shape
         shapes_fit = (
             options == len(self.options)
@@ -72,9 +77,10 @@ class CostTable:
             and (entries == 0 or 0 <= self.layer.min() <= self.layer.max() < len(self.layers))
             and bool((np.diff(self.row) >= 0).all())
             and len(self.fixed) > 0
+            and (self.edges is None or self.edges.fits(len(self.layers), options, len(self.fixed)))
         )
         if not shapes_fit:
-            raise UsageError(f"cost table '{self.metric.key}': shapes of cells, row, layer, fixed and sources do not fit.")
+            raise UsageError(f"cost table '{self.metric.key}': shapes of cells, row, layer, fixed, sources and edges do not fit.")
         if np.isnan(self.cells).any() or not np.isfinite(self.fixed).all():
             raise UsageError(f"cost table '{self.metric.key}' holds NaN, or a fixed part that is not finite.")
         if (self.cells < 0).any() or (self.fixed < 0).any():
@@ -108,9 +114,15 @@ class CostTable:
         """Number of rows R."""
         return len(self.fixed)
 
+    @property
+    def numbers(self) -> tuple[npt.NDArray[np.generic], ...]:
+        """Every array that a cost depends on, for fingerprints."""
+        pairs = () if self.edges is None else (self.edges.ends, self.edges.row, self.edges.cells)
+        return (self.cells, self.fixed, self.row, self.layer, *pairs)
+
     @cached_property
     def dense(self) -> FloatArray:
-        """(R, L, O) the cells with zeros where a row does not touch a layer."""
+        """(R, L, O) the cells with zeros where a row does not touch a layer. Edges are not in it."""
         out = np.zeros((self.rows, len(self.layers), len(self.options)))
         np.add.at(out, (self.row, self.layer), self.cells)
         return out
@@ -141,7 +153,7 @@ class CostTable:
         place = np.array([choices.position[n] for n in self.layers], np.intp)
         return replace(
             self, layers=choices.layers, options=choices.options, cells=self.cells[:, column],
-            layer=place[self.layer], sources=self.sources[:, column],
+            layer=place[self.layer], sources=self.sources[:, column], edges=self.edges and self.edges.aligned(place, column),
         )  # fmt: skip
 
     def row_totals(self, indices: IntArray) -> FloatArray:
@@ -149,12 +161,14 @@ class CostTable:
         chosen = np.atleast_2d(indices)
         entries, options = self.cells.shape
         out = np.broadcast_to(self.fixed, (len(chosen), self.rows)).copy()
+        if self.edges is not None:
+            out += self.edges.row_totals(chosen, self.rows)
         if not entries:
             return out
         flat, offset = self.cells.ravel(), np.arange(entries) * options
         starts = np.flatnonzero(np.diff(self.row, prepend=-1))
         used = self.row[starts]
-        step = max(1, _CHUNK // entries)
+        step = max(1, CHUNK // entries)
         for begin in range(0, len(chosen), step):
             part = chosen[begin : begin + step]
             gathered = np.take(flat, part[:, self.layer] + offset)
@@ -184,15 +198,21 @@ class CostTable:
         return float(self.totals(indices)[0])
 
     def by_layer(self, indices: IntArray) -> FloatArray:
-        """(L,) each layer's share of the largest row for one allocation (L,); the fixed part is not in it."""
+        """(L,) each layer's share of the largest row for one allocation (L,); the fixed part is not in it.
+
+        An edge counts for its second layer: the one that reads what had to be converted.
+        """
         worst = int(np.argmax(self.row_totals(indices)[0]))
         out = np.zeros(len(self.layers))
         mine = self.row == worst
         np.add.at(out, self.layer[mine], self.cells[mine, indices[self.layer[mine]]])
+        if self.edges is not None:
+            here = self.edges.row == worst
+            np.add.at(out, self.edges.ends[here, 1], self.edges.chosen(indices[None])[0, here])
         return out
 
     def by_source(self, indices: IntArray) -> dict[str, float]:
-        """Share of the largest row by where its cells come from, adding up to 1; the fixed part is under ``"fixed"``."""
+        """Share of the largest row by where its cells come from, adding up to 1; also ``"fixed"`` and ``"edges"``."""
         totals = self.row_totals(indices)[0]
         worst = int(np.argmax(totals))
         mine = self.row == worst
@@ -202,12 +222,15 @@ class CostTable:
         shares = {SOURCES[c]: float(values[codes == c].sum() / whole) for c in np.unique(codes)}
         if self.fixed[worst] > 0:
             shares["fixed"] = float(self.fixed[worst] / whole)
+        pairs = 0.0 if self.edges is None else float(self.edges.row_totals(indices[None], self.rows)[0, worst])
+        if pairs > 0:
+            shares["edges"] = pairs / float(whole)
         return shares
 
     def monotone(self) -> CostTable:
         """The table with each entry made non-increasing in either width (running minimum from the narrowest up).
 
-        For losses: widths that differ only by noise never make a layer with more bits look worse.
+        For losses: widths that differ only by noise never make a layer with more bits look worse. Edges stay as they are.
         """
         weight = np.array([o.weight for o in self.options])
         activation = np.array([o.activation for o in self.options])

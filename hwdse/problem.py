@@ -41,6 +41,8 @@ class Problem:
     def __post_init__(self) -> None:
         if self.loss.rows != 1:
             raise UsageError(f"the loss table must have one row, got {self.loss.rows}.")
+        if self.loss.edges is not None:
+            raise UsageError("the loss table must be a sum over layers; it has edges, which only cost tables may have.")
         costs = tuple(table.aligned(self.choices) for table in self.costs)
         keys = [table.metric.key for table in costs]
         for constraint in self.budget:

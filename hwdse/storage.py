@@ -18,6 +18,7 @@ import numpy as np
 
 from .bits import BitWidths
 from .costs import CostTable
+from .edges import Edges
 from .errors import FileFormatError, HwdseError
 from .metrics import Metric
 
@@ -113,10 +114,13 @@ def tables_to_bytes(tables: Mapping[str, CostTable]) -> bytes:
                 "convention": table.convention,
                 "notes": table.notes,
                 "row_names": table.row_names,
+                "edges": table.edges is not None,
             }
         )
         for part in ("cells", "row", "layer", "fixed", "sources"):
             arrays[f"{number}.{part}"] = getattr(table, part)
+        if table.edges is not None:
+            arrays.update({f"{number}.edges.{part}": value for part, value in vars(table.edges).items()})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, head=np.array(json.dumps({"schema": "hwdse.tables/1", "tables": heads})), **arrays)
     return buffer.getvalue()
@@ -136,6 +140,8 @@ def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, Cos
             found = {}
             for number, one in enumerate(head["tables"]):
                 parts = {p: archive[f"{number}.{p}"] for p in ("cells", "row", "layer", "fixed", "sources")}
+                if one.get("edges"):
+                    parts["edges"] = Edges(*(archive[f"{number}.edges.{p}"] for p in ("ends", "row", "cells")))
                 found[one["name"]] = CostTable(
                     Metric(*one["metric"]), tuple(one["layers"]), tuple(BitWidths.parse(o) for o in one["options"]),
                     convention=one["convention"], notes=tuple(one["notes"]), row_names=tuple(one["row_names"]), **parts,

@@ -232,7 +232,7 @@ def _identity(model: QuantizedModel, problem: Problem, allocator: Allocator, rec
         "hwdse": __version__,
         "model": model.graph.fingerprint,
         "start": key_of(*(t.detach().cpu().numpy().tobytes() for t in model.network.parameters())),
-        "tables": key_of(*(a.tobytes() for t in (problem.loss, *problem.costs) for a in (t.cells, t.fixed, t.row, t.layer))),
+        "tables": key_of(*(a.tobytes() for t in (problem.loss, *problem.costs) for a in t.numbers)),
         "settings": repr({k: v for k, v in sorted(vars(allocator).items()) if isinstance(v, str | int | float | bool | BitWidths | None)}),
         "quantisers": str(model.scheme),
         "allocator": type(allocator).__name__,

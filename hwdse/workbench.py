@@ -290,7 +290,7 @@ class Workbench:
         """Of every number in the cost tables: another accelerator file, or another version of a cost model, changes it."""
         parts: list[Any] = []
         for table in (*self.tables.values(), *self.codebook_tables.values()):
-            parts += [table.metric.key, *(a.tobytes() for a in (table.cells, table.fixed, table.row, table.layer))]
+            parts += [table.metric.key, *(a.tobytes() for a in table.numbers)]
         return key_of(*parts)
 
     @cached_property

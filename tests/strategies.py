@@ -15,6 +15,7 @@ from hwdse.errors import UsageError
 from hwdse.metrics import BITOPS, ENERGY, LATENCY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem
 from hwdse.testing import everything
+from hwdse.testing.problems import random_edges
 
 METRICS = (LATENCY, WEIGHTS, BITOPS, ENERGY)
 OPTION_SETS = (
@@ -68,9 +69,11 @@ KINDS = ("uniform", "uniform", "integers", "wide", "zeros")
 
 
 def problems(
-    max_layers: int = 5, max_budgets: int = 2, max_rows: int = 3, ties: bool = True, min_budgets: int = 0
+    max_layers: int = 5, max_budgets: int = 2, max_rows: int = 3, ties: bool = True, min_budgets: int = 0, edges: float = 0.5
 ) -> st.SearchStrategy[Problem]:
-    """Small problems: one-row and many-row tables, unsupported cells, limits from out of reach to slack."""
+    """Small problems: one-row and many-row tables, a share ``edges`` of them with edges, unsupported cells, limits from out of reach
+    to slack.
+    """
 
     @st.composite
     def build(draw: st.DrawFn) -> Problem:
@@ -84,6 +87,9 @@ def problems(
         tables = []
         for metric in METRICS[: draw(st.integers(min_budgets, max_budgets))]:
             table = _table(rng, metric, choices, draw(st.integers(1, max_rows)), draw(st.sampled_from(KINDS)))
+            if rng.random() < edges:
+                scale = 10.0 ** draw(st.sampled_from([0, 0, -6, 6]))
+                table = replace(table, edges=random_edges(rng, *shape, table.rows, scale))
             tables.append(_scaled(table, 10.0 ** draw(st.sampled_from([0, 0, -12, 12]))))
         problem = Problem(choices, loss, tuple(tables))
         if draw(st.integers(0, 3)) == 0:
@@ -132,4 +138,5 @@ def _with_unsupported(rng: np.random.Generator, problem: Problem) -> Problem:
 
 
 def _scaled(table: CostTable, factor: float) -> CostTable:
-    return replace(table, cells=table.cells * factor, fixed=table.fixed * factor)
+    edges = table.edges and replace(table.edges, cells=table.edges.cells * factor)
+    return replace(table, cells=table.cells * factor, fixed=table.fixed * factor, edges=edges)

@@ -18,6 +18,7 @@ ORDER = [
     "bits",
     "graph",
     "choices",
+    "edges",
     "costs",
     "constraints",
     "problem",

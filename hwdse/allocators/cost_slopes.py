@@ -8,6 +8,7 @@ import numpy as np
 
 from ..choices import BoolArray, IntArray
 from ..costs import CostTable, FloatArray
+from ..edges import Edges
 from .width_groups import WidthGroups
 
 SHARPNESS = 32  # exponent that picks a table's largest rows
@@ -35,9 +36,10 @@ class CostSlopes:
     """Differences of cost tables between neighbouring widths.
 
     One bit for BitOPs; tables of real devices are flat in between, and the secant to the next width at which the cost changes is taken
-    (ours). Devices that only gain when weights and activations both shrink are walked by moving both at once (ours). For a table of
-    one row the difference is exact. For a max of rows, such as peak memory, it is that of the rows weighted by
-    ``(row / largest)^32``: where several rows are about as large no single tensor lowers the max, and yet all of them must shrink (ours).
+    (ours). Devices that only gain when weights and activations both shrink are walked by moving both at once (ours). Edges are read
+    with the neighbours as they are. For a table of one row the difference is exact. For a max of rows, such as peak memory, it is that
+    of the rows weighted by ``(row / largest)^32``: where several rows are about as large no single tensor lowers the max, and yet all of
+    them must shrink (ours).
 
     Args:
         groups: what moves.
@@ -100,6 +102,10 @@ class CostSlopes:
             falls[:, m] += np.bincount(of_weight, _difference(table, rows, here, by_weight), groups.count)
             alone = np.where(together, 0.0, _difference(table, rows, here, by_activation))
             falls[:, m] += np.bincount(of_activation, alone, groups.count)
+            if table.edges is not None:
+                falls[:, m] += _edge_falls(table.edges, rows, here, by_weight, of_weight, groups.count)
+                alone_to = np.where(together, here, by_activation)
+                falls[:, m] += _edge_falls(table.edges, rows, here, alone_to, of_activation, groups.count)
         found: FloatArray = falls[unit] / self.scale
         return found
 
@@ -120,3 +126,14 @@ def _difference(table: CostTable, rows: FloatArray, here: IntArray, there: IntAr
     entry = np.arange(len(table.cells))
     change = table.cells[entry, here[table.layer]] - table.cells[entry, there[table.layer]]
     return np.asarray(np.bincount(table.layer, rows[table.row] * change, len(table.layers)), np.float64)
+
+
+def _edge_falls(edges: Edges, rows: FloatArray, here: IntArray, there: IntArray, unit: IntArray, count: int) -> FloatArray:
+    """(count,) fall of the weighted rows' edges when the layers of one unit, (L,), go from one option to another, others staying."""
+    (first, second), every, weight = edges.ends.T, np.arange(len(edges)), rows[edges.row]
+    now = edges.cells[every, here[first], here[second]]
+    both = unit[first] == unit[second]
+    by_first = now - edges.cells[every, there[first], np.where(both, there[second], here[second])]
+    by_second = np.where(both, 0.0, now - edges.cells[every, here[first], there[second]])
+    falls = np.bincount(unit[first], weight * by_first, count) + np.bincount(unit[second], weight * by_second, count)
+    return np.asarray(falls, np.float64)

@@ -41,6 +41,7 @@ def minimise(
     rows: sparse.csr_array,
     ties: sparse.csr_array,
     *,
+    whole: int | None = None,
     cuts: Sequence[Cut] = (),
     peak: tuple[sparse.csr_array, FloatArray] | None = None,
     time_limit: float | None = None,
@@ -51,6 +52,7 @@ def minimise(
         objective: (V,) >= 0.
         group: (V,) ascending; exactly one variable of each group is 1.
         rows: ``rows @ x <= 1``. ties: ``ties @ x = 0``.
+        whole: how many variables, from the first on, must be whole; the ties make the others so. None for all.
         cuts: sums of variables that must stay at or below a number.
         peak: (matrix, fixed): minimise ``max(matrix @ x + fixed)`` instead of ``objective``.
         time_limit: seconds.
@@ -59,7 +61,8 @@ def minimise(
         SolverError: CBC cannot be run, or ended without saying what it found.
     """
     program = pulp.LpProblem("allocation", pulp.LpMinimize)
-    x = [program.add_variable(f"x{v}", cat=pulp.LpBinary) for v in range(len(group))]
+    whole = len(group) if whole is None else whole
+    x = [program.add_variable(f"x{v}", 0, 1, pulp.LpInteger if v < whole else pulp.LpContinuous) for v in range(len(group))]
     edges = np.flatnonzero(np.diff(group, prepend=-1, append=group[-1] + 1))
     if peak is None:
         largest = np.maximum.reduceat(objective, edges[:-1]).sum()

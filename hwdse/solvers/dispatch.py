@@ -42,8 +42,8 @@ def solve(problem: Problem, method: str = "auto", *, time_limit: float | None = 
 
     Args:
         problem: what to solve.
-        method: a solver's name. ``"auto"`` is exact: ``lagrangian`` for at most one row in all whose ties decompose, else ``milp``.
-            ``Solution.solver`` says which one it was.
+        method: a solver's name. ``"auto"`` is exact: ``lagrangian`` for at most one row in all, without edges, whose ties decompose, else
+            ``milp``. ``Solution.solver`` says which one it was.
         time_limit: seconds. The exact solvers then return the best allocation found, FEASIBLE, with its bound. Without one they go
             on until the proof, which may never end where loss is a linear function of cost (a subset-sum problem).
 
@@ -87,7 +87,7 @@ class _Prepared:
 
     @cached_property
     def one_row(self) -> OneRow | None:
-        """None where there are more rows, or ties that do not decompose."""
+        """None where there are more rows, edges, or ties that do not decompose."""
         if rows_of(self.program) > 1:
             return None
         try:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..choices import IntArray
+from ..costs import FloatArray
 from ..problem import Problem, Solution
 from .answer import Answer
 from .clock import Clock
 from .infeasible import explain, feasible
-from .linear import lagrangian_bound, prices
+from .linear import lagrangian_bound, prices, relax
 from .moves import Moves
 from .program import Program
 from .rows import Rows, tightest
@@ -24,7 +25,9 @@ from .walk import climb
 def greedy(problem: Problem, *, time_limit: float | None = None, program: Program | None = None) -> Solution:
     """An allocation inside the budget, in milliseconds.
 
-    Its bound and shadow price are those of one multiplier on the fullest row, by a search on the concave dual.
+    Its bound and shadow price are those of one multiplier on the fullest row, by a search on the concave dual. With edges between
+    layers they are those of the linear relaxation, and the walk is begun at its prices too: from the cheapest state, a step that makes
+    two conversions hides what lies beyond it.
 
     Raises:
         InfeasibleBudget: no allocation is inside.
@@ -35,20 +38,24 @@ def greedy(problem: Problem, *, time_limit: float | None = None, program: Progra
     rows = Rows.of(program, limits)
     if rows is None:
         raise explain(problem)
-    chosen = walk(rows)
+    relaxation = relax(rows, clock.left) if program.links else None
+    chosen = walk(rows, None if relaxation is None else relaxation.duals)
     if chosen is None:
         chosen = start_anywhere(problem, rows, clock)
-    bound, duals = fullest_row_bound(rows, chosen)
+    bound, duals = fullest_row_bound(rows, chosen) if relaxation is None else (relaxation.bound, relaxation.duals)
     return Answer(chosen, bound, False, prices(rows, duals)).solution(problem, program, "greedy", clock)
 
 
-def walk(rows: Rows) -> IntArray | None:
-    """The greedy allocation (L,); None where no start was found (which proves nothing)."""
+def walk(rows: Rows, duals: FloatArray | None = None) -> IntArray | None:
+    """The greedy allocation (L,) from the cheapest state, or the better one from the state at prices ``duals``, (R,), where they are given;
+    None where no start was found (which proves nothing).
+    """
     moves = Moves.of(rows)
-    start = None if moves is None else moves.cheapest()
-    if moves is None or start is None:
+    if moves is None:
         return None
-    return moves.chosen(climb(moves, start))
+    starts = [moves.cheapest(), None if duals is None else moves.priced(duals)]
+    ends = [climb(moves, start) for start in starts if start is not None]
+    return moves.chosen(min(ends, key=lambda state: float(moves.loss[state].sum()))) if ends else None
 
 
 def start_anywhere(problem: Problem, rows: Rows, clock: Clock) -> IntArray:

@@ -96,7 +96,7 @@ def _least(
     if rows is None:
         return np.inf, None
     block = program.blocks[key]
-    if not limits and block.table.rows == 1 and all(c.tree for c in program.components):
+    if not limits and block.table.rows == 1 and not program.links and all(c.tree for c in program.components):
         chosen = _separate(program, block)
     else:
         found = _search(problem, rows, block, limits, time_limit)
@@ -126,12 +126,14 @@ def _search(problem: Problem, rows: Rows, block: Block, limits: Mapping[str, flo
     for _ in range(50):
         peak = (matrix, block.table.fixed) if block.table.rows > 1 else None
         objective = matrix.toarray()[0] if peak is None else np.zeros(len(rows.loss))
-        outcome = cbc.minimise(objective, rows.layer, rows.matrix, rows.ties, cuts=cuts, peak=peak, time_limit=time_limit)
+        outcome = cbc.minimise(
+            objective, rows.group, rows.matrix, rows.ties, whole=len(rows.layer), cuts=cuts, peak=peak, time_limit=time_limit
+        )
         if outcome.state == "infeasible":
             return None
         if outcome.chosen is None:
             raise SolverError(f"no allocation inside the budget was found in {time_limit:.3g} s; allow more time.")
-        chosen = rows.option[outcome.chosen]
+        chosen = rows.decided(outcome.chosen)
         broken = [k for k, limit in limits.items() if not Constraint(problem.table[k].metric, limit).holds(
             float(problem.table[k].totals(chosen)[0]))]  # fmt: skip
         if not broken:

@@ -27,7 +27,8 @@ def lagrangian(
         program, one_row: what does not depend on the limit, where it is already made.
 
     Raises:
-        InfeasibleBudget: no allocation is inside. SolverError: more than one row, ties that form a cycle, or too many states.
+        InfeasibleBudget: no allocation is inside.
+        SolverError: more than one row, edges between layers, ties that form a cycle, or too many states.
     """
     clock = Clock(time_limit)
     limits = tightest(problem.budget)
@@ -51,6 +52,11 @@ class OneRow:
         rows = rows_of(program)
         if rows > 1:
             raise SolverError(f"method 'lagrangian' takes one row in all, the budget has {rows}; use method 'milp' or 'auto'.")
+        if program.links:
+            raise SolverError(
+                "method 'lagrangian' takes costs that are sums over layers, and the budget is on one that converts between layers "
+                "of different widths; use method 'milp' or 'auto'."
+            )
         cells = np.zeros_like(program.loss)
         self.fixed = 0.0
         for block in program.blocks.values():

@@ -4,6 +4,8 @@ The bound does not rest on the LP solver's tolerances: for any multipliers u >= 
 
     bound(u, t) = sum_l min_o (loss[l, o] + u . a[l, o] + t . d[l, o]) - sum_r u[r]
 
+(a link of two layers counts as a layer, its pairs as options, its equations as ties)
+
 is at or below the optimum (Lagrange), and at the LP's duals it equals the LP's value.
 """
 
@@ -44,10 +46,11 @@ def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
     loss, count, kept = rows.loss, len(rows.loss), rows.matrix.shape[0]
     starts = rows.starts
     scale = float(loss.max()) or 1.0
-    layers = len(starts)
-    one_hot = sparse.csr_array((np.ones(count), (rows.layer, np.arange(count))), shape=(layers, count))
+    groups = len(starts)
+    of = np.repeat(np.arange(groups), np.diff(starts, append=count))
+    one_hot = sparse.csr_array((np.ones(count), (of, np.arange(count))), shape=(groups, count))
     equal = sparse.csr_array(sparse.vstack([one_hot, rows.ties])) if rows.ties.shape[0] else one_hot
-    right = np.concatenate([np.ones(layers), np.zeros(rows.ties.shape[0])])
+    right = np.concatenate([np.ones(groups), np.zeros(rows.ties.shape[0])])
     solver: Any = linprog  # its stubs do not know sparse matrices
     answer = solver(
         loss / scale, A_ub=rows.matrix if kept else None, b_ub=np.ones(kept) if kept else None, A_eq=equal, b_eq=right,
@@ -58,14 +61,14 @@ def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
         share = np.asarray(answer.x)
         if kept:
             duals = scale * np.maximum(-np.asarray(answer.ineqlin.marginals), 0.0)
-        tied = -scale * np.asarray(answer.eqlin.marginals)[layers:]
+        tied = -scale * np.asarray(answer.eqlin.marginals)[groups:]
     reduced = loss + duals @ rows.matrix + tied @ rows.ties
     least = np.minimum.reduceat(reduced, starts)
     bound = float(least.sum() - duals.sum())
     if bound < 0:  # without multipliers the bound is 0
         duals, tied, reduced, bound = np.zeros(kept), np.zeros_like(tied), loss, 0.0
-        least = np.zeros(layers)
-    return Relaxation(bound, reduced - least[rows.layer], share, duals, answer.status == 2)
+        least = np.zeros(groups)
+    return Relaxation(bound, reduced - least[of], share, duals, answer.status == 2)
 
 
 def lagrangian_bound(rows: Rows, duals: FloatArray) -> float:

@@ -113,12 +113,12 @@ class _Search:
 
         A guess that turns out to be met is a proof: what it left out cannot lead below it.
         """
-        layers = len(self.rows.starts)
+        groups = len(self.rows.starts)
         for part in _GUESSES:
             guess = relaxation.bound + part * (self.value - relaxation.bound) if self.best is not None else np.inf
             fewer = self._below(rows, relaxation.excess, relaxation.bound, guess)
-            if len(fewer.starts) < layers or (part < 1 and len(fewer.loss) > 0.7 * len(rows.loss)):
-                continue  # some layer has nothing left, or there is hardly anything to gain
+            if len(fewer.starts) < groups or (part < 1 and len(fewer.loss) > 0.7 * len(rows.loss)):
+                continue  # some layer or link has nothing left, or there is hardly anything to gain
             if not self._cbc(fewer):
                 return False
             if self.value <= guess:
@@ -131,10 +131,12 @@ class _Search:
         for _ in range(_CUTS):
             if self.clock.over:
                 return False
-            outcome = cbc.minimise(rows.loss, rows.layer, rows.matrix, rows.ties, cuts=cuts, time_limit=self.clock.left)
+            outcome = cbc.minimise(
+                rows.loss, rows.group, rows.matrix, rows.ties, whole=len(rows.layer), cuts=cuts, time_limit=self.clock.left
+            )
             if outcome.chosen is None:
                 return outcome.state == "infeasible"
-            inside = self._offer(rows.option[outcome.chosen])
+            inside = self._offer(rows.decided(outcome.chosen))
             if outcome.state == "stopped":
                 return False
             if inside:

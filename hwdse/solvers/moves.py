@@ -1,7 +1,8 @@
 """Joint options of components under several rows.
 
 A move puts a component at one of its joint options. Untied layers have all their options as moves; tied layers the Pareto
-front of (sum of the scaled rows, loss), which for one row is everything worth taking.
+front of (sum of the scaled rows, loss), which for one row is everything worth taking. What edges between components add depends on
+the state; :mod:`~hwdse.solvers.coupling` knows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ..choices import BoolArray, IntArray
 from ..costs import FloatArray
 from ..errors import SolverError
 from .components import Component, front
+from .coupling import Coupling
 from .rows import Rows
 
 
@@ -28,6 +30,7 @@ class Moves:
         options: option per member of the component, for each move.
         members: layers of each component.
         loss: (J,) loss increment. matrix: (R, J) scaled rows, by column.
+        coupling: the edges between components; None where there are none.
     """
 
     rows: Rows
@@ -37,14 +40,16 @@ class Moves:
     members: list[IntArray]
     loss: FloatArray
     matrix: sparse.csc_array
+    coupling: Coupling | None = None
 
     @classmethod
     def of(cls, rows: Rows) -> Moves | None:
         """All moves; None where ties leave a component without any."""
         active, program = rows.active, rows.program
-        number = np.cumsum(active.ravel()).reshape(active.shape) - 1
+        number, count = rows.number, len(rows.layer)
+        own = sparse.csr_array(rows.matrix[:, :count]) if len(rows.pairs) else rows.matrix
         load = np.zeros(active.shape)
-        load[active] = np.asarray(rows.matrix.sum(axis=0)).ravel()
+        load[active] = np.asarray(own.sum(axis=0)).ravel()
         members, options, counts, picked = [], [], [], []
         for component in program.components:
             if len(component.members) == 1:
@@ -59,10 +64,15 @@ class Moves:
             picked += [number[members[-1], row] for row in joint]
         move = np.repeat(np.arange(len(picked)), [len(p) for p in picked])
         variable = np.concatenate(picked)
-        incidence = sparse.csr_array((np.ones(len(move)), (variable, move)), shape=(len(rows.loss), len(picked)))
+        incidence = sparse.csr_array((np.ones(len(move)), (variable, move)), shape=(count, len(picked)))
+        begin, matrix = np.concatenate([[0], np.cumsum(counts)]), sparse.csc_array(own @ incidence)
+        coupling = None
+        if rows.edges is not None and len(rows.edges):
+            coupling = Coupling.of(rows.edges, matrix, begin, members, options)
+            matrix = coupling.matrix
         return cls(
-            rows, np.repeat(np.arange(len(counts)), counts), np.concatenate([[0], np.cumsum(counts)]), options, members,
-            np.asarray(rows.loss @ incidence), sparse.csc_array(rows.matrix @ incidence),
+            rows, np.repeat(np.arange(len(counts)), counts), begin, options, members, np.asarray(rows.loss[:count] @ incidence), matrix,
+            coupling,
         )  # fmt: skip
 
     def chosen(self, state: IntArray) -> IntArray:
@@ -85,15 +95,15 @@ class Moves:
 
     def totals(self, state: IntArray) -> FloatArray:
         """(R,) the rows; at most 1 where they hold."""
-        return np.asarray(self.matrix[:, state].sum(axis=1), np.float64).ravel()
+        own = np.asarray(self.matrix[:, state].sum(axis=1), np.float64).ravel()
+        return own if self.coupling is None else own + self.coupling.between(self.chosen(state))
 
     def cheapest(self, tries: int = 60) -> IntArray | None:
         """A state inside every row: each component at its smallest weighted load, weights growing where rows are over."""
         count = self.matrix.shape[0]
         weight = np.ones(count)
         for _ in range(tries):
-            load = weight @ self.matrix
-            state = self._argmin(load)
+            state = self._best(weight @ self.matrix, weight)
             totals = self.totals(state)
             if not count or totals.max() <= 1:
                 return state
@@ -106,7 +116,7 @@ class Moves:
         price = duals.copy()
         floor = float(self.loss.max() or 1.0) * 1e-6
         for _ in range(tries):
-            state = self._argmin(self.loss + price @ self.matrix)
+            state = self._best(self.loss + price @ self.matrix, price)
             totals = self.totals(state)
             if not len(totals) or totals.max() <= 1:
                 return state
@@ -114,7 +124,10 @@ class Moves:
             price[over] = np.maximum(price[over], floor) * (1 + np.minimum(totals[over] - 1, 1))
         return self.cheapest(tries)
 
-    def _argmin(self, score: FloatArray) -> IntArray:
+    def _best(self, score: FloatArray, price: FloatArray) -> IntArray:
+        """The state with the least score, (J,), and price, (R,), of the edges."""
+        if self.coupling is not None:
+            return self.coupling.spanning.best(score, price)
         order = np.lexsort((self.loss, score, self.component))
         first: IntArray = order[self.begin[:-1]]
         return first
@@ -122,9 +135,15 @@ class Moves:
 
 def _joint(component: Component, rows: Rows, active: BoolArray, load: FloatArray) -> IntArray:
     """Joint options of tied layers; where they do not factor, those with one pair for all of the component."""
+    choices = rows.program.choices
     loss = np.where(active, rows.program.loss, np.inf)
     try:
-        return front(component, rows.program.choices, active, load, loss).options
+        found = [front(component, choices, active, load, loss).options]
+        if rows.edges is not None and np.isin(rows.edges.ends, component.members).any():
+            # what the neighbours ask for may lie behind the front: the best at each activation width too
+            widths = np.unique(choices.activation_bits)
+            found += [front(component, choices, active & (choices.activation_bits == b), load, loss).options for b in widths]
+        return np.unique(np.concatenate(found), axis=0) if len(found) > 1 else found[0]
     except SolverError:
         common = np.flatnonzero(active[list(component.members)].all(axis=0))
         return np.repeat(common[:, None], len(component.members), axis=1)

@@ -4,6 +4,8 @@ The integer program, with x[l, o] = 1 where layer l takes option o:
 
     min  sum_lo loss[l, o] x[l, o]   s.t.  sum_o x[l, o] = 1,   sum_lo cells[r, l, o] x[l, o] <= limit - fixed[r],   ties.
 
+Where a row has edges, a variable per pair of classes joins them: :mod:`~hwdse.solvers.links`.
+
 Losses are increments over each layer's smallest, so that 0 is the value without a budget and tolerances are relative to
 what a choice can change. Limits are divided out row by row later, in :mod:`~hwdse.solvers.rows`.
 """
@@ -18,8 +20,10 @@ import numpy as np
 
 from ..choices import BoolArray, Choices, IntArray
 from ..costs import CostTable, FloatArray
+from ..edges import Edges
 from ..problem import Problem
 from .components import Component, components
+from .links import Link, links
 
 # Half of the rounding error that a constraint forgives: sums added in another order than the table's stay inside it.
 FORGIVEN = 5e-13
@@ -27,12 +31,16 @@ FORGIVEN = 5e-13
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The rows of one cost table: entry e adds ``cells[e, o]`` to row ``row[e]`` where layer ``layer[e]`` takes option o."""
+    """The rows of one cost table: entry e adds ``cells[e, o]`` to row ``row[e]`` where layer ``layer[e]`` takes option o.
+
+    ``edges`` are the table's, each (row, pair of layers) once.
+    """
 
     table: CostTable
     row: IntArray
     layer: IntArray
     cells: FloatArray
+    edges: Edges | None
 
     @classmethod
     def of(cls, table: CostTable) -> Block:
@@ -41,7 +49,7 @@ class Block:
         unique, place = np.unique(pair, return_inverse=True)
         cells = np.zeros((len(unique), len(table.options)))
         np.add.at(cells, place, table.cells)
-        return cls(table, unique // len(table.layers), unique % len(table.layers), cells)
+        return cls(table, unique // len(table.layers), unique % len(table.layers), cells, table.edges and table.edges.merged())
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +86,11 @@ class Program:
         return cls(choices, loss, base, allowed & ~_dominated(choices, loss, tuple(blocks.values())), blocks)
 
     @cached_property
+    def links(self) -> tuple[Link, ...]:
+        """Pairs of layers that some row charges for together."""
+        return links([block.edges for block in self.blocks.values() if block.edges is not None], self.active)
+
+    @cached_property
     def components(self) -> tuple[Component, ...]:
         """Layers that ties connect, a component each."""
         return components(self.choices)
@@ -105,6 +118,8 @@ def _dominated(choices: Choices, loss: FloatArray, blocks: tuple[Block, ...]) ->
         parts = [loss[i, open_][None]]
         for block, o, edge in zip(blocks, order, edges, strict=True):
             parts.append(block.cells[o[edge[i] : edge[i + 1]]][:, open_])
+            if block.edges is not None:  # whatever the neighbour takes
+                parts.append(_toward(block.edges, i, choices.allowed)[:, open_])
         values = np.concatenate(parts)
         below = (values[:, None, :] <= values[:, :, None]).all(axis=0)  # [a, b]: b is nowhere above a
         for what, bits in (("weight", choices.weight_bits), ("activation", choices.activation_bits)):
@@ -113,3 +128,11 @@ def _dominated(choices: Choices, loss: FloatArray, blocks: tuple[Block, ...]) ->
         first = earlier[: len(open_), : len(open_)]
         out[i, open_] = (below & (~below.T | first)).any(axis=1)
     return out
+
+
+def _toward(edges: Edges, layer: int, allowed: BoolArray) -> FloatArray:
+    """(., O) what edges cost a layer at each option, a line per edge and option of the layer at its other end."""
+    first, second = edges.ends.T
+    lines = [edges.cells[p][:, allowed[second[p]]].T for p in np.flatnonzero(first == layer)]
+    lines += [edges.cells[p][allowed[first[p]]] for p in np.flatnonzero(second == layer)]
+    return np.unique(np.concatenate([np.zeros((1, allowed.shape[1])), *lines]), axis=0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ from scipy import sparse
 from ..choices import BoolArray, Choices, IntArray
 from ..constraints import Budget
 from ..costs import FloatArray
+from ..edges import Edges
+from .links import link_rows, pair_cells, pair_variables, taken
 from .program import FORGIVEN, Block, Program
 
 
@@ -26,21 +28,25 @@ def tightest(budget: Budget) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """``matrix @ x <= 1`` over the V active (layer, option) pairs, in layer order.
+    """``matrix @ x <= 1`` over V variables: the X active (layer, option) pairs in layer order, then the Y pairs of the links.
 
     Attributes:
         program: what it was made of.
         active: (L, O) options that some allocation inside each row by itself can take.
+        pairs: (Y, 3) link, class of its first layer, class of its second.
         matrix: (R, V) kept rows, each divided by its room ``room[r] = limit - fixed``.
         metric: (R,) metric key of each row.
         room: (R,) in stored units.
+        edges: those of the kept rows, divided likewise; 2 where a pair by itself breaks the row.
     """
 
     program: Program
     active: BoolArray
+    pairs: IntArray
     matrix: sparse.csr_array
     metric: tuple[str, ...]
     room: FloatArray
+    edges: Edges | None
 
     @classmethod
     def of(cls, program: Program, limits: Mapping[str, float]) -> Rows | None:
@@ -53,7 +59,7 @@ class Rows:
                 room = limit * (1 + FORGIVEN) - block.table.fixed
                 cells = np.where(active[block.layer], block.cells, np.inf)
                 low = cells.min(axis=1)
-                lowest = np.bincount(block.row, low, minlength=len(room))
+                lowest = np.bincount(block.row, low, minlength=len(room)) + _between(block.edges, active, np.min, len(room))
                 if (lowest > room).any():
                     return None
                 # with everything else at its cheapest, this option alone breaks the row
@@ -64,65 +70,129 @@ class Rows:
                     return None
             if int(active.sum()) == before:
                 break
-        parts, names, rooms = [], [], []
+        parts, rooms, scaled = [], [], []
+        names: list[str] = []
         for key, limit in limits.items():
             block = program.blocks[key]
             room = limit * (1 + FORGIVEN) - block.table.fixed
             high = np.where(active[block.layer], block.cells, -np.inf).max(axis=1)
-            highest = np.bincount(block.row, high, minlength=len(room))
+            highest = np.bincount(block.row, high, minlength=len(room)) + _between(block.edges, active, np.max, len(room))
             kept = np.flatnonzero(highest > room)
+            room = np.maximum(room, np.finfo(np.float64).tiny)  # 0 where nothing but pairs could break the row
             parts.append(_matrix(active, block.row, block.layer, block.cells, kept, room))
+            if block.edges is not None:
+                scaled.append(_scaled(block, active, kept, room, 1e-14 * limit, len(names)))
             names += [key] * len(kept)
             rooms.append(room[kept])
         total = int(active.sum())
         matrix = sparse.vstack(parts, format="csr") if parts else sparse.csr_array((0, total))
-        return cls(program, active, sparse.csr_array(matrix), tuple(names), np.concatenate([np.zeros(0), *rooms]))
+        edges, pairs = None, np.zeros((0, 3), np.intp)
+        if scaled:
+            edges = Edges(*(np.concatenate([getattr(e, part) for e in scaled]) for part in ("ends", "row", "cells")))
+        if program.links:
+            pairs = pair_variables(program.links, active)
+            priced = pair_cells(program.links, pairs, edges, len(names))
+            possible = np.asarray(priced.max(axis=0).toarray()).ravel() < 2 if len(names) else np.ones(len(pairs), bool)
+            pairs, priced = pairs[possible], priced[:, np.flatnonzero(possible)]
+            if len(np.unique(pairs[:, 0])) < len(program.links):
+                return None
+            matrix = sparse.hstack([matrix, priced], format="csr")
+        found = sparse.csr_array(matrix)
+        return cls(program, active, pairs, found, tuple(names), np.concatenate([np.zeros(0), *rooms]), edges)
 
     @cached_property
     def layer(self) -> IntArray:
-        """(V,) layer of each variable."""
+        """(X,) layer of each option."""
         return np.nonzero(self.active)[0]
 
     @cached_property
-    def starts(self) -> IntArray:
-        """First variable of each layer."""
-        return np.flatnonzero(np.diff(self.layer, prepend=-1))
-
-    @cached_property
     def option(self) -> IntArray:
-        """(V,) option of each variable."""
+        """(X,) the option."""
         return np.nonzero(self.active)[1]
 
     @cached_property
+    def group(self) -> IntArray:
+        """(V,) ascending; one variable of each group is taken: a group per layer, then one per link."""
+        return np.concatenate([self.layer, len(self.active) + self.pairs[:, 0]])
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """First variable of each group."""
+        return np.flatnonzero(np.diff(self.group, prepend=-1))
+
+    @cached_property
     def loss(self) -> FloatArray:
-        """(V,) loss of each variable over its layer's smallest."""
-        return self.program.loss[self.active]
+        """(V,) loss of each option over its layer's smallest; pairs lose nothing."""
+        return np.concatenate([self.program.loss[self.active], np.zeros(len(self.pairs))])
 
     @cached_property
     def ties(self) -> sparse.csr_array:
-        """(T, V) ``ties @ x = 0``: two layers of a tie take each width equally."""
-        return tie_rows(self.program.choices, self.layer, self.option)
+        """(T, V) ``ties @ x = 0``: two layers of a tie take each width equally, and pairs go with their layers' options."""
+        tied = tie_rows(self.program.choices, self.layer, self.option)
+        if not len(self.pairs):
+            return tied
+        wide = sparse.csr_array((tied.data, tied.indices, tied.indptr), shape=(tied.shape[0], len(self.loss)))
+        return sparse.csr_array(sparse.vstack([wide, link_rows(self.program.links, self.pairs, self.layer, self.option)]))
 
     @cached_property
     def number(self) -> IntArray:
-        """(L, O) the variable of each active pair; anything elsewhere."""
+        """(L, O) the variable of each active option; anything elsewhere."""
         numbers: IntArray = np.cumsum(self.active.ravel()).reshape(self.active.shape) - 1
         return numbers
 
     def variables(self, chosen: IntArray) -> IntArray:
-        """(L,) the variable of each layer's option."""
-        return self.number[np.arange(len(chosen)), chosen]
+        """The variable that an allocation (L,) takes of each group."""
+        own = self.number[np.arange(len(chosen)), chosen]
+        return own if not len(self.pairs) else np.concatenate([own, len(self.layer) + taken(self.program.links, self.pairs, chosen)])
+
+    def decided(self, variables: IntArray) -> IntArray:
+        """(L,) the inverse of :meth:`variables`."""
+        return self.option[variables[: len(self.active)]]
 
     def terms(self, block: Block) -> sparse.csr_array:
         """(rows of ``block``, V) its cells over the variables, unscaled."""
         count = block.table.rows
-        return _matrix(self.active, block.row, block.layer, block.cells, np.arange(count), np.ones(count))
+        own = _matrix(self.active, block.row, block.layer, block.cells, np.arange(count), np.ones(count))
+        if not len(self.pairs):
+            return own
+        return sparse.csr_array(sparse.hstack([own, pair_cells(self.program.links, self.pairs, block.edges, count)]))
 
     def only(self, keep: BoolArray) -> Rows:
         """The same rows over fewer variables, (V,) booleans."""
         active = np.zeros_like(self.active)
-        active[self.layer[keep], self.option[keep]] = True
-        return Rows(self.program, active, sparse.csr_array(self.matrix[:, np.flatnonzero(keep)]), self.metric, self.room)
+        own = keep[: len(self.layer)]
+        active[self.layer[own], self.option[own]] = True
+        matrix = sparse.csr_array(self.matrix[:, np.flatnonzero(keep)])
+        return replace(self, active=active, pairs=self.pairs[keep[len(self.layer) :]], matrix=matrix)
+
+
+def _between(edges: Edges | None, active: BoolArray, end: Callable[..., FloatArray], rows: int) -> FloatArray:
+    """(rows,) the smallest (``np.min``) or largest (``np.max``) that edges can add up to, each by itself."""
+    out = np.zeros(rows)
+    if edges is not None:
+        np.add.at(out, edges.row, _ends(edges, active, end))
+    return out
+
+
+def _ends(edges: Edges, active: BoolArray, end: Callable[..., FloatArray]) -> FloatArray:
+    """(P,) the smallest or largest cell of each edge over the active options."""
+    return np.array([end(cells[active[a]][:, active[b]]) for (a, b), cells in zip(edges.ends, edges.cells, strict=True)])
+
+
+def _scaled(block: Block, active: BoolArray, kept: IntArray, room: FloatArray, slip: float, first: int) -> Edges:
+    """The edges of kept rows, numbered from ``first``, divided by their room; 2 where a pair breaks a row, all else at its cheapest."""
+    edges = block.edges
+    assert edges is not None
+    place = np.full(len(room), -1)
+    place[kept] = first + np.arange(len(kept))
+    mine = place[edges.row] >= 0
+    edges = Edges(edges.ends[mine], edges.row[mine], edges.cells[mine])
+    low = np.where(active[block.layer], block.cells, np.inf).min(axis=1)
+    lowest = np.bincount(block.row, low, minlength=len(room)) + _between(block.edges, active, np.min, len(room))
+    spare = (room - lowest + slip)[edges.row] + _ends(edges, active, np.min)
+    most = spare[:, None, None]
+    cells = np.where(edges.cells > most, 2.0, np.minimum(edges.cells, most) / room[edges.row, None, None])
+    return Edges(edges.ends, place[edges.row], cells)
 
 
 def _matrix(active: BoolArray, row: IntArray, layer: IntArray, cells: FloatArray, kept: IntArray, room: FloatArray) -> sparse.csr_array:
@@ -139,12 +209,12 @@ def _matrix(active: BoolArray, row: IntArray, layer: IntArray, cells: FloatArray
 
 
 def cover(rows: Rows, taken: IntArray) -> tuple[IntArray, int]:
-    """A cut against an allocation (its L variables) that breaks a row: not all of the row's layers at its cells or larger ones."""
+    """A cut against an allocation (its variables, one of each group) that breaks a row: not all of its groups at these cells or larger."""
     loads = np.asarray(rows.matrix[:, taken].sum(axis=1)).ravel()
     cells = rows.matrix[[int(np.argmax(loads))]].toarray()[0]
     mine = cells[taken]
-    touched = np.unique(rows.layer[np.flatnonzero(cells)])
-    large = np.flatnonzero((cells >= mine[rows.layer]) & np.isin(rows.layer, touched))
+    touched = np.unique(rows.group[np.flatnonzero(cells)])
+    large = np.flatnonzero((cells >= mine[rows.group]) & np.isin(rows.group, touched))
     return large, len(touched) - 1
 
 

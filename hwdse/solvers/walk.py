@@ -34,7 +34,7 @@ class _Walk:
         pair = of * matrix.shape[0] + matrix.indices
         self.pairs, self.pair = np.unique(pair, return_inverse=True)
         self.edges = np.searchsorted(self.pairs, np.arange(len(moves.begin)) * matrix.shape[0])
-        self.current = np.zeros(len(self.pairs))
+        self.current, self.data = np.zeros(len(self.pairs)), matrix.data
         for move in state:
             self._enter(int(move))
         self.totals = moves.totals(state)
@@ -46,23 +46,27 @@ class _Walk:
         c = int(self.moves.component[move])
         self.current[self.edges[c] : self.edges[c + 1]] = 0.0
         mine = self._entries(move)
-        self.current[self.pair[mine]] = self.moves.matrix.data[mine]
+        self.current[self.pair[mine]] = self.data[mine]
 
     def _change(self, move: int) -> FloatArray:
         """(R,) what the rows gain by it."""
         m = self.moves.matrix
         now, then = self._entries(int(self.state[self.moves.component[move]])), self._entries(move)
         out = np.zeros(m.shape[0])
-        out[m.indices[then]] += m.data[then]
-        out[m.indices[now]] -= m.data[now]
+        out[m.indices[then]] += self.data[then]
+        out[m.indices[now]] -= self.data[now]
         return out
 
     def round(self) -> bool:
         """Computes every move's efficiency once and takes the best ones; False where none is left."""
-        moves, m = self.moves, self.moves.matrix
+        moves, m, coupling = self.moves, self.moves.matrix, self.moves.coupling
+        if coupling is not None:  # loads as the neighbours are now
+            self.data = coupling.loads(moves.chosen(self.state))
+            for move in self.state:
+                self._enter(int(move))
         gain = moves.loss[self.state[moves.component]] - moves.loss
         room = np.maximum(1 - self.totals, 0.0)
-        more = m.data - self.current[self.pair]
+        more = self.data - self.current[self.pair]
         with np.errstate(divide="ignore", invalid="ignore"):
             part = np.where(more > 0, more / room[m.indices], 0.0)
         share = np.zeros(len(gain))
@@ -88,6 +92,8 @@ class _Walk:
             self.state[c] = move
             self._enter(int(move))
             seen.add(c)
+            if coupling is not None:
+                seen |= coupling.neighbours[c]  # their loads are no longer these
             used += float(share[move])
         self.totals = moves.totals(self.state)  # afresh, so that rounding does not add up
         return bool(seen)

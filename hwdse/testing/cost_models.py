@@ -73,6 +73,8 @@ class CostModelContract:
         names = tuple(layer.name for layer in graph.quantisable)
         choices = Choices(names, tuple(options), np.ones((len(names), len(options)), bool))
         np.testing.assert_allclose(turned.aligned(choices).dense, self.table().dense)
+        every = self.allocations(self.table())
+        np.testing.assert_allclose(turned.aligned(choices).totals(every), self.table().totals(every))
 
     def test_totals_are_the_largest_of_the_sums(self) -> None:
         table = self.table()
@@ -80,6 +82,9 @@ class CostModelContract:
             sums = [float(f) for f in table.fixed]
             for cells, row, layer in zip(table.cells, table.row, table.layer, strict=True):
                 sums[int(row)] += float(cells[chosen[layer]])
+            if table.edges is not None:
+                for (first, second), row, pair in zip(table.edges.ends, table.edges.row, table.edges.cells, strict=True):
+                    sums[int(row)] += float(pair[chosen[first], chosen[second]])
             assert table.totals(chosen)[0] == pytest.approx(max(sums), rel=1e-12)
 
     def test_sources_are_known_and_mark_what_is_unsupported(self) -> None:

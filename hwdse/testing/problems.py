@@ -11,6 +11,7 @@ from ..bits import grid
 from ..choices import Choices, IntArray
 from ..constraints import Budget, Constraint
 from ..costs import CostTable
+from ..edges import Edges
 from ..errors import UsageError
 from ..metrics import LATENCY, LOSS, WEIGHTS
 from ..problem import Problem
@@ -34,11 +35,27 @@ def brute_force(problem: Problem) -> tuple[float, IntArray] | None:
     return float(losses[best]), good[best]
 
 
-def random_problem(seed: int, layers: int = 4, budgets: int = 1, rows: int = 1, loss_scale: float = 1.0) -> Problem:
+def random_edges(rng: np.random.Generator, layers: int, options: int, rows: int = 1, scale: float = 1.0) -> Edges | None:
+    """Up to ``2 * layers`` edges between random pairs of layers, in either direction, some pairs twice; None for one layer.
+
+    Half of them are conversions (nothing within a class of options, something between classes), the others any matrix.
+    """
+    if layers < 2:
+        return None
+    count = int(rng.integers(1, 2 * layers + 1))
+    ends = np.array([rng.permutation(layers)[:2] for _ in range(count)], np.intp)
+    cells = rng.random((count, options, options)) * scale
+    classes = rng.integers(0, 3, (count, options))
+    same = classes[:, :, None] == classes[:, None, :]
+    flat = np.where(same, 0.0, cells[:, :1, :1])
+    return Edges(ends, rng.integers(0, rows, count).astype(np.intp), np.where(rng.random((count, 1, 1)) < 0.5, flat, cells))
+
+
+def random_problem(seed: int, layers: int = 4, budgets: int = 1, rows: int = 1, loss_scale: float = 1.0, edges: bool = False) -> Problem:
     """A problem small enough for :func:`brute_force`: 1 to ``layers`` layers at {2, 4, 8} x {4, 8} bits.
 
-    Costs are not monotone in the widths, some cells are unsupported, some layers are tied, and the limits lie anywhere between
-    just out of reach and slack. The same seed gives the same problem.
+    ``edges`` adds :func:`random_edges` to the costs. Costs are not monotone in the widths, some cells are unsupported, some layers are
+    tied, and the limits lie anywhere between just out of reach and slack. The same seed gives the same problem.
     """
     rng = np.random.default_rng(seed)
     names = tuple(f"layer{i}" for i in range(int(rng.integers(1, layers + 1))))
@@ -56,7 +73,8 @@ def random_problem(seed: int, layers: int = 4, budgets: int = 1, rows: int = 1, 
         cells[:, -1] = np.where(np.isinf(cells[:, -1]), 1.0, cells[:, -1])
         row, layer = (np.array(column, np.intp) for column in zip(*entries, strict=True))
         fixed, sources = rng.random(rows), np.zeros(cells.shape, np.int8)
-        tables.append(CostTable(metric, names, options, cells, row, layer, fixed, sources))
+        table = CostTable(metric, names, options, cells, row, layer, fixed, sources)
+        tables.append(replace(table, edges=random_edges(rng, len(names), len(options), rows)) if edges else table)
     loss = CostTable.one_row(LOSS, names, options, rng.random(shape) * loss_scale)
     try:
         problem = Problem(choices, loss, tuple(tables))

@@ -11,7 +11,7 @@ import pytest
 
 from ..choices import Choices
 from ..constraints import Budget
-from ..errors import InfeasibleBudget
+from ..errors import HwdseError, InfeasibleBudget
 from ..problem import Problem, Solution
 from .problems import brute_force, everything, random_problem
 
@@ -30,6 +30,8 @@ class SolverContract:
 
     #: The most budget rows the solver takes; None for any number.
     rows_in_all: int | None = None
+    #: Whether it takes costs of pairs of layers. One that does not must refuse them, not leave them out.
+    takes_edges = True
 
     def solver(self) -> Callable[[Problem], Solution]:
         """The solver under test."""
@@ -40,7 +42,7 @@ class SolverContract:
         shapes = [(1, 1)] if self.rows_in_all == 1 else [(1, 1), (2, 1), (1, 3)]
         for seed in range(count):
             budgets, rows = shapes[seed % len(shapes)]
-            yield random_problem(seed, budgets=budgets, rows=rows)
+            yield random_problem(seed, budgets=budgets, rows=rows, edges=self.takes_edges and seed % 2 == 1)
 
     def attempt(self, problem: Problem) -> Solution | None:
         """The solution; None where the solver calls the budget infeasible."""
@@ -69,6 +71,14 @@ class SolverContract:
                 assert found.bound <= best[0] * (1 + _CLOSE)
                 if found.status == "OPTIMAL":
                     assert found.loss == pytest.approx(best[0], rel=_CLOSE)
+
+    def test_edges_are_taken_or_refused(self) -> None:
+        problem = next(p for p in (random_problem(seed, edges=True) for seed in range(9)) if p.costs[0].edges is not None)
+        if self.takes_edges:
+            self.attempt(problem)
+        else:
+            with pytest.raises(HwdseError, match="convert"):
+                self.solver()(problem)
 
     def test_same_problem_same_answer(self) -> None:
         for problem in self.problems(6):

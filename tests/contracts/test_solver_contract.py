@@ -9,7 +9,7 @@ from hwdse.testing import SolverContract
 
 
 def contract(name: str, solver: object, rows: int | None) -> type[SolverContract]:
-    return type(f"Test{name.title()}", (SolverContract,), {"solver": lambda self: solver, "rows_in_all": rows})
+    return type(f"Test{name.title()}", (SolverContract,), {"solver": lambda self: solver, "rows_in_all": rows, "takes_edges": rows is None})
 
 
 ROWS = {"lagrangian": 1}

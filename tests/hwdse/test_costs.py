@@ -52,12 +52,12 @@ def test_totals_against_a_plain_loop(table: CostTable, seed: int) -> None:
 @given(tables(), st.integers(0, 2**32))
 def test_totals_in_chunks(table: CostTable, seed: int) -> None:
     chosen = np.random.default_rng(seed).integers(0, len(OPTIONS), (9, len(LAYERS)))
-    whole, before = table.row_totals(chosen), costs._CHUNK
+    whole, before = table.row_totals(chosen), costs.CHUNK
     try:
-        costs._CHUNK = 2 * max(1, len(table.row))
+        costs.CHUNK = 2 * max(1, len(table.row))
         np.testing.assert_array_equal(table.row_totals(chosen), whole)
     finally:
-        costs._CHUNK = before
+        costs.CHUNK = before
 
 
 @given(tables(), st.integers(0, 2**32))
@@ -147,7 +147,7 @@ def test_large_integers_add_up_exactly() -> None:
         ({"fixed": np.array([-1.0])}, "holds a negative cost"),
         ({"fixed": np.array([np.inf])}, "a fixed part that is not finite"),
         ({"fixed": np.array([np.nan])}, "a fixed part that is not finite"),
-        ({"fixed": np.zeros(0)}, "shapes of cells, row, layer, fixed and sources do not fit"),
+        ({"fixed": np.zeros(0)}, "shapes of cells, row, layer, fixed, sources and edges do not fit"),
         ({"cells": np.ones((3, 5))}, "do not fit"),
         ({"row": np.array([0, 1, 0])}, "do not fit"),
         ({"row": np.array([0, 0, 1])}, "do not fit"),
