@@ -24,7 +24,7 @@ app = typer.Typer(
     epilog=_examples("hwdse profile digits -a mpic", 'hwdse allocate digits -a mpic -b "latency <= 70% of w8a8"', "hwdse COMMAND --help"),
 )
 accelerators = typer.Typer(
-    help="List, show and check accelerator files.",
+    help="List, show and check accelerator files; import profiles.",
     no_args_is_help=True,
     epilog=_examples("hwdse accelerators list", "hwdse accelerators show npu", "hwdse accelerators check my_chip.toml"),
 )
@@ -227,3 +227,40 @@ def accelerators_check(file: Annotated[Path, typer.Argument(metavar="FILE", help
     from .accelerators import run_check
 
     run_check(file, json)
+
+
+@accelerators.command(
+    "import",
+    epilog=_examples(
+        "hwdse accelerators import trtexec profile.json layers.json --task digits --widths w8a8 -o orin.csv",
+        "hwdse accelerators import onnxruntime trace.json --task digits -o cpu.csv",
+        "hwdse accelerators import vela net_per-layer.csv net_summary.csv --task digits --widths w8a8 --by-order -o u55.csv",
+        "hwdse accelerators import scalesim COMPUTE_REPORT.csv topology.csv --task digits --widths w8a8 --clock 500e6 -o array.csv",
+        last="A row is a layer's cost only where its name, or its shape alone, says so, and where nothing in the file speaks against it. "
+        "Rows of several layers at once are listed, not divided. Export the model under its own module names, and profile at the batch "
+        "size of the task.",
+    ),
+)
+def accelerators_import(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="trtexec, onnxruntime, tflite, vela, scalesim, timeloop or zigzag.")],  # noqa: A002
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="What the tool wrote; several runs of one network: their median.")
+    ],
+    task: Annotated[str, typer.Option(help="Task whose model was profiled: a built-in one, or my_package.my_module:MyTask.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Look-up table to write (hwdse.table/1, CSV).")],
+    widths: Annotated[
+        str | None, typer.Option(help="Widths that every layer ran at, such as w8a8; where the files say them, a check.")
+    ] = None,
+    allocation: Annotated[Path | None, typer.Option(help="Allocation file that was deployed: the widths of each layer.")] = None,
+    clock: Annotated[
+        float | None, typer.Option(help="Clock in Hz, such as 500e6, where the tool counts cycles and no file states it.")
+    ] = None,
+    by_order: Annotated[
+        bool, typer.Option("--by-order", help="Join what is left in the order of execution; kinds and number must agree.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """A profiler's or simulator's output as a look-up table of the task's layers; and what was fused or did not fit."""
+    from .import_profile import run
+
+    run(format, files, task, widths, allocation, clock, by_order, output, json)

@@ -1,0 +1,124 @@
+"""ONNX Runtime: the trace of ``SessionOptions.enable_profiling``, a list of events; a node's time is its ``_kernel_time``, in µs.
+
+Runs are told apart by the ``model_run`` events. The first is left out (it allocates and packs weights); of the others the
+median and the standard deviation are taken. What stands in ``args`` is text. Optimisation renames nodes (``fused ``,
+``_nchwc``, ``_token_3``) and inserts transposes, which stay rows of their own. Several files: their runs together.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...bits import BitWidths
+from ...errors import FileFormatError
+from .facts import Facts
+from .profile import Profile, ProfileRow, over_runs
+from .reading import json_of, need_files, number_of, shape_of
+
+_END = "_kernel_time"
+_BITS = {"uint4": 4, "int4": 4, "uint8": 8, "int8": 8, "uint16": 16, "int16": 16, "float16": 16, "bfloat16": 16, "float": 32}
+_OF_ITS_INPUT = re.compile(r"(nhwc)?(fused|qlinear)?conv|(fused|q)?gemm|(fused|qlinear)?matmul", re.IGNORECASE)
+
+
+def read(files: Sequence[Path]) -> Profile:
+    """The profile.
+
+    Raises:
+        FileFormatError: no trace of ONNX Runtime; no nodes; fewer than two runs; files of different networks.
+    """
+    need_files("ONNX Runtime", files)
+    rows = over_runs(files, [_rows(path, _events(path)) for path in files])
+    return Profile("ONNX Runtime", "measured", tuple(files), rows, "median kernel time of all runs but the first")
+
+
+def _events(path: Path) -> list[Mapping[str, Any]]:
+    data = json_of(path)
+    if isinstance(data, dict) and isinstance(data.get("traceEvents"), list):  # as re-saved by a trace viewer
+        data = data["traceEvents"]
+    if not isinstance(data, list):
+        raise FileFormatError(path, f"must be a list of events, got {type(data).__name__}; give the trace that enable_profiling writes.")
+    wrong = next((i for i, event in enumerate(data, start=1) if not isinstance(event, dict)), None)
+    if wrong is not None:
+        raise FileFormatError(path, "must be an object; give the trace that enable_profiling writes.", f"event {wrong}")
+    return data
+
+
+def _rows(path: Path, events: list[Mapping[str, Any]]) -> list[ProfileRow]:
+    runs = sorted(
+        (_us(path, event, "ts", i), _us(path, event, "dur", i))
+        for i, event in enumerate(events, start=1)
+        if event.get("cat") == "Session" and event.get("name") == "model_run"
+    )
+    if len(runs) < 2:
+        raise FileFormatError(
+            path, f"has {len(runs)} runs (model_run), of which the first is a warm-up and left out; run the session twice, better 50 times."
+        )
+    nodes: dict[tuple[str, str], list[tuple[int, int, float]]] = {}
+    about: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for i, event in enumerate(events, start=1):
+        name = event.get("name")
+        if event.get("cat") != "Node" or not isinstance(name, str) or not name.endswith(_END):
+            continue
+        args = event.get("args")
+        args = args if isinstance(args, dict) else {}
+        begin = _us(path, event, "ts", i)
+        run = bisect_right(runs, (begin, math.inf)) - 1
+        if run < 0 or begin > sum(runs[run]):
+            continue  # of a run that did not end
+        key = (name.removesuffix(_END), str(args.get("node_index", "")))
+        about.setdefault(key, args)
+        nodes.setdefault(key, []).append((run, i, _us(path, event, "dur", i)))
+    if not nodes:
+        raise FileFormatError(path, "has no node with a _kernel_time inside a run; it is no trace of ONNX Runtime, or of another version.")
+    return [_row(path, key[0], calls, len(runs), about[key]) for key, calls in nodes.items()]
+
+
+def _us(path: Path, event: Mapping[str, Any], key: str, number: int) -> float:
+    value = number_of(path, event.get(key), f"event {number}, key '{key}'")
+    if value is None:
+        raise FileFormatError(path, f"lacks '{key}'; is it a trace of ONNX Runtime?", f"event {number}")
+    return value
+
+
+def _row(path: Path, name: str, calls: list[tuple[int, int, float]], runs: int, args: Mapping[str, Any]) -> ProfileRow:
+    op = str(args.get("op_name") or "")
+    kept = [us for run, _, us in calls if run > 0]
+    where = f"{path.name}, event {calls[0][1]}"
+    lacks = ""
+    if sorted(run for run, _, _ in calls) != list(range(runs)):
+        lacks = "it does not run once in every run"
+    elif not statistics.median(kept):
+        lacks = "its median is 0 µs, below the resolution of the clock"
+    if lacks:
+        return ProfileRow(name, where, (name,), op, facts=_facts(args), widths=_widths(op, args), lacks=lacks)
+    spread = statistics.stdev(kept) * 1e-6 if len(kept) > 1 else None
+    seconds = statistics.median(kept) * 1e-6
+    if seconds == 0:
+        raise FileFormatError(path, "has a time that is too small to be one.", f"event {calls[0][1]}, key 'dur'")
+    return ProfileRow(name, where, (name,), op, seconds, None, spread, len(kept), facts=_facts(args), widths=_widths(op, args))
+
+
+def _facts(args: Mapping[str, Any]) -> Facts:
+    return Facts(input=_first(args, "input_type_shape")[1], output=_first(args, "output_type_shape")[1])
+
+
+def _first(args: Mapping[str, Any], key: str) -> tuple[str, tuple[int, ...] | None]:
+    """Type and shape of the first tensor: ``[{"uint8": [1, 3, 8, 8]}, ...]``."""
+    tensors = args.get(key)
+    first = tensors[0] if isinstance(tensors, list) and tensors else None
+    if not isinstance(first, dict) or len(first) != 1:
+        return "", None
+    kind, shape = next(iter(first.items()))
+    return str(kind), shape_of(shape)
+
+
+def _widths(op: str, args: Mapping[str, Any]) -> BitWidths | None:
+    """Operations whose weights have the type of their input; others (MatMulNBits) do not say it."""
+    bits = _BITS.get(_first(args, "input_type_shape")[0])
+    return BitWidths(bits, bits) if bits and _OF_ITS_INPUT.fullmatch(op) else None

@@ -1,0 +1,99 @@
+"""From a match to a look-up table, ``hwdse.table/1``: one row per layer that has a cost of its own."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ...bits import BitWidths
+from ...errors import UsageError
+from ..accelerator_file import read_bytes
+from ..signature import Signature, signature_of
+from ..table_file import SCHEMA, SHAPE
+from .matching import LeftRow, Match, Pair
+from .profile import Profile
+
+_SPATIAL = ("in_h", "in_w", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "groups")
+
+
+def at_widths(found: Match, asked: Callable[[str], BitWidths | None]) -> tuple[Match, Mapping[str, BitWidths]]:
+    """The widths of every matched layer; pairs whose file says other widths than asked for are moved to the rows left over.
+
+    Args:
+        found: the join. asked: widths that the user says a layer ran at; None where the file must say it.
+
+    Raises:
+        UsageError: neither the user nor the file says it; or the file contradicts the user everywhere.
+    """
+    widths: dict[str, BitWidths] = {}
+    kept, refused = [], []
+    for pair in found.pairs:
+        said, want = pair.row.widths, asked(pair.layer.name)
+        if said is None and want is None:
+            raise UsageError(f"the file does not say at which widths '{pair.layer.name}' ran; give --widths, such as --widths w8a8.")
+        if said is not None and want is not None and said != want:
+            refused.append((pair, f"it ran at {said}, not at {want}"))
+            continue
+        kept.append(pair)
+        widths[pair.layer.name] = want or said or BitWidths(8, 8)
+    if not kept:
+        raise UsageError(f"no row ran at the given widths: '{refused[0][0].row.label}': {refused[0][1]}.")
+    rows = [*found.rows, *(LeftRow(pair.row, "refused", reason, (pair.layer.name,)) for pair, reason in refused)]
+    layers = [*found.layers, *((pair.layer, f"refused: {reason}") for pair, reason in refused)]
+    total = sum(pair.layer.macs for pair in found.pairs)
+    share = found.share * (sum(pair.layer.macs for pair in kept) / total if total else 0.0)
+    return replace(found, pairs=tuple(kept), rows=tuple(rows), layers=tuple(layers), share=share), widths
+
+
+def table_text(profile: Profile, pairs: Sequence[Pair], widths: Mapping[str, BitWidths], about: Sequence[str] = ()) -> str:
+    """The CSV file, with comments that say where it comes from.
+
+    Args:
+        profile: whose rows are all in seconds. pairs: layers with their rows. widths: by layer name. about: further comments.
+    """
+    tool = " ".join(filter(None, (profile.tool, profile.version)))
+    cells = [_cells(pair, widths[pair.layer.name], f"{tool}; {pair.row.where}; by {pair.how}") for pair in pairs]
+    used = [name for name in cells[0] if any(row[name] not in ("", None) for row in cells)]
+    text = io.StringIO()
+    comments = [SCHEMA, f"From {tool}: {profile.about}.", *about, *(f"{path.name}, SHA-256 {_digest(path)}" for path in profile.files)]
+    text.writelines(f"# {' '.join(comment.split())}\n" for comment in comments)
+    writer = csv.DictWriter(text, used, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def _cells(pair: Pair, widths: BitWidths, source: str) -> dict[str, object]:
+    signature, row = signature_of(pair.layer), pair.row
+    if signature is None or not (row.seconds or row.joules):
+        raise UsageError(f"layer '{pair.layer.name}' cannot be in a table: it has no signature, or no cost in seconds or joules.")
+    return {
+        "op": signature.op,
+        **_shape(signature),
+        "w_bits": widths.weight,
+        "a_bits": widths.activation,
+        "instance": pair.layer.name,
+        "latency_s": _number(row.seconds),
+        "latency_std_s": _number(row.spread),
+        "runs": row.runs,
+        "energy_j": _number(row.joules),
+        "source": " ".join(source.split()),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.12g}"
+
+
+def _shape(signature: Signature) -> dict[str, object]:
+    """Blank where it does not apply."""
+    hidden = ("tokens",) if signature.spatial else _SPATIAL
+    return {name: "" if name in hidden else getattr(signature, name) for name in SHAPE}

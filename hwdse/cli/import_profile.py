@@ -1,0 +1,152 @@
+"""``hwdse accelerators import``: a profiler's files to a look-up table, and everything that did not fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hwdse.bits import Allocation, BitWidths
+from hwdse.costmodels.importers import Match, Profile, at_widths, importer, in_seconds, match, table_text
+from hwdse.costmodels.table_file import read_table
+from hwdse.errors import FileFormatError, UsageError
+from hwdse.metrics import Metric
+from hwdse.storage import write
+from hwdse.tasks import load_task
+from hwdse.workbench import Workbench
+
+from .setup import writable
+from .show import print_json, print_table, print_text, telling
+
+LATENCY, ENERGY = Metric("latency", "s"), Metric("energy", "J")
+_LEFT = {
+    "Fused: one time for several layers, not in the table": ("fused",),
+    "Refused": ("refused",),
+    "Rows left over": ("no cost", "unmatched"),
+}
+SHOWN = 20  # rows left over are listed up to here; --json has them all
+
+
+def run(
+    format: str,  # noqa: A002  # the argument's name
+    files: list[Path],
+    task: str,
+    widths: str | None,
+    allocation: Path | None,
+    clock: float | None,
+    by_order: bool,
+    output: Path,
+    json: bool,
+) -> None:
+    """Writes the table and says what stands in it, what does not, and how to use it."""
+    read, asked = importer(format), _asked(widths, allocation)
+    if output.resolve() in [path.resolve() for path in files]:
+        raise UsageError(f"{output} is one of the files to read; write the table elsewhere.")
+    profile = in_seconds(read(files), clock)
+    writable(output)
+    with telling(json) as say:
+        say("tracing", 0, 1)
+        graph = Workbench(load_task(task), cache=None).graph
+    found, at = at_widths(match(graph, profile, by_order), asked)
+    about = [f"Layers of the task {task} (graph {graph.fingerprint}), matched by name, shape or order; {found.share:.1%} of its MACs."]
+    if profile.clock:
+        about.append(f"Cycles at {profile.clock:g} Hz.")
+    text = table_text(profile, found.pairs, at, about)
+    write(output, text)
+    read_table(output)  # what cannot be read back is a fault of ours, and is said here
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    lines = ["[[table]]", f'file = "{output.name}"', f'sha256 = "{sha256}"']
+    if json:
+        print_json({"format": format, "task": task, **_facts(profile, found, at), "file": str(output), "sha256": sha256, "toml": lines})
+        return
+    _print(profile, found, at, task)
+    print_text()
+    print_text(f"Wrote {output}: {len(found.pairs)} rows.")
+    print_text(f"To use it, put these lines into an accelerator file in the same folder, whose [provenance] kind is '{profile.kind}':")
+    for line in lines:
+        print_text(f"  {line}")
+    rest = ' Layers without a row need an analytic model ([compute]) there, or other rows; missing = "error" refuses them.'
+    print_text(f"Then: hwdse accelerators check FILE.{rest if found.layers else ''}")
+
+
+def _asked(widths: str | None, allocation: Path | None) -> Callable[[str], BitWidths | None]:
+    """Layer name -> the widths that the user says it ran at."""
+    if widths is not None and allocation is not None:
+        raise UsageError("--widths and --allocation both say the widths; give one of them.")
+    if allocation is None:
+        uniform = None if widths is None else BitWidths.parse(widths)
+        return lambda layer: uniform
+    try:
+        text = allocation.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise FileFormatError(allocation, "is not UTF-8 text; give an allocation file of hwdse.") from None
+    except (OSError, ValueError) as error:
+        raise FileFormatError(allocation, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    return Allocation.from_json(text, allocation).get
+
+
+def _facts(profile: Profile, found: Match, at: Any) -> dict[str, Any]:
+    return {
+        "tool": profile.tool,
+        "about": profile.about,
+        "kind": profile.kind,
+        "clock_hz": profile.clock,
+        "macs_share": found.share,
+        "time_share": found.time_share,
+        "matched": [
+            {
+                "layer": pair.layer.name,
+                "by": pair.how,
+                "row": pair.row.label,
+                "where": pair.row.where,
+                "widths": str(at[pair.layer.name]),
+                "latency_s": pair.row.seconds,
+                "latency_std_s": pair.row.spread,
+                "runs": pair.row.runs,
+                "energy_j": pair.row.joules,
+                "macs": pair.layer.macs,
+            }
+            for pair in found.pairs
+        ],
+        "rows_left": [{"row": x.row.label, "where": x.row.where, "why": x.why, "reason": x.reason, "layers": x.layers} for x in found.rows],
+        "layers_left": [{"layer": layer.name, "reason": reason, "macs": layer.macs} for layer, reason in found.layers],
+    }
+
+
+def _print(profile: Profile, found: Match, at: Any, task: str) -> None:
+    files = ", ".join(path.name for path in profile.files[:3]) + (f" and {len(profile.files) - 3} more" if len(profile.files) > 3 else "")
+    total = len(found.pairs) + len(found.layers)
+    print_text(f"{profile.tool} ({profile.about}; {files}) for {task}", style="bold")
+    time = "" if found.time_share is None else f" and {found.time_share:.1%} of the time in the files"
+    print_text(f"{len(found.pairs)} of {total} layers have a row of their own: {found.share:.1%} of the MACs{time}.")
+    print_text()
+    energy = any(pair.row.joules for pair in found.pairs)
+    print_table(
+        ["layer", "found by ", "widths ", "latency", *(["energy"] if energy else []), "row "],
+        [
+            [
+                pair.layer.name,
+                pair.how,
+                str(at[pair.layer.name]),
+                "-" if pair.row.seconds is None else LATENCY.format(pair.row.seconds),
+                *([("-" if pair.row.joules is None else ENERGY.format(pair.row.joules))] if energy else []),
+                pair.row.label,
+            ]
+            for pair in found.pairs
+        ],
+    )
+    for title, kinds in _LEFT.items():
+        _rows(title, [(x.row.label, ": ".join(filter(None, (", ".join(x.layers), x.reason)))) for x in found.rows if x.why in kinds])
+    _rows("Layers without a row", [(layer.name, reason) for layer, reason in found.layers])
+
+
+def _rows(title: str, rows: list[tuple[str, str]]) -> None:
+    if not rows:
+        return
+    print_text()
+    print_text(f"{title} ({len(rows)})", style="bold")
+    for name, reason in rows[:SHOWN]:
+        print_text(f"  {name}: {reason}", indent=4)
+    if len(rows) > SHOWN:
+        print_text(f"  and {len(rows) - SHOWN} more; --json lists them all")
