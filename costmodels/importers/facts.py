@@ -19,6 +19,7 @@ class Facts:
         macs: multiply-accumulates. weights: elements of the weight tensor.
         input, output: of the first operand and the result, the batch included, in any order of the axes.
         kernel, stride: of a convolution. groups: of a convolution.
+        blocked: whether the channels (second axis) are rounded up to the blocks that a kernel works on.
     """
 
     macs: int | None = None
@@ -28,6 +29,7 @@ class Facts:
     kernel: Shape | None = None
     stride: Shape | None = None
     groups: int | None = None
+    blocked: bool = False
 
     @property
     def identify(self) -> bool:
@@ -48,7 +50,7 @@ def contradictions(facts: Facts, layer: Layer) -> list[str]:
     if facts.weights is not None and layer.params and facts.weights != layer.params:
         found.append(f"{facts.weights:,} weights in the file, {layer.params:,} in the model")
     for what, given, traced in (("input", facts.input, layer.input_shape), ("output", facts.output, layer.output_shape)):
-        if given is not None and not _same(given, traced, layer.kind == "conv"):
+        if given is not None and not _same(given, traced, layer.kind == "conv") and not (facts.blocked and _rounds(given, traced)):
             batch = " (is it another batch size?)" if _other_batch(given, traced) else ""
             found.append(f"{what} {_text(given)} in the file, {_text(traced)} in the model{batch}")
     if layer.kind == "conv":
@@ -70,6 +72,13 @@ def _same(given: Shape, traced: Shape, axes: bool) -> bool:
     if math.prod(given) != math.prod(traced):
         return False
     return not axes or Counter(_squeezed(given)) == Counter(_squeezed(traced))
+
+
+def _rounds(given: Shape, traced: Shape) -> bool:
+    """The same but for channels rounded up to a whole number of blocks of 8 or 16."""
+    if len(given) != len(traced) or len(given) < 3 or (given[0], *given[2:]) != (traced[0], *traced[2:]):
+        return False
+    return given[1] in (-(-traced[1] // 8) * 8, -(-traced[1] // 16) * 16)
 
 
 def _squeezed(shape: Shape) -> Shape:

@@ -202,7 +202,7 @@ class _Joining:
             return LeftRow(row, "unmatched", f"{row.op}, which is no counted layer")
         fits = [layer.name for layer in self.graph.layers if row.facts.identify and not refused_for(layer, row)]
         if fits:
-            return LeftRow(row, "unmatched", f"its {row.facts.what} fit more than one row or layer: {_some(fits)}")
+            return LeftRow(row, "unmatched", f"more than one row or layer has its {row.facts.what}: {_some(fits)}")
         return LeftRow(row, "unmatched", f"no layer has its {row.facts.what}" if row.facts.identify else "no layer has its name")
 
 

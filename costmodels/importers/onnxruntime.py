@@ -1,8 +1,10 @@
 """ONNX Runtime: the trace of ``SessionOptions.enable_profiling``, a list of events; a node's time is its ``_kernel_time``, in µs.
 
 Runs are told apart by the ``model_run`` events. The first is left out (it allocates and packs weights); of the others the
-median and the standard deviation are taken. What stands in ``args`` is text. Optimisation renames nodes (``fused ``,
-``_nchwc``, ``_token_3``) and inserts transposes, which stay rows of their own. Several files: their runs together.
+median and the standard deviation are taken. What stands in ``args`` is text. Optimisation renames nodes (``fused ``, ``_token_3``) and
+inserts transposes, which stay rows of their own. At its highest level convolutions of floats get the name of what they write
+(``/Relu_output_0_nchwc``) and channels rounded up to blocks; their shape or their order says which they are. Several files: their
+runs together.
 """
 
 from __future__ import annotations
@@ -96,29 +98,35 @@ def _row(path: Path, name: str, calls: list[tuple[int, int, float]], runs: int, 
     elif not statistics.median(kept):
         lacks = "its median is 0 µs, below the resolution of the clock"
     if lacks:
-        return ProfileRow(name, where, (name,), op, facts=_facts(args), widths=_widths(op, args), lacks=lacks)
+        return ProfileRow(name, where, (name,), op, facts=_facts(name, op, args), widths=_widths(op, args), lacks=lacks)
     spread = statistics.stdev(kept) * 1e-6 if len(kept) > 1 else None
     seconds = statistics.median(kept) * 1e-6
     if seconds == 0:
         raise FileFormatError(path, "has a time that is too small to be one.", f"event {calls[0][1]}, key 'dur'")
-    return ProfileRow(name, where, (name,), op, seconds, None, spread, len(kept), facts=_facts(args), widths=_widths(op, args))
+    return ProfileRow(name, where, (name,), op, seconds, None, spread, len(kept), facts=_facts(name, op, args), widths=_widths(op, args))
 
 
-def _facts(args: Mapping[str, Any]) -> Facts:
-    return Facts(input=_first(args, "input_type_shape")[1], output=_first(args, "output_type_shape")[1])
+def _facts(name: str, op: str, args: Mapping[str, Any]) -> Facts:
+    weights = _tensor(args, "input_type_shape", 1)[1] if op in ("Conv", "FusedConv") else None  # absent where they were packed before
+    return Facts(
+        input=_tensor(args, "input_type_shape")[1],
+        output=_tensor(args, "output_type_shape")[1],
+        kernel=weights[2:] if weights and len(weights) > 2 else None,
+        blocked="_nchwc" in name,
+    )
 
 
-def _first(args: Mapping[str, Any], key: str) -> tuple[str, tuple[int, ...] | None]:
-    """Type and shape of the first tensor: ``[{"uint8": [1, 3, 8, 8]}, ...]``."""
+def _tensor(args: Mapping[str, Any], key: str, number: int = 0) -> tuple[str, tuple[int, ...] | None]:
+    """Type and shape of a tensor: ``[{"uint8": [1, 3, 8, 8]}, ...]``."""
     tensors = args.get(key)
-    first = tensors[0] if isinstance(tensors, list) and tensors else None
-    if not isinstance(first, dict) or len(first) != 1:
+    given = tensors[number] if isinstance(tensors, list) and len(tensors) > number else None
+    if not isinstance(given, dict) or len(given) != 1:
         return "", None
-    kind, shape = next(iter(first.items()))
+    kind, shape = next(iter(given.items()))
     return str(kind), shape_of(shape)
 
 
 def _widths(op: str, args: Mapping[str, Any]) -> BitWidths | None:
     """Operations whose weights have the type of their input; others (MatMulNBits) do not say it."""
-    bits = _BITS.get(_first(args, "input_type_shape")[0])
+    bits = _BITS.get(_tensor(args, "input_type_shape")[0])
     return BitWidths(bits, bits) if bits and _OF_ITS_INPUT.fullmatch(op) else None

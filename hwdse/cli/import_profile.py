@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.bits import Allocation, BitWidths
-from hwdse.costmodels.importers import Match, Profile, at_widths, importer, in_seconds, match, table_text
+from hwdse.costmodels.importers import LeftRow, Match, Profile, at_widths, importer, in_seconds, match, table_text
 from hwdse.costmodels.table_file import read_table
 from hwdse.errors import FileFormatError, UsageError
 from hwdse.metrics import Metric
@@ -61,6 +61,9 @@ def run(
         print_json({"format": format, "task": task, **_facts(profile, found, at), "file": str(output), "sha256": sha256, "toml": lines})
         return
     _print(profile, found, at, task)
+    if not by_order and any("more than one row or layer" in left.reason for left in found.rows):
+        print_text()
+        print_text("Rows that more than one layer could be: --by-order joins them, if the files list every layer in its order.")
     print_text()
     print_text(f"Wrote {output}: {len(found.pairs)} rows.")
     print_text(f"To use it, put these lines into an accelerator file in the same folder, whose [provenance] kind is '{profile.kind}':")
@@ -137,8 +140,14 @@ def _print(profile: Profile, found: Match, at: Any, task: str) -> None:
         ],
     )
     for title, kinds in _LEFT.items():
-        _rows(title, [(x.row.label, ": ".join(filter(None, (", ".join(x.layers), x.reason)))) for x in found.rows if x.why in kinds])
+        _rows(title, [(x.row.label, _said(x)) for x in found.rows if x.why in kinds])
     _rows("Layers without a row", [(layer.name, reason) for layer, reason in found.layers])
+
+
+def _said(left: LeftRow) -> str:
+    """``body, skip: one time for 2 layers (3 us)``."""
+    time = "" if left.row.seconds is None else f" ({LATENCY.format(left.row.seconds)})"
+    return ": ".join(filter(None, (", ".join(left.layers), left.reason))) + time
 
 
 def _rows(title: str, rows: list[tuple[str, str]]) -> None:

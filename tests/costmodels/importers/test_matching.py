@@ -163,13 +163,25 @@ def test_another_layout_is_no_contradiction() -> None:
     assert joined(match(GRAPH, rows(row("body", facts=Facts(input=(1, 8, 4, 16), output=(1, 8, 4, 16))))))
 
 
+@pytest.mark.parametrize("block", [8, 16])
+def test_channels_rounded_up_to_blocks_are_the_layer_s_where_the_file_works_in_blocks(block: int) -> None:
+    odd = replace(GRAPH["stem"], input_shape=(1, 3, 8, 8), output_shape=(1, 20, 8, 4), weight_shape=(20, 3, 3, 3), macs=17_280)
+    graph = LayerGraph((odd, GRAPH["head"]), {}, (), (), ())
+    wide = -(-20 // block) * block
+    facts = Facts(input=(1, 3, 8, 8), output=(1, wide, 8, 4), kernel=(3, 3), blocked=True)
+    assert joined(match(graph, rows(row("/Relu_output_0_nchwc", op="Conv", facts=facts)))) == {"stem": ("/Relu_output_0_nchwc", "shape")}
+    for other in (replace(facts, blocked=False), replace(facts, output=(1, 40, 8, 4)), replace(facts, output=(2, wide, 8, 4))):
+        with pytest.raises(UsageError, match="no row of"):
+            match(graph, rows(row("/Relu_output_0_nchwc", op="Conv", facts=other)))
+
+
 def test_shapes_find_a_layer_only_where_one_row_and_one_layer_have_them() -> None:
     body, skip = Facts(macs=73_728), Facts(input=(1, 16, 8, 4), output=(1, 16, 8, 4))
     found = match(
         GRAPH, rows(row("a", op="Conv", facts=body), row("b", op="Conv", facts=skip), row("c", op="Conv", facts=Facts(macs=13_824)))
     )
     assert joined(found) == {"stem": ("c", "MACs")}  # a and b both fit body
-    assert reasons(found)["b"] == "its shape fit more than one row or layer: body, skip"
+    assert reasons(found)["b"] == "more than one row or layer has its shape: body, skip"
     twice = rows(row("a", op="Conv", facts=body), row("b", op="Conv", facts=body), row("head"))
     assert list(joined(match(GRAPH, twice))) == ["head"]
 

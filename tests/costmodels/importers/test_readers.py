@@ -116,6 +116,14 @@ def test_onnxruntime_floats_nodes_that_do_not_run_each_time_and_times_below_the_
     assert (row.costed, row.lacks) == (False, "its median is 0 µs, below the resolution of the clock")
 
 
+def test_onnxruntime_blocked_convolutions_show_their_kernel(tmp_path: Path) -> None:
+    text = ort_trace(quantised=False, names=dict.fromkeys(MACS, "/Relu_output_0_nchwc")).replace(
+        '{"float": []}', '{"float": [9, 1, 3, 5]}'
+    )
+    rows = [row for row in read(tmp_path, "onnxruntime", {"t.json": text}).rows if row.op == "Conv"]
+    assert {(row.facts.kernel, row.facts.blocked) for row in rows} == {((3, 5), True)}
+
+
 def test_tflite_reads_the_run_order_of_the_regular_runs_only(tmp_path: Path) -> None:
     rows = read(tmp_path, "tflite").rows
     assert [row.op for row in rows] == ["CONV_2D", "CONV_2D", "CONV_2D", "ADD", "FULLY_CONNECTED"]
