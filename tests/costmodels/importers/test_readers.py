@@ -117,9 +117,7 @@ def test_onnxruntime_floats_nodes_that_do_not_run_each_time_and_times_below_the_
 
 
 def test_onnxruntime_blocked_convolutions_show_their_kernel(tmp_path: Path) -> None:
-    text = ort_trace(quantised=False, names=dict.fromkeys(MACS, "/Relu_output_0_nchwc")).replace(
-        '{"float": []}', '{"float": [9, 1, 3, 5]}'
-    )
+    text = ort_trace(quantised=False, names=dict.fromkeys(MACS, "/Relu_output_0_nchwc")).replace('{"float": []}', '{"float": [9, 1, 3, 5]}')
     rows = [row for row in read(tmp_path, "onnxruntime", {"t.json": text}).rows if row.op == "Conv"]
     assert {(row.facts.kernel, row.facts.blocked) for row in rows} == {((3, 5), True)}
 
