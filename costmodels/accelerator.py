@@ -12,6 +12,7 @@ from ..costs import CostModel
 from ..metrics import ENERGY, INTERVAL, LATENCY
 from .analytic.models import compute_model, energy_model
 from .analytic.protocol import ComputeModel
+from .conversions import conversion
 from .coverage import listed
 from .device_costs import DeviceCost
 from .latency_table import CostLookup
@@ -79,13 +80,26 @@ class Accelerator:
         return DeviceCost(
             replace(LATENCY, on=self.name), resolver, k.overheads.layer_s, k.overheads.network_s, k.calibration.offset_s,
             k.calibration.scale, self._convention("latency", model.sentence if model else ""), (*self._notes(), *notes),
+            conversion=conversion(*self._conversion_s, self.precision),
         )  # fmt: skip
 
     def _energy(self, network: str | None) -> DeviceCost:
         model = energy_model(self.keys)
         resolver = self._resolver("energy", model.joules if model else None, network)
         convention = self._convention("energy", model.sentence if model else "")
-        return DeviceCost(replace(ENERGY, on=self.name), resolver, convention=convention, notes=self._notes())
+        k, watts = self.keys, self.keys.energy.watts if self.keys.energy and self.keys.energy.model == "power" else 0.0
+        fixed, each = (watts * seconds for seconds in self._conversion_s)
+        each += 1e-12 * k.conversion.pj_per_element if k.conversion else 0.0
+        return DeviceCost(
+            replace(ENERGY, on=self.name), resolver, convention=convention, notes=self._notes(),
+            conversion=conversion(fixed, each, self.precision),
+        )  # fmt: skip
+
+    @property
+    def _conversion_s(self) -> tuple[float, float]:
+        """Seconds of each conversion, and an element."""
+        k = self.keys.conversion
+        return (0.0, 0.0) if k is None else (k.s, 1 / k.elements_per_s if k.elements_per_s else 0.0)
 
     def _resolver(self, what: str, formula: Formula | None, network: str | None) -> Resolver:
         k = self.keys

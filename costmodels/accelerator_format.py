@@ -226,6 +226,14 @@ class Calibration(Keys):
     note: str = Field(default="", description="what was fitted on what; printed with every latency")
 
 
+class ConversionKeys(Keys):
+    """Where a tensor goes on to a layer that runs at another activation width (costmodels/conversions.py). Without it, nothing."""
+
+    s: NotNegative = Field(default=0.0, description="seconds of each conversion, whatever its size, such as the launch of a kernel")
+    elements_per_s: Positive | None = Field(default=None, description="elements converted a second; without it, size takes no time")
+    pj_per_element: NotNegative = Field(default=0.0, description="energy in picojoules an element")
+
+
 class LookupTable(Keys):
     """A look-up table of schema hwdse.table/1."""
 
@@ -257,6 +265,7 @@ class AcceleratorKeys(Keys):
     )
     overheads: Overheads = Field(default_factory=Overheads, description="time beside the layers")
     calibration: Calibration = Field(default_factory=Calibration, description="end-to-end against the sum over layers")
+    conversion: ConversionKeys | None = Field(default=None, description="what changing the width of a tensor costs")
     table: list[LookupTable] = Field(default_factory=list, description="look-up tables")
     missing: Literal["error", "analytic"] = Field(
         default="error",

@@ -1,6 +1,6 @@
 """Latency and energy of a network on an accelerator: one row, a cell per layer and pair, the rest fixed.
 
-cost = offset + scale · (sum of cells + overhead of every layer + overhead of the network + layers without a choice)
+cost = offset + scale · (sum of cells + overhead of every layer + overhead of the network + layers without a choice + conversions)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..errors import MissingCost, UnknownName
 from ..graph import LayerGraph
 from ..metrics import Metric
 from .answers import Answer
+from .conversions import Conversion
 from .coverage import left_out_notes, listed
 from .resolution import Resolver
 from .signature import signature_of
@@ -31,6 +32,7 @@ class DeviceCost:
         resolver: where the numbers come from.
         layer, network: overhead of every layer and of the network, in the metric's unit.
         offset, scale: calibration ``a + b · sum``.
+        conversion: what changing the width of a tensor between two layers costs.
         slowest: the largest layer counts, not the sum: a row for each layer (pipelined devices).
         convention: the rule behind the number. notes: what holds whatever the network is.
     """
@@ -44,6 +46,7 @@ class DeviceCost:
     convention: str = ""
     notes: tuple[str, ...] = ()
     slowest: bool = False
+    conversion: Conversion | None = None
 
     def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
         """One row, in the metric's unit; a row for each layer where the slowest decides.
@@ -69,10 +72,11 @@ class DeviceCost:
             self.metric, [layer.name for layer in layers], options, self.scale * (values + self.layer),
             self.offset + self.scale * (self.network + sum(apart)), codes, self.convention, [n for some in notes for n in some],
         )  # fmt: skip
-        if not self.slowest:
-            return table
-        fixed = self.offset + self.scale * np.array([0.0] * len(layers) + apart)
-        return replace(table, row=np.arange(len(layers)), fixed=fixed, row_names=tuple(layer.name for layer in (*layers, *rest)))
+        if self.slowest:
+            fixed = self.offset + self.scale * np.array([0.0] * len(layers) + apart)
+            names = tuple(layer.name for layer in (*layers, *rest))
+            table = replace(table, row=np.arange(len(layers)), fixed=fixed, row_names=names)
+        return table if self.conversion is None else self.conversion.added(table, graph, self.scale)
 
     def explain(self, graph: LayerGraph, layer: str, widths: BitWidths) -> Answer:
         """Where the cost of one layer comes from and how far off it may be, before overheads and calibration.

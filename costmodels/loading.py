@@ -103,6 +103,11 @@ def _contradictions(accelerator: Accelerator) -> list[FileFormatError]:
         problem("compute", "is missing, and there is no look-up table either: the file gives no latency.")
     if k.compute is None and k.missing == "analytic":
         problem("missing", "is 'analytic', but the file has no analytic model: add [compute], or write 'error'.")
+    if k.conversion is not None and not (k.conversion.s or k.conversion.elements_per_s or k.conversion.pj_per_element):
+        problem("conversion", "says nothing: give s, elements_per_s or pj_per_element, or leave it out.")
+    gives_energy = k.energy is not None or any(row.joules is not None for row in accelerator.rows)
+    if k.conversion is not None and k.conversion.pj_per_element and not gives_energy:
+        problem("conversion.pj_per_element", "is not used: the file gives no energy. Add [energy] or a table with energies.")
     try:
         compute_model(k)
     except UsageError as error:
