@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..bits import BitWidths
 from ..costs import CostModel
+from ..errors import UsageError
 from ..metrics import ENERGY, INTERVAL, LATENCY
 from .analytic.models import compute_model, energy_model
 from .analytic.protocol import ComputeModel
@@ -55,6 +56,17 @@ class Accelerator:
         """Whether weights may be indices into a table of values."""
         return self.precision.codebooks
 
+    @property
+    def latency(self) -> DeviceCost:
+        """Its cost model of time.
+
+        Raises:
+            UsageError: the file says nothing of time.
+        """
+        if self.keys.compute is None and not any(row.seconds is not None for row in self.rows):
+            raise UsageError(f"{self.name} ({self.file}) says nothing of time: it has no [compute], and no table row has a latency.")
+        return self._latency(None)
+
     def cost_models(self, network: str | None = None) -> tuple[CostModel, ...]:
         """Latency, energy and weight storage, as far as the file says something about them.
 
@@ -80,6 +92,7 @@ class Accelerator:
         return DeviceCost(
             replace(LATENCY, on=self.name), resolver, k.overheads.layer_s, k.overheads.network_s, k.calibration.offset_s,
             k.calibration.scale, self._convention("latency", model.sentence if model else ""), (*self._notes(), *notes),
+            error=k.calibration.error,
             conversion=conversion(*self._conversion_s, self.precision),
         )  # fmt: skip
 

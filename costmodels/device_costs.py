@@ -33,6 +33,7 @@ class DeviceCost:
         layer, network: overhead of every layer and of the network, in the metric's unit.
         offset, scale: calibration ``a + b · sum``.
         conversion: what changing the width of a tensor between two layers costs.
+        error: leave-one-out error of the calibration, relative; None where there is none.
         slowest: the largest layer counts, not the sum: a row for each layer (pipelined devices).
         convention: the rule behind the number. notes: what holds whatever the network is.
     """
@@ -47,6 +48,7 @@ class DeviceCost:
     notes: tuple[str, ...] = ()
     slowest: bool = False
     conversion: Conversion | None = None
+    error: float | None = None
 
     def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
         """One row, in the metric's unit; a row for each layer where the slowest decides.
@@ -72,6 +74,10 @@ class DeviceCost:
             self.metric, [layer.name for layer in layers], options, self.scale * (values + self.layer),
             self.offset + self.scale * (self.network + sum(apart)), codes, self.convention, [n for some in notes for n in some],
         )  # fmt: skip
+        # a single measurement states no spread, and is taken at its word; an estimate that nothing was compared with has no error to state
+        relative = [[a.error if a.error is not None else np.nan if a.source == "analytic" else 0.0 for a in row] for row in answers]
+        errors = self.scale * np.where(np.isinf(values), 0.0, values) * np.array(relative, np.float64).reshape(values.shape)
+        table = replace(table, errors=errors, whole_error=self.error)
         if self.slowest:
             fixed = self.offset + self.scale * np.array([0.0] * len(layers) + apart)
             names = tuple(layer.name for layer in (*layers, *rest))

@@ -209,9 +209,11 @@ def work_of_layer(layer: Layer) -> OpWork:
             layer.output_shape[0 if unbatched else 1], channels / layer.groups, layer.groups,
             math.prod(layer.kernel[:-1]), layer.kernel[-1], math.prod(layer.stride[:-1]) or 1, layer.stride[-1] if layer.stride else 1,
         )  # fmt: skip
-    if layer.kind in ("matmul", "attention"):
-        # macs / rows of the first operand: the other operand of a product; keys and values of an attention
-        inputs += layer.macs // (layer.input_shape[-2] if len(layer.input_shape) > 1 else 1)
+    if layer.kind == "attention" and layer.other_shape:  # keys, and values of the output's width
+        inputs += math.prod(layer.other_shape[:-1]) * (layer.other_shape[-1] + layer.output_shape[-1])
+    elif layer.kind in ("matmul", "attention"):  # the other factor: macs over the rows of the first
+        rows = layer.input_shape[-2] if len(layer.input_shape) > 1 else 1
+        inputs += math.prod(layer.other_shape) if layer.other_shape else layer.macs // rows
     if not layer.macs:
         return OpWork(signature.op if signature else layer.kind, 0.0, layer.params, inputs, outputs)
     out_channels = layer.output_shape[-1] if layer.output_shape else 1

@@ -33,6 +33,7 @@ def tabulate_codebook(model: CostModel, graph: LayerGraph, options: Sequence[Bit
         column = [known.index(o) for o in codes]
         table = replace(
             table, options=tuple(options), cells=table.cells[:, column], sources=table.sources[:, column],
+            errors=None if table.errors is None else table.errors[:, column],
             edges=table.edges and table.edges.aligned(np.arange(len(table.layers)), column),
             notes=(*table.notes, "weights are codebook indices: arithmetic and traffic at the width of the codes, 8 bits or more."),
         )  # fmt: skip

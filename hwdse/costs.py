@@ -47,6 +47,8 @@ class CostTable:
         notes: what the number leaves out or assumes, a sentence each.
         row_names: (R,) label of each row; empty where there is one.
         edges: what pairs of layers cost together; None where nothing does.
+        errors: (E, O) how far off each cell may be, in the metric's unit, NaN where nobody knows; None: they are exact by definition.
+        whole_error: how far off totals were found to be against whole networks, relative (calibration); it then stands for the cells'.
 
     Raises:
         UsageError: shapes that do not fit, NaN, negative costs.
@@ -64,6 +66,8 @@ class CostTable:
     notes: tuple[str, ...] = ()
     row_names: tuple[str, ...] = field(default=())
     edges: Edges | None = None
+    errors: FloatArray | None = None
+    whole_error: float | None = None
 
     def __post_init__(self) -> None:
         if self.edges is not None and not len(self.edges):
@@ -73,6 +77,7 @@ class CostTable:
             options == len(self.options)
             and self.row.shape == self.layer.shape == (entries,)
             and self.sources.shape == self.cells.shape
+            and (self.errors is None or self.errors.shape == self.cells.shape)
             and (entries == 0 or 0 <= self.row.min() <= self.row.max() < len(self.fixed))
             and (entries == 0 or 0 <= self.layer.min() <= self.layer.max() < len(self.layers))
             and bool((np.diff(self.row) >= 0).all())
@@ -153,7 +158,8 @@ class CostTable:
         place = np.array([choices.position[n] for n in self.layers], np.intp)
         return replace(
             self, layers=choices.layers, options=choices.options, cells=self.cells[:, column],
-            layer=place[self.layer], sources=self.sources[:, column], edges=self.edges and self.edges.aligned(place, column),
+            layer=place[self.layer], sources=self.sources[:, column],
+            errors=None if self.errors is None else self.errors[:, column], edges=self.edges and self.edges.aligned(place, column),
         )  # fmt: skip
 
     def row_totals(self, indices: IntArray) -> FloatArray:
@@ -211,8 +217,22 @@ class CostTable:
             np.add.at(out, self.edges.ends[here, 1], self.edges.chosen(indices[None])[0, here])
         return out
 
+    def error(self, indices: IntArray) -> float:
+        """How far off the cost of one allocation (L,) may be, in the metric's unit; NaN where that is not known.
+
+        Against whole networks where that was measured, else the sum of the cells' errors, as if all of them erred the same way.
+        """
+        totals = self.row_totals(indices)[0]
+        worst = int(np.argmax(totals))
+        if self.whole_error is not None:
+            return float(self.whole_error * totals[worst])
+        if self.errors is None:
+            return 0.0
+        mine = self.row == worst
+        return float(self.errors[mine, indices[self.layer[mine]]].sum())
+
     def by_source(self, indices: IntArray) -> dict[str, float]:
-        """Share of the largest row by where its cells come from, adding up to 1; also ``"fixed"`` and ``"edges"``."""
+        """Share of the largest row by where its cells come from, adding up to 1; also ``"fixed"`` and ``"conversions"``, the edges."""
         totals = self.row_totals(indices)[0]
         worst = int(np.argmax(totals))
         mine = self.row == worst
@@ -224,7 +244,7 @@ class CostTable:
             shares["fixed"] = float(self.fixed[worst] / whole)
         pairs = 0.0 if self.edges is None else float(self.edges.row_totals(indices[None], self.rows)[0, worst])
         if pairs > 0:
-            shares["edges"] = pairs / float(whole)
+            shares["conversions"] = pairs / float(whole)
         return shares
 
     def monotone(self) -> CostTable:

@@ -33,6 +33,7 @@ class Layer:
         weight_shape: as stored by PyTorch: conv (out, in/groups, *kernel), linear (out, in), embedding (rows, dim).
         extra_params: bias elements, kept at :data:`~hwdse.bits.FLOAT_BITS` or at the accelerator's accumulator width.
         module: path of the ``nn`` module whose weight and input can be quantised; None where they cannot.
+        other_shape: of the second operand: the keys of an attention (B, KV heads, S, E), the second factor of a product; empty otherwise.
         stride, padding, dilation: per spatial dimension, of convolutions; empty otherwise.
     """
 
@@ -50,6 +51,7 @@ class Layer:
     dilation: tuple[int, ...] = ()
     groups: int = 1
     transposed: bool = False
+    other_shape: tuple[int, ...] = ()
 
     @property
     def params(self) -> int:

@@ -44,6 +44,7 @@ class TrialResult:
             score on the validation split under the score metric's key, ``"loss"`` the loss table's expectation.
         test: score on the test split, where it was taken (front points, at the end of a sweep).
         samples: validation samples behind the score.
+        errors: how far off each cost may be, by metric key, in stored units; None where nobody knows; exact costs are left out.
         slack: room left under each constraint of this trial, by its text, in stored units. All >= 0 in a complete trial.
         seconds: wall time. error: one line. notes: what else must be said of the result (distillation used, ...).
     """
@@ -59,6 +60,7 @@ class TrialResult:
     seconds: float = 0.0
     error: str = ""
     notes: tuple[str, ...] = ()
+    errors: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; values that are not finite become null."""
@@ -67,6 +69,7 @@ class TrialResult:
             "knobs": dict(self.knobs),
             "allocation": None if self.allocation is None else self.allocation.to_dict(),
             "measures": {k: _plain(v) for k, v in self.measures.items()},
+            "errors": dict(self.errors),
             "slack": {k: _plain(v) for k, v in self.slack.items()},
             "notes": list(self.notes),
         }
@@ -84,6 +87,7 @@ class TrialResult:
             measures={k: math.inf if v is None else float(v) for k, v in data["measures"].items()},
             test=data["test"],
             samples=int(data["samples"]),
+            errors=dict(data.get("errors") or {}),
             slack={k: math.inf if v is None else float(v) for k, v in data["slack"].items()},
             seconds=float(data["seconds"]),
             error=data["error"],

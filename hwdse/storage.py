@@ -115,10 +115,14 @@ def tables_to_bytes(tables: Mapping[str, CostTable]) -> bytes:
                 "notes": table.notes,
                 "row_names": table.row_names,
                 "edges": table.edges is not None,
+                "errors": table.errors is not None,
+                "whole_error": table.whole_error,
             }
         )
         for part in ("cells", "row", "layer", "fixed", "sources"):
             arrays[f"{number}.{part}"] = getattr(table, part)
+        if table.errors is not None:
+            arrays[f"{number}.errors"] = table.errors
         if table.edges is not None:
             arrays.update({f"{number}.edges.{part}": value for part, value in vars(table.edges).items()})
     buffer = io.BytesIO()
@@ -140,11 +144,14 @@ def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, Cos
             found = {}
             for number, one in enumerate(head["tables"]):
                 parts = {p: archive[f"{number}.{p}"] for p in ("cells", "row", "layer", "fixed", "sources")}
+                if one.get("errors"):
+                    parts["errors"] = archive[f"{number}.errors"]
                 if one.get("edges"):
                     parts["edges"] = Edges(*(archive[f"{number}.edges.{p}"] for p in ("ends", "row", "cells")))
                 found[one["name"]] = CostTable(
                     Metric(*one["metric"]), tuple(one["layers"]), tuple(BitWidths.parse(o) for o in one["options"]),
-                    convention=one["convention"], notes=tuple(one["notes"]), row_names=tuple(one["row_names"]), **parts,
+                    convention=one["convention"], notes=tuple(one["notes"]), row_names=tuple(one["row_names"]),
+                    whole_error=one.get("whole_error"), **parts,
                 )  # fmt: skip
             return found
     except FileFormatError:

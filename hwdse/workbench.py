@@ -26,6 +26,7 @@ from .choices import ENDS, Choices
 from .codebook_costs import tabulate_codebook
 from .constraints import Budget, parse_budget
 from .costs import CostModel, CostTable
+from .decoding import cache_elements, decode_step
 from .errors import FileFormatError, TaskError, UnknownName, UsageError
 from .evaluation import evaluate
 from .graph import LayerGraph
@@ -40,6 +41,7 @@ from .trace import trace
 from .training import train_float
 
 Say = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
+PER_TOKEN = ("latency", "energy", "interval", "bitops")  # metrics that generating has in place of the traced pass
 PACKAGES = ("torch", "numpy", "scipy", "pulp", "optuna", "scikit-learn")
 
 
@@ -72,6 +74,8 @@ class Workbench:
         pins, ends: see :meth:`Choices.of`.
         method: sensitivity method, a name in :data:`hwdse.sensitivity.SENSITIVITIES`.
         seed: of initialisation and training.
+        decode: tokens in the cache: latency, energy and bit operations are those of generating one token with so many before it, not
+            of the pass that was traced (see :mod:`hwdse.decoding`). None: as traced.
         device: where networks are trained and scored, as torch names it (``"cpu"``, ``"cuda"``).
         cache: folder for what takes time; None keeps nothing. Default: :func:`hwdse.storage.cache_folder`.
         say: told what is being done.
@@ -88,6 +92,7 @@ class Workbench:
         pins: Mapping[str, BitWidths] | None = None,
         ends: BitWidths | None = ENDS,
         method: str = "fit",
+        decode: int | None = None,
         seed: int = 0,
         device: str = "cpu",
         cache: Path | str | None = "default",
@@ -98,7 +103,7 @@ class Workbench:
         self.cost_models = tuple(cost_models)
         self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
         find("sensitivity method", SENSITIVITIES, method, GROUP)  # an unknown name is said before anything is trained
-        self.method, self.seed = method, seed
+        self.method, self.decode, self.seed = method, decode, seed
         self.device = _device(device)
         self.cache = cache_folder() if cache == "default" else Path(cache) if cache is not None else None
         self._say: Say = say or (lambda what, done, total: None)
@@ -114,6 +119,11 @@ class Workbench:
         return trace(network, self.task.example_inputs())
 
     @cached_property
+    def costed_graph(self) -> LayerGraph:
+        """What latency, energy and bit operations are counted on: the trace, or the generation of one token."""
+        return self.graph if self.decode is None else decode_step(self.graph, self.decode)
+
+    @cached_property
     def choices(self) -> Choices:
         """The decision space before any accelerator's limits."""
         return Choices.of(self.graph, self._weights, self._activations, pins=self._pins, ends=self._ends)
@@ -121,32 +131,47 @@ class Workbench:
     @cached_property
     def tables(self) -> Mapping[str, CostTable]:
         """Metric key -> cost table, of every cost model and every accelerator."""
-        return self._tabulated(lambda model: model.tabulate(self.graph, self.choices.options))
+        return self._tabulated(lambda model, graph: model.tabulate(graph, self.choices.options))
 
     @cached_property
     def codebook_tables(self) -> Mapping[str, CostTable]:
         """The same for weights held as codebook indices; unsupported on accelerators without look-up."""
 
-        def tabulate(model: CostModel) -> CostTable:
+        def tabulate(model: CostModel, graph: LayerGraph) -> CostTable:
             on = model.metric.on
-            return tabulate_codebook(model, self.graph, self.choices.options, on is None or self.targets[on].codebooks)
+            return tabulate_codebook(model, graph, self.choices.options, on is None or self.targets[on].codebooks)
 
         return self._tabulated(tabulate)
 
-    def _tabulated(self, tabulate: Callable[[CostModel], CostTable]) -> dict[str, CostTable]:
+    def _tabulated(self, tabulate: Callable[[CostModel, LayerGraph], CostTable]) -> dict[str, CostTable]:
         models = [*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models())]
+        step = None if self.decode is None else self.costed_graph
         floating = [layer.name for layer in self.graph.layers if not layer.quantisable]
         found: dict[str, CostTable] = {}
         for number, model in enumerate(models):
             self._say("cost tables", number, len(models))
-            table = tabulate(model).aligned(self.choices)
+            generating = step if model.metric.name in PER_TOKEN else None
+            table = tabulate(model, generating or self.graph).aligned(self.choices)
             if table.metric.key in found:
                 raise UsageError(f"two cost models give the metric {table.metric.key}; leave one out.")
             if floating:
                 note = f"{len(floating)} layers take no widths and run in floating point in the measured score: {', '.join(floating[:8])}"
                 table = replace(table, notes=(*table.notes, note + (" ..." if len(floating) > 8 else ".")))
+            if generating:
+                table = replace(
+                    table, convention=f"{table.convention.rstrip('.')}; of generating one token.", notes=(*table.notes, self._cache_note)
+                )
             found[table.metric.key] = table
         return found
+
+    @property
+    def _cache_note(self) -> str:
+        assert self.decode is not None  # only asked for then
+        elements = cache_elements(self.graph, self.decode)
+        return (
+            f"a token is generated with {self.decode:,} in the cache of keys and values: {elements:,} numbers, {elements / 2**20:.4g} MiB "
+            "at 8 bits, all of which are read."
+        )
 
     def tables_by(self, scheme: Scheme | None) -> Mapping[str, CostTable]:
         """Every table, as the quantisers of a scheme cost."""

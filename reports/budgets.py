@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from ..margins import STANDINGS, Standing, standing
 from ..records import SweepRecord
 from .limits import Limit, budget_limits, budget_of, inside
 from .points import BASELINE, Point, allocator, measured, ranked
@@ -20,6 +21,7 @@ class BudgetResult:
         best: the best by validation score, ties to the cheaper on the first limited metric. uniform: the best uniform allocation inside.
         reason: most frequent error of the trials under it, where none is inside.
         slack: room left by the best, per limit. tightest: index of the limit with the least room left as a share of the limit.
+        standings: per limit, whether the room is more than the cost may be off.
         gained: score won (stored unit) over the best that any tighter budget on the same metrics reached. over: the texts of that
             budget. rival: its best point.
     """
@@ -31,11 +33,17 @@ class BudgetResult:
     best: Point | None = None
     uniform: Point | None = None
     slack: tuple[float, ...] = ()
+    standings: tuple[Standing, ...] = ()
     tightest: int | None = None
     gained: float | None = None
     over: tuple[str, ...] = ()
     rival: Point | None = None
     reason: str = ""
+
+    @property
+    def worst(self) -> Standing | None:
+        """How the best stands to the limit that it is least sure to meet; None where nothing is inside."""
+        return min(self.standings, key=STANDINGS.index, default=None)
 
     @property
     def name(self) -> str:
@@ -57,7 +65,9 @@ def budget_result(record: SweepRecord, texts: tuple[str, ...]) -> BudgetResult:
     slack = tuple(max(limit.slack(best.costs.get(limit.metric.key, best.score)), 0.0) for limit in limits)
     shares = [room / limit.value if limit.value else 0.0 for room, limit in zip(slack, limits, strict=True)]
     tightest = min(range(len(limits)), key=lambda i: shares[i]) if limits else None
-    return BudgetResult(texts, limits, tried, len(found), best, uniform, slack, tightest)
+    errors = [found[0].errors.get(limit.metric.key, 0.0) for limit in limits]
+    standings = tuple(standing(room, error) for room, error in zip(slack, errors, strict=True))
+    return BudgetResult(texts, limits, tried, len(found), best, uniform, slack, standings, tightest)
 
 
 def _reason(record: SweepRecord, texts: tuple[str, ...]) -> str:

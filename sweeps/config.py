@@ -35,6 +35,7 @@ class SweepConfig(BaseModel):
         weights, activations: bit-widths to choose from.
         quantizers: ``WEIGHT+ACTIVATION@RANGES``, as ``lsq_channel+lsq@mse``; None: each allocator's own.
         rounding: of weights in post-training trials, ``adaptive`` (with bias correction) or ``nearest``.
+        decode: tokens in the cache, where latency, energy and bit operations shall be those of generating a token; None: as traced.
         device: where networks are trained and scored, ``cpu`` or ``cuda``.
         seed: of everything.
     """
@@ -59,6 +60,7 @@ class SweepConfig(BaseModel):
     activations: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
     quantizers: str | None = None
     rounding: Literal["adaptive", "nearest"] = "adaptive"
+    decode: int | None = Field(default=None, ge=1)
     device: str = "cpu"
     seed: int = Field(default=0, ge=0)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hwdse.allocators import Uniform, make_allocator
@@ -100,6 +101,8 @@ def run_trial(
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)
     measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables_by(scheme).items()}
+    found = {key: table.error(indices) for key, table in bench.tables_by(scheme).items() if np.isfinite(measures[key])}
+    errors = {key: None if np.isnan(error) else error for key, error in found.items() if error != 0}
     measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
     measures[bench.task.metric.key] = score.mean
     result = TrialResult(
@@ -109,6 +112,7 @@ def run_trial(
         allocation=allocation,
         measures=measures,
         samples=score.samples,
+        errors=errors,
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began + trained.earlier,
         notes=(*notes, *trained.notes),

@@ -74,7 +74,7 @@ def test_the_examples_of_allocate_and_profile_work(tmp_path: Path) -> None:
         examples = [shlex.split(line)[1:] for line in re.findall(r"^ (hwdse .*\S)", help_, re.MULTILINE)]
         assert len(examples) >= 2
         for example in examples:
-            if "--epochs" not in example:
+            if "--epochs" not in example and not any(word.startswith("my_") for word in example):
                 ran = hwdse(*example)
                 assert ran.code == 0, (example, ran.err)
 

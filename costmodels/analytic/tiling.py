@@ -128,4 +128,5 @@ def _tiles(t: Tiling) -> tuple[FloatArray, FloatArray, FloatArray]:
 def _powers(extent: float, unit: int) -> FloatArray:
     """unit, 2 unit, 4 unit ... up to the extent itself."""
     count = math.ceil(math.log2(max(1.0, math.ceil(extent / unit)))) + 1
-    return np.minimum(unit * 2.0 ** np.arange(count), extent)
+    found: FloatArray = np.minimum(unit * 2.0 ** np.arange(count), extent)
+    return found

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from hwdse.allocators import make_allocator
+from hwdse.constraints import Constraint
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.margins import standing
 from hwdse.problem import Problem, Solution, loss_table
 from hwdse.quantizers import Scheme
 from hwdse.solvers.infeasible import feasible
@@ -38,6 +40,7 @@ def run(
     distillation: float | None,
     measure: bool,
     output: Path | None,
+    decode: int | None,
     device: str,
     seed: int,
     json: bool,
@@ -47,7 +50,7 @@ def run(
     if distillation and not epochs:
         raise UsageError("--distillation needs training: give --epochs too.")
     with telling(json) as say:
-        bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, device=device, say=say)
+        bench = make_bench(task, [accelerator] if accelerator else [], method=method, seed=seed, device=device, decode=decode, say=say)
         target = next(iter(bench.targets), None)
         scheme, notes = _scheme(Scheme.parse(quantizers) if quantizers else chosen.scheme, bench, target, epochs)
         path = output or Path(f"{file_name(bench.task.name)}-allocation.json")
@@ -80,6 +83,7 @@ def run(
         "graph": bench.graph.fingerprint,
         "weights": bench.weights_fingerprint,
         "accelerator": target,
+        "decode": decode,
         "allocator": allocator,
         "scheme": str(scheme),
         "notes": list(notes),
@@ -92,7 +96,7 @@ def run(
         "expected_loss": solution.loss,
         "bound": solution.bound,
         "costs": dict(solution.costs),
-        "budget": {str(c): {"text": c.text, "limit": c.limit, "slack": solution.slack[str(c)]} for c in problem.budget},
+        "budget": {str(c): {"text": c.text, "limit": c.limit, **_stands(problem, solution, c)} for c in problem.budget},
         "binding": solution.binding,
         "shadow_prices": dict(solution.shadow_prices),
         "score": None if score is None else {"metric": metric.key, "split": "validation", "value": score, "fp32": reference},
@@ -159,7 +163,8 @@ def _print(
         m, cost = table.metric, solution.costs[key]
         mine = [c for c in problem.budget if c.metric.key == key]
         tight = min(mine, key=lambda c: c.limit) if key in limits else None
-        shares = table.by_source(problem.choices.indices(solution.allocation))
+        indices = problem.choices.indices(solution.allocation)
+        shares, error = table.by_source(indices), table.error(indices)
         rows.append(
             [
                 key,
@@ -168,10 +173,12 @@ def _print(
                 f"{m.format(solution.slack[str(tight)], like=tight.limit)} ({solution.slack[str(tight)] / tight.limit:.1%})"
                 if tight and tight.limit
                 else "",
+                standing(solution.slack[str(tight)], error) if tight else "",
+                "unknown" if np.isnan(error) else f"{error / cost:.1%}" if error and cost else "",
                 ", ".join(f"{source} {share:.0%}" for source, share in shares.items() if share >= 0.005),
             ]
         )
-    print_table(["cost", "value", "limit", "slack", "where the number comes from "], rows)
+    print_table(["cost", "value", "limit", "slack", "limit is ", "may be off", "where the number comes from "], rows)
     print_text()
     if score is not None and reference is not None:
         metric = bench.task.metric
@@ -184,6 +191,8 @@ def _print(
     else:
         proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
     print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
+    for said in _warnings(problem, solution):
+        print_text(said, style="bold")
     if solution.binding is not None:
         print_text(f"Binding: {solution.binding}. {_price(problem, solution)}")
     elif len(problem.budget):
@@ -193,6 +202,27 @@ def _print(
     if rounding and score is not None:
         print_text(f"Post-training ({rounding} rounding): no weight was trained. --epochs 5 fine-tunes at these widths.")
     print_text(f"Wrote {path}")
+
+
+def _warnings(problem: Problem, solution: Solution) -> list[str]:
+    """What must be said of limits that may not hold on the device."""
+    found = []
+    for limit in problem.budget:
+        stands, m = _stands(problem, solution, limit), limit.metric
+        if stands["standing"] == "at risk":
+            found.append(
+                f"At risk: {limit}. The cost may be off by {m.format(stands['error'], like=limit.limit)}, more than the room of "
+                f"{m.format(stands['slack'], like=limit.limit)}: calibrate the accelerator, or tighten the limit."
+            )
+        elif stands["standing"] == "error unknown":
+            found.append(f"{limit} is met by an estimate whose error nobody knows: measure whole networks and calibrate the accelerator.")
+    return found
+
+
+def _stands(problem: Problem, solution: Solution, limit: Constraint) -> dict[str, Any]:
+    error = problem.table[limit.metric.key].error(problem.choices.indices(solution.allocation))
+    slack = solution.slack[str(limit)]
+    return {"slack": slack, "error": error, "standing": standing(slack, error)}
 
 
 def _price(problem: Problem, solution: Solution) -> str:

@@ -44,6 +44,12 @@ Accelerators = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else, on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
+Decode = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="TOKENS", help="Cost of generating one token of a decoder with so many in its cache, not of the traced pass."
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
@@ -68,17 +74,26 @@ def _options(
     del version  # handled by its callback, before anything else
 
 
-@app.command(epilog=_examples("hwdse profile digits", "hwdse profile digits -a t4 -a npu --at w8a8 --at w4a4 --json"))
+@app.command(
+    epilog=_examples(
+        "hwdse profile digits",
+        "hwdse profile digits -a t4 -a npu --at w8a8 --at w4a4 --json",
+        "hwdse profile digits -a npu --detail",
+        "hwdse profile my_models:Decoder -a my_gpu --decode 4096",
+    )
+)
 def profile(
     task: TaskName,
     accelerator: Accelerators = None,
     at: Annotated[list[str] | None, typer.Option("--at", help="Uniform widths to cost; default w8a8 and w4a4.")] = None,
+    decode: Decode = None,
+    detail: Annotated[bool, typer.Option("--detail", help="Arithmetic, traffic, share of the peak, and what bounds each layer.")] = False,
     json: Json = False,
 ) -> None:
     """Per-layer table: shapes, MACs, parameters, and costs at given widths on each accelerator; and what could not be counted."""
     from .profile import run
 
-    run(task, accelerator or [], at or ["w8a8", "w4a4"], json)
+    run(task, accelerator or [], at or ["w8a8", "w4a4"], decode, detail, json)
 
 
 @app.command(
@@ -130,6 +145,7 @@ def allocate(
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,
+    decode: Decode = None,
     device: Device = "cpu",
     seed: Seed = 0,
     json: Json = False,
@@ -139,7 +155,7 @@ def allocate(
 
     run(
         task, budget or [], accelerator, allocator, epochs, method, quantizers, rounding.value, distillation, measure, output,
-        device, seed, json,
+        decode, device, seed, json,
     )  # fmt: skip
 
 
@@ -160,6 +176,7 @@ def sweep(
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, baselines included.")] = None,
     epochs: Annotated[list[int] | None, typer.Option(help="Fine-tuning epochs to choose from.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything.")] = None,
+    decode: Decode = None,
     device: Annotated[str | None, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
@@ -170,7 +187,7 @@ def sweep(
 
     values = {
         "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
-        "trials": trials, "epochs": epochs, "seed": seed, "device": device,
+        "trials": trials, "epochs": epochs, "seed": seed, "decode": decode, "device": device,
     }  # fmt: skip
     run(file, {key: value for key, value in values.items() if value is not None}, output, report, json)
 
@@ -230,6 +247,31 @@ def accelerators_check(file: Annotated[Path, typer.Argument(metavar="FILE", help
 
 
 @accelerators.command(
+    "new", epilog=_examples("hwdse accelerators new my_chip --like npu", "hwdse accelerators new my_gpu --like t4 -o hardware")
+)
+def accelerators_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of your accelerator, as in latency@NAME.")],
+    like: Annotated[str, typer.Option(help="Shipped name or path of the file to start from.")] = "npu",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(),
+    json: Json = False,
+) -> None:
+    """Writes a commented file to start from: a copy of another, marked as one."""
+    from .accelerators import run_new
+
+    run_new(name, like, output, json)
+
+
+@accelerators.command("schema")
+def accelerators_schema(
+    table: Annotated[bool, typer.Option("--table", help="Of a row of a look-up table instead.")] = False,
+) -> None:
+    """The file format as JSON Schema, for editors and programs."""
+    from .accelerators import run_schema
+
+    run_schema(table)
+
+
+@accelerators.command(
     "import",
     epilog=_examples(
         "hwdse accelerators import trtexec profile.json layers.json --task digits --widths w8a8 -o orin.csv",
@@ -264,3 +306,24 @@ def accelerators_import(
     from .import_profile import run
 
     run(format, files, task, widths, allocation, clock, by_order, output, json)
+
+
+@accelerators.command(
+    "calibrate",
+    epilog=_examples(
+        "hwdse accelerators calibrate my_chip.toml measured.csv -o my_chip_calibrated.toml",
+        last="measured.csv: a header task,widths,latency and a line per network, digits,w8a8,1.3 ms; widths may be an allocation's file.",
+    ),
+)
+def accelerators_calibrate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Shipped name or path of an accelerator file.")],
+    measured: Annotated[Path, typer.Argument(metavar="CSV", help="Times of whole networks, 3 or more.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default NAME-calibrated.toml. The accelerator's own: in place.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fits the time of whole networks to the sum over their layers, and says how far off it is for a network left out."""
+    from .calibrate import run
+
+    run(name, measured, output, json)

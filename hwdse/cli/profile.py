@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from hwdse.bits import BitWidths
+from hwdse.costmodels import load_accelerator
 from hwdse.costs import CostTable
+from hwdse.errors import UsageError
 from hwdse.metrics import Metric
 
+from .details import print_details
 from .setup import make_bench
 from .show import print_json, print_table, print_text, telling
 
@@ -21,14 +24,20 @@ def _count(value: float) -> str:
     return f"{value / factor:.4g} {symbol}".strip()
 
 
-def run(task: str, accelerators: list[str], at: list[str], json: bool) -> None:
+def run(task: str, accelerators: list[str], at: list[str], decode: int | None, detail: bool, json: bool) -> None:
     """Prints the table."""
     pairs = [BitWidths.parse(text) for text in at]
+    if detail and not accelerators:
+        raise UsageError("--detail is about accelerators: name one with -a.")
     with telling(json) as say:
         bench = make_bench(
-            task, accelerators, say=say, weights={p.weight for p in pairs} | {8}, activations={p.activation for p in pairs} | {8}
-        )
-        graph, tables = bench.graph, bench.tables
+            task, accelerators, say=say, weights={p.weight for p in pairs} | {8}, activations={p.activation for p in pairs} | {8},
+            decode=decode,
+        )  # fmt: skip
+        graph, tables = bench.costed_graph, bench.tables
+    if detail:
+        print_details([load_accelerator(name) for name in dict.fromkeys(accelerators)], graph, pairs, json)
+        return
     layered = [t for t in tables.values() if t.rows == 1 and t.metric.name in ("bitops", "latency", "energy")]
     shown = [(t, p) for t in layered for p in pairs if t.metric.name != "bitops"]
     rows: list[dict[str, Any]] = []

@@ -32,6 +32,7 @@ def make_bench(
     device: str = "cpu",
     weights: Iterable[int] = range(2, 9),
     activations: Iterable[int] = range(2, 9),
+    decode: int | None = None,
     say: Say | None = None,
 ) -> Workbench:
     """Loads task, accelerators and cost models by name.
@@ -48,6 +49,7 @@ def make_bench(
         method=method,
         seed=seed,
         device=device,
+        decode=decode,
         say=say,
     )
     _note_cache(bench)

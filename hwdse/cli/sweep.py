@@ -36,7 +36,7 @@ def run(file: Path | None, values: dict[str, Any], output: Path | None, report: 
     with telling(json) as say:
         bench = make_bench(
             config.task, config.accelerators, cost_models=config.cost_models, method=config.sensitivity, seed=config.seed,
-            weights=config.weights, activations=config.activations, device=config.device, say=say,
+            weights=config.weights, activations=config.activations, device=config.device, decode=config.decode, say=say,
         )  # fmt: skip
         bench.reference  # noqa: B018  # trains the FP32 network now, under its own progress line
         bench.loss()

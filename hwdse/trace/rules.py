@@ -37,6 +37,7 @@ class Draft:
     dilation: tuple[int, ...] = ()
     groups: int = 1
     transposed: bool = False
+    other_shape: tuple[int, ...] = ()
 
 
 def shape(node: Node) -> tuple[int, ...]:
@@ -73,7 +74,7 @@ def _contraction(node: Node, left: Node, right: Node, labels: tuple[str, str, st
     if const(left):
         weight, groups = product.weight(first, stored(left), second)
         return Draft("linear", op, product.macs, right, shape(node), left, weight, bias, groups=groups)
-    return Draft("matmul", "matmul" if op != "einsum" else op, product.macs, left, shape(node))
+    return Draft("matmul", "matmul" if op != "einsum" else op, product.macs, left, shape(node), other_shape=shape(right))
 
 
 def _matmul_labels(left: int, right: int) -> tuple[str, str, str]:
@@ -187,7 +188,9 @@ def _attention(node: Node, const: IsConstant) -> Draft | None:
     first = next((n for n in (query, key, given["value"]) if not const(n)), None)
     if first is None:
         return None
-    return Draft("attention", "attention", attention_macs(shape(query), shape(key), shape(node)), first, shape(node))
+    return Draft(
+        "attention", "attention", attention_macs(shape(query), shape(key), shape(node)), first, shape(node), other_shape=shape(key)
+    )
 
 
 _PRODUCTS = {

@@ -128,6 +128,7 @@ class _Walk:
                 draft.dilation if spatial else (),
                 draft.groups if weight else 1,
                 draft.transposed,
+                draft.other_shape,
             )
         )
         self.emit(node, name, "layer", (draft.input, *node.all_input_nodes), name)

@@ -91,7 +91,7 @@ class Breakdown:
             rows = "; ".join(f"{c.metric.key} is largest at {c.row}" for c in part.costs if c.row)
             caption = f"Cost of {part.point.name} by layer, {where}. {rows}{'.' if rows else ''}".strip()
             out.append(Drawing(f"breakdown-{part.accelerator or 'model'}", _figure(part), caption, wide=True))
-            names = [s for s in (*SOURCES, "fixed") if any(c.shares.get(s) for c in part.costs)]
+            names = [s for s in (*SOURCES, "conversions", "fixed") if any(c.shares.get(s) for c in part.costs)]
             rows_ = [[c.metric.key, shown(c.metric, c.total), *(f"{100 * c.shares.get(s, 0):.1f} %" for s in names)] for c in part.costs]
             out.append(table(["cost", "total", *names], rows_))
         return Fragment(tuple(out))

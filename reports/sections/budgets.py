@@ -36,11 +36,11 @@ class Budgets:
             return Fragment((paragraph("The sweep had no budgets."),))
         score = facts.score
         intervals = any(b.best and b.best.interval for b in facts.budgets)
-        head = ["budget", "best point", "room left", "tightest limit", "points inside", f"validation {score.name}"]
+        head = ["budget", "best point", "room left", "limits are", "tightest limit", "points inside", f"validation {score.name}"]
         head += ["95 % interval"] if intervals else []
         rows = []
         for b in facts.budgets:
-            row = [b.name, b.best.name if b.best else _why(b), _room(b), _tightest(b), f"{b.inside:,}"]
+            row = [b.name, b.best.name if b.best else _why(b), _room(b), b.worst or "–", _tightest(b), f"{b.inside:,}"]
             row += [shown(score, b.best.score if b.best else None)]
             row += [(range_text(score, b.best.interval) if b.best else "") or "–"] if intervals else []
             rows.append([*row, shown(score, b.best.test if b.best else None)])
@@ -52,7 +52,8 @@ class Budgets:
             note(
                 "Best: highest" if score.better == "higher" else "Best: lowest",
                 f"validation {score.name} of all measured points inside, whichever budget they were made for; ties go to the cheaper on "
-                "the first limited metric. Tightest: the limit with the least room left as a share of it.",
+                "the first limited metric. Tightest: the limit with the least room left as a share of it. At risk: a cost may be off by "
+                "more than the room that it leaves. Error unknown: an estimate that no whole network was measured against.",
             )
         )
         return Fragment(tuple(parts))

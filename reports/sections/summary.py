@@ -120,7 +120,16 @@ def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
     text += f", {shown(score, best.test)} on test" if best.test is not None else ""
     text += f", using {listed(used)}" if used else ""
     text += f"; {gap_text(score, best.score, facts.reference)} FP32." if facts.reference is not None else "."
-    return name + text + _against_uniform(score, best, budget.uniform) + _bought(score, budget)
+    return name + text + _sure(budget) + _against_uniform(score, best, budget.uniform) + _bought(score, budget)
+
+
+def _sure(budget: BudgetResult) -> str:
+    """Limits that may not hold on the device."""
+    limits = list(zip(budget.limits or (), budget.standings, strict=True))
+    risk = [str(x) for x, stands in limits if stands == "at risk"]
+    unknown = [x.metric.key for x, stands in limits if stands == "error unknown"]
+    text = f" At risk: {listed(risk)}, closer than the cost may be off." if risk else ""
+    return text + (f" {listed(unknown)}: an estimate whose error is not known." if unknown else "")
 
 
 def _against_uniform(score: Metric, best: Point, uniform: Point | None) -> str:

@@ -92,7 +92,7 @@ class TestTable:
     def test_an_edge_counts_for_the_layer_that_reads(self) -> None:
         table = chain(2.0, 100.0, 3).costs[0]
         assert table.by_layer(np.array([0, 1, 1])).tolist() == [8, 12 + 2, 12]
-        assert table.by_source(np.array([0, 1, 1]))["edges"] == pytest.approx(2 / 34)
+        assert table.by_source(np.array([0, 1, 1]))["conversions"] == pytest.approx(2 / 34)
 
     def test_aligned_to_other_layers_and_options(self) -> None:
         table = with_edges(3)
