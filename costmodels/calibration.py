@@ -72,9 +72,7 @@ def _fitted(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     if a < 0:
         a, b = 0.0, float((x / y).sum() / ((x / y) ** 2).sum())
     if b <= 0:
-        raise UsageError(
-            "the measured times do not rise with the modelled ones: another device was measured, or names were swapped."
-        )
+        raise UsageError("the measured times do not rise with the modelled ones: another device was measured, or names were swapped.")
     return float(a), float(b)
 
 
