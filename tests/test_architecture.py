@@ -35,6 +35,7 @@ ORDER = [
     "task",
     "quantized",
     "sensitivity",
+    "proxies",
     "evaluation",
     "norms",
     "objective",

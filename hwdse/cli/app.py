@@ -122,6 +122,22 @@ def sensitivity(
     run(task, method, audit, figure, seed, json)
 
 
+@app.command(epilog=_examples("hwdse audit digits -a t4 -a mpic", "hwdse audit digits --count 1000 --figure proxies.svg"))
+def audit(
+    task: TaskName,
+    accelerator: Accelerators = None,
+    count: Annotated[int, typer.Option(min=20, help="Allocations to sample.")] = 400,
+    decode: Decode = None,
+    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-proxies.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """May BitOPs stand in for latency here? Rank correlation of BitOPs and average bits with what each accelerator takes. No training."""
+    from .audit import run
+
+    run(task, accelerator or [], count, decode, figure, seed, json)
+
+
 @app.command(
     epilog=_examples(
         'hwdse allocate digits -b "weights <= 50% of w8a8"',
