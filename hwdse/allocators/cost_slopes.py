@@ -116,8 +116,9 @@ class CostSlopes:
 
 def _row_weights(table: CostTable, indices: IntArray) -> FloatArray:
     rows = table.row_totals(indices)[0]
-    weights = (rows / (rows.max() or 1.0)) ** SHARPNESS
-    found: FloatArray = weights / (weights.sum() or 1.0)
+    largest = rows.max()
+    weights = (rows / largest) ** SHARPNESS if largest > 0 else np.ones(len(rows))  # rows of nothing are all as large
+    found: FloatArray = weights / weights.sum()
     return found
 
 

@@ -315,6 +315,16 @@ class TestSlopes:
             scale = np.abs(slopes.costs(widths)).max()
             assert np.allclose(moves.slopes[mine], fall / moves.bits[mine][0], rtol=1e-9, atol=1e-9 * scale)
 
+    def test_a_table_that_costs_nothing_at_the_start_is_seen(self) -> None:
+        problem = chain(1.0, 96.0, 3)
+        table = problem.costs[0]
+        free = replace(problem, costs=(replace(table, cells=0 * table.cells + np.array([3.0, 2.0, 1.0, 0.0])),))
+        groups = WidthGroups.layer(free)
+        slopes = CostSlopes(groups, ("latency",), groups.levels[:, -1])
+        assert slopes.costs(groups.levels[:, -1]).tolist() == [0.0]
+        falls = slopes._falls(groups.levels[:, -1], np.full(6, 4), np.arange(6), [np.ones(1)])
+        assert falls[:, 0].tolist() == [-2, -2, -2, -2, -3, -2]
+
     def test_leaving_the_neighbours_costs_two_conversions(self) -> None:
         problem = chain(1.0, 96.0, 3)
         groups = WidthGroups.layer(problem)
