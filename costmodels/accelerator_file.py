@@ -56,9 +56,7 @@ def read_keys(path: Path) -> AcceleratorKeys:
 
 def check_keys(path: Path) -> tuple[list[FileFormatError], AcceleratorKeys | None]:
     """Everything wrong with a file, and its keys where nothing is."""
-    from pydantic import ValidationError
-
-    from .accelerator_format import SCHEMA, AcceleratorKeys
+    from .accelerator_format import SCHEMA
 
     try:
         data = tomllib.loads(decode(path, read_bytes(path)))
@@ -71,11 +69,31 @@ def check_keys(path: Path) -> tuple[list[FileFormatError], AcceleratorKeys | Non
     if data.get("schema") != SCHEMA:
         got = f"got {_shown(data['schema'])}" if "schema" in data else "it is missing"
         return [FileFormatError(path, f"must be '{SCHEMA}', {got}.", "key 'schema'")], None
+    return _validated(data, path)
+
+
+def checked(data: dict[str, Any], file: object) -> AcceleratorKeys:
+    """Keys from plain values, as TOML gives them.
+
+    Raises:
+        FileFormatError: the first thing wrong with them; ``file`` says where they come from.
+    """
+    problems, keys = _validated(data, file)
+    if problems or keys is None:
+        raise problems[0]
+    return keys
+
+
+def _validated(data: dict[str, Any], file: object) -> tuple[list[FileFormatError], AcceleratorKeys | None]:
+    from pydantic import ValidationError
+
+    from .accelerator_format import AcceleratorKeys
+
     try:
         return [], AcceleratorKeys.model_validate(data)
     except ValidationError as error:
         found = {_sentence(AcceleratorKeys, dict(one)): None for one in error.errors(include_url=False, include_context=False)}
-        return [FileFormatError(path, problem, f"key '{where}'") for where, problem in found], None
+        return [FileFormatError(file, problem, f"key '{where}'") for where, problem in found], None
 
 
 def _sentence(model: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]:

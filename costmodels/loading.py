@@ -31,7 +31,7 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
     path = _find(name_or_path)
     keys = read_keys(path)
     accelerator = _built(path, keys)
-    problems = _contradictions(accelerator)
+    problems = contradictions(accelerator)
     if problems:
         raise problems[0]
     return accelerator
@@ -44,7 +44,7 @@ def check_accelerator(path: str | Path) -> list[str]:
         problems, keys = check_keys(found)
         if keys is not None:
             accelerator = _built(found, keys)
-            problems = _contradictions(accelerator)
+            problems = contradictions(accelerator)
     except UsageError as error:
         return [f"problem: {error}"]
     if problems:
@@ -80,7 +80,7 @@ def _built(path: Path, keys: AcceleratorKeys) -> Accelerator:
     return Accelerator(keys.name, keys.description, path, keys, tuple(rows))
 
 
-def _contradictions(accelerator: Accelerator) -> list[FileFormatError]:
+def contradictions(accelerator: Accelerator) -> list[FileFormatError]:
     """What each key allows by itself, but not together with the others."""
     k, path = accelerator.keys, accelerator.file
     found = []

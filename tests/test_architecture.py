@@ -28,6 +28,7 @@ ORDER = [
     "pareto",
     "registry",
     "solvers",
+    "ladder",
     "quantizers",
     "codebook_costs",
     "decoding",

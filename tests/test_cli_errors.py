@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import cache, hwdse, task_file
 
+from hwdse.costmodels.starting_file import new_accelerator
+
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +250,8 @@ def test_a_shape_missing_from_a_table_is_an_error_never_zero(toy: str, tmp_path:
 
 
 def _table_only(folder: Path) -> Path:
-    shipped = Path(__file__).parents[1] / "costmodels" / "accelerators" / "t4.toml"
-    text = re.sub(r"(?m)^missing\s*=.*$", "", shipped.read_text())
-    text = re.sub(r'file = "([^"]+)"', lambda m: f'file = "{(shipped.parent / m[1]).resolve()}"', text)
-    text = text.replace('schema = "hwdse.accelerator/1"', 'schema = "hwdse.accelerator/1"\nmissing = "error"')
-    path = folder / "strict.toml"
-    path.write_text(text)
+    path = new_accelerator("strict", "t4", folder)[0]
+    path.write_text(re.sub(r"(?m)^missing\s*=.*$", 'missing = "error"', path.read_text()))
     return path
 
 

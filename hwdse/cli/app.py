@@ -24,7 +24,7 @@ app = typer.Typer(
     epilog=_examples("hwdse profile digits -a mpic", 'hwdse allocate digits -a mpic -b "latency <= 70% of w8a8"', "hwdse COMMAND --help"),
 )
 accelerators = typer.Typer(
-    help="List, show and check accelerator files; import profiles.",
+    help="List, show and check accelerator files; import profiles; measure this machine.",
     no_args_is_help=True,
     epilog=_examples("hwdse accelerators list", "hwdse accelerators show npu", "hwdse accelerators check my_chip.toml"),
 )
@@ -44,6 +44,8 @@ Accelerators = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else, on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
+Points = Annotated[int, typer.Option(min=2, help="Limits to solve for on each accelerator.")]
+MeasureFront = Annotated[bool, typer.Option("--measure", help="Also score every point on the validation split, without training.")]
 Decode = Annotated[
     int | None,
     typer.Option(
@@ -173,6 +175,57 @@ def allocate(
         task, budget or [], accelerator, allocator, epochs, method, quantizers, rounding.value, distillation, measure, output,
         decode, device, seed, json,
     )  # fmt: skip
+
+
+@app.command(
+    epilog=_examples(
+        "hwdse compare digits -a npu -a mpic -a bitfusion",
+        'hwdse compare digits -a npu -a mpic --metric energy -b "weights <= 50% of w8a8" --measure',
+    )
+)
+def compare(
+    task: TaskName,
+    accelerator: Accelerators = None,
+    metric: Annotated[str, typer.Option(help="What to compare by: latency, energy, interval or weights.")] = "latency",
+    budget: Budgets = None,
+    points: Points = 16,
+    measure: MeasureFront = False,
+    decode: Decode = None,
+    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-compare.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """The front that each of several accelerators allows, from the same sensitivities, in one table and one figure."""
+    from .fronts import Request, run_compare
+
+    run_compare(Request(task, metric, budget or [], points, measure, decode, figure, seed, json), accelerator or [])
+
+
+@app.command(
+    "explore-hardware",
+    epilog=_examples(
+        "hwdse explore-hardware digits npu --vary 'precision.weights=[4, 8];[2, 4, 8]'",
+        "hwdse explore-hardware digits npu --vary 'memory[dram].bytes_per_s=6.4e9;12.8e9;25.6e9' --metric latency --measure",
+        last="A key is written as in the file, dotted; values as TOML writes them, apart by semicolons. Several --vary are combined.",
+    ),
+)
+def explore_hardware(
+    task: TaskName,
+    accelerator: Annotated[str, typer.Argument(metavar="ACCELERATOR", help="Shipped name or path of the file to vary.")],
+    vary: Annotated[list[str] | None, typer.Option("--vary", metavar="KEY=VALUES", help="A key of the file and its values.")] = None,
+    metric: Annotated[str, typer.Option(help="What to compare by: latency, energy, interval or weights.")] = "latency",
+    budget: Budgets = None,
+    points: Points = 16,
+    measure: MeasureFront = False,
+    decode: Decode = None,
+    figure: Annotated[Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-hardware.png.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Is INT2 worth it here? Varies keys of an accelerator's file and shows the front that each variant allows."""
+    from .fronts import Request, run_explore
+
+    run_explore(Request(task, metric, budget or [], points, measure, decode, figure, seed, json), accelerator, vary or [])
 
 
 @app.command(
@@ -322,6 +375,37 @@ def accelerators_import(
     from .import_profile import run
 
     run(format, files, task, widths, allocation, clock, by_order, output, json)
+
+
+@accelerators.command(
+    "measure",
+    epilog=_examples(
+        "hwdse accelerators measure digits -o my_cpu.csv",
+        "hwdse accelerators measure digits --backend onnxruntime --threads 4 -o my_cpu4.csv",
+        "hwdse accelerators measure cifar10 --device cuda --repeats 50 --seconds-per-layer 1 -o my_gpu.csv",
+        last="Each distinct shape is timed alone, in FP32 and in INT8 where there is an INT8 kernel; on an idle machine, please.",
+    ),
+)
+def accelerators_measure(
+    task: TaskName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Look-up table to write (hwdse.table/1, CSV).")],
+    backend: Annotated[str, typer.Option(help="torch or onnxruntime (pip install onnx onnxruntime).")] = "torch",
+    device: Annotated[str, typer.Option(help="cpu; with torch also cuda, cuda:1.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one operation, on the CPU.")] = 1,
+    repeats: Annotated[int, typer.Option(min=3, help="Samples of each time, one in every round over all layers.")] = 30,
+    seconds_per_layer: Annotated[
+        float, typer.Option(help="Seconds that the samples of one shape take together, at each width; a slow layer takes longer.")
+    ] = 0.5,
+    accelerator: Annotated[
+        Path | None, typer.Option(help="Accelerator file to write, whose name is its own; default: the table's, with .toml.")
+    ] = None,
+    table_only: Annotated[bool, typer.Option("--table-only", help="Write no accelerator file.")] = False,
+    json: Json = False,
+) -> None:
+    """Times the task's layers on this machine, and writes them as a table and an accelerator file. No other tool is needed."""
+    from .measure import run
+
+    run(task, backend, device, threads, repeats, seconds_per_layer, output, accelerator, table_only, json)
 
 
 @accelerators.command(

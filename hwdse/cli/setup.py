@@ -52,6 +52,11 @@ def make_bench(
         decode=decode,
         say=say,
     )
+    return prepared(bench)
+
+
+def prepared(bench: Workbench) -> Workbench:
+    """A workbench as the commands use it: notes on what it lacks said, threads as suit its size."""
     _note_cache(bench)
     if not bench.graph.data_flow and any(m.metric.name == "activations" for m in bench.cost_models):
         bench.cost_models = tuple(m for m in bench.cost_models if m.metric.name != "activations")

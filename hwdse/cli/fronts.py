@@ -1,0 +1,274 @@
+"""What several accelerators allow, side by side: ``hwdse compare`` and ``hwdse explore-hardware``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwdse.allocators import QBitOpt
+from hwdse.bits import BitWidths
+from hwdse.constraints import find_metric
+from hwdse.costmodels import Accelerator, cost_model, load_accelerator
+from hwdse.costmodels.variants import parse_vary, variants
+from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
+from hwdse.evaluation import evaluate
+from hwdse.ladder import Rung, at, ladder, merged, solved
+from hwdse.metrics import Metric
+from hwdse.problem import Problem
+from hwdse.reports import style
+from hwdse.storage import write
+from hwdse.task import recipes_of
+from hwdse.tasks import load_task
+from hwdse.training import train_quantized
+from hwdse.workbench import Say, Workbench
+
+from .setup import COST_MODELS, file_name, prepared, writable
+from .show import print_json, print_table, print_text, telling
+
+LIMITS = 5  # columns of the table
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+_SHAPES = "os^DvP*X"
+
+
+@dataclass(frozen=True)
+class Front:
+    """One accelerator's front over one metric.
+
+    Attributes:
+        widest: cost of the widest uniform allocation.
+        rungs: empty where its budget cannot be met, which ``reason`` says.
+        limits: at which the table compares it with the others.
+        scores: measured, by rung; empty where nothing was measured.
+    """
+
+    accelerator: Accelerator
+    label: str
+    problem: Problem
+    metric: Metric
+    widest: float
+    rungs: Sequence[Rung]
+    limits: Sequence[float] = ()
+    scores: Sequence[float] = ()
+    reason: str = ""
+
+    def score_at(self, limit: float) -> float | None:
+        """The best measured score inside a limit."""
+        inside = [s for r, s in zip(self.rungs, self.scores, strict=False) if r.cost <= limit * (1 + 1e-9)]
+        return max(inside, default=None)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What both commands take."""
+
+    task: str
+    metric: str
+    budget: Sequence[str]
+    points: int
+    measure: bool
+    decode: int | None
+    figure: Path | None
+    seed: int
+    json: bool
+
+
+def run_compare(request: Request, names: Sequence[str]) -> None:
+    """One task over several accelerators, from the same sensitivities."""
+    if len(set(names)) < 2:
+        raise UsageError("comparing needs two accelerators or more: name them with -a.")
+    accelerators = [load_accelerator(name) for name in dict.fromkeys(names)]
+    _run(request, [(a, a.name) for a in accelerators], "compare", relative=True)
+
+
+def run_explore(request: Request, name: str, vary: Sequence[str]) -> None:
+    """One accelerator file with some of its keys varied."""
+    base = load_accelerator(name)
+    if not vary:
+        raise UsageError("name what to vary: --vary 'precision.weights=[4, 8];[2, 4, 8]'; repeat for combinations.")
+    varied = dict(parse_vary(text) for text in vary)
+    short = {key: key.rpartition(".")[2] if "[" not in key else key for key in varied}
+    found = [(one, ", ".join(f"{short[key]} = {value}" for key, value in changed.items())) for one, changed in variants(base, varied)]
+    _run(request, found, "hardware", relative=False)
+
+
+def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what: str, *, relative: bool) -> None:
+    """``relative``: limits are shares of each accelerator's own widest uniform allocation, not the same for all."""
+    if request.figure is not None and (kind := request.figure.suffix.removeprefix(".")) not in style.FORMATS:
+        raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {request.figure.stem}.png.")
+    path = request.figure or Path(f"{file_name(request.task)}-{what}.png")
+    writable(path)
+    with telling(request.json) as say:
+        task, models = load_task(request.task), [cost_model(name) for name in COST_MODELS]
+        bench = prepared(Workbench(task, [a for a, _ in accelerators], models, decode=request.decode, seed=request.seed, say=say))
+        columns, fronts = _compared([_front(bench, request, a, label, say) for a, label in accelerators], relative)
+        if request.measure:
+            fronts = _measured(bench, fronts, say)
+    if request.json:
+        print_json(
+            {"task": bench.task.name, "metric": request.metric, "budget": list(request.budget), "fronts": [_plain(f) for f in fronts]}
+        )
+        if request.figure is not None:
+            _draw(bench, fronts, request.figure)
+        return
+    _print(bench, columns, fronts)
+    if any(f.rungs for f in fronts):
+        _draw(bench, fronts, path)
+        print_text(f"Figure: {path}")
+
+
+def _front(bench: Workbench, request: Request, accelerator: Accelerator, label: str, say: Say) -> Front:
+    say(f"front on {accelerator.name}", 0, 1)
+    problem = bench.problem(*request.budget, target=accelerator.name)
+    metric = find_metric(request.metric, [t.metric for t in problem.costs])
+    widest = BitWidths(max(o.weight for o in bench.choices.options), max(o.activation for o in bench.choices.options))
+    cost = float(problem.table[metric.key].totals(bench.choices.indices(bench.choices.uniform(widest)))[0])
+    try:
+        return Front(accelerator, label, problem, metric, cost, ladder(problem, metric.key, request.points))
+    except InfeasibleBudget as error:
+        return Front(accelerator, label, problem, metric, cost, (), reason=str(error))
+
+
+def _compared(fronts: Sequence[Front], relative: bool) -> tuple[list[str], list[Front]]:
+    """Columns of the table, and the fronts solved at the limits that they stand for."""
+    reached = [f for f in fronts if f.rungs]
+    if not reached:
+        return [], list(fronts)
+    if relative:
+        low = min(f.rungs[0].cost / f.widest for f in reached)
+        shares = np.linspace(low, 1.0, LIMITS) if low < 1 else np.array([1.0])
+        columns, limits = [f"<= {share:.1%}" for share in shares], {f.label: [f.widest * s for s in shares] for f in reached}
+    else:
+        low, high = min(f.rungs[0].cost for f in reached), max(f.rungs[-1].cost for f in reached)
+        same = np.geomspace(low, high, LIMITS).tolist() if low < high else [high]
+        columns, limits = [f"<= {reached[0].metric.format(x)}" for x in same], {f.label: same for f in reached}
+    found = []
+    for f in fronts:
+        mine = [x * (1 + 1e-9) for x in limits.get(f.label, [])]
+        found.append(replace(f, limits=mine, rungs=merged([*f.rungs, *solved(f.problem, f.metric.key, mine)]) if f.rungs else ()))
+    return columns, found
+
+
+def _measured(bench: Workbench, fronts: Sequence[Front], say: Say) -> list[Front]:
+    """Every distinct allocation quantised without training, and scored on the validation split."""
+    wanted = {r.solution.allocation: r.solution for f in fronts for r in f.rungs}
+    scores: dict[Any, float] = {}
+    scheme = QBitOpt.scheme
+    for number, (allocation, _) in enumerate(wanted.items()):
+        say("measuring without training", number, len(wanted))
+        torch.manual_seed(bench.seed)
+        model = bench.quantized(scheme)
+        held = bench.choices.pin(dict(allocation))
+        problem = Problem(held, bench.loss(scheme), bench.tables_for(None, scheme))
+        recipe = recipes_of(bench.task).finetune.at(0, adaptive=True)
+        train_quantized(model, bench.task, problem, QBitOpt(reallocate=False), recipe, seed=bench.seed)
+        scores[allocation] = evaluate(model.network, bench.task, "validation").mean
+    return [replace(f, scores=[scores[r.solution.allocation] for r in f.rungs]) for f in fronts]
+
+
+def verdict(fronts: Sequence[Front], score: Metric, *, relative: bool) -> list[str]:
+    """Each accelerator against the first, in sentences: how far down it goes, and where they differ most."""
+    base, said = fronts[0], []
+    for other in fronts[1:]:
+        if not (base.rungs and other.rungs):
+            continue
+        show = other.metric.format
+        text = f"{other.label}: {other.metric.name} goes down to {show(other.rungs[0].cost)} (the first: {show(base.rungs[0].cost)})"
+        units = (base.widest, other.widest) if relative else (1.0, 1.0)
+        least = max(front.rungs[0].cost / unit for front, unit in zip((base, other), units, strict=True))
+        limits = sorted(r.cost / unit for front, unit in zip((base, other), units, strict=True) for r in front.rungs)
+        found = [(x, at(base.rungs, x * units[0]), at(other.rungs, x * units[1])) for x in limits if x >= least]
+        both = [(x, mine.loss, theirs.loss) for x, mine, theirs in found if mine is not None and theirs is not None]
+        x, mine, theirs = max(both, key=lambda one: abs(np.log((one[2] + 1e-12) / (one[1] + 1e-12))), default=(least, 0.0, 0.0))
+        where = f"{x:.1%} of its own widest" if relative else show(x)
+        if abs(theirs - mine) <= 0.01 * max(mine, theirs):
+            text += "; where both can go, the expected loss is the same" if both else "; there is no limit that both can keep"
+        else:
+            text += f"; they differ most inside {where}: expected loss {theirs:.3g} nats (the first: {mine:.3g})"
+        scores = base.score_at(x * units[0]), other.score_at(x * units[1])
+        if scores[0] is not None and scores[1] is not None:
+            text += f", inside {where} the measured {score.name} is {score.format(scores[1])} (the first: {score.format(scores[0])})"
+        said.append(f"{text}.")
+    return said
+
+
+def _plain(front: Front) -> dict[str, Any]:
+    rungs = [
+        {
+            "cost": r.cost, "expected_loss": r.loss, "status": r.solution.status, "widths": r.solution.allocation.to_dict(),
+            "score": front.scores[i] if front.scores else None,
+        }
+        for i, r in enumerate(front.rungs)
+    ]  # fmt: skip
+    return {
+        "accelerator": front.accelerator.name, "label": front.label, "metric": front.metric.key, "widest_uniform": front.widest,
+        "front": rungs, "reason": front.reason,
+    }  # fmt: skip
+
+
+def _print(bench: Workbench, columns: Sequence[str], fronts: Sequence[Front]) -> None:
+    metric, score = fronts[0].metric, bench.task.metric
+    measured = any(f.scores for f in fronts)
+    of = ", as a share of the accelerator's own widest uniform allocation" if columns and columns[0].endswith("%") else ""
+    what = f"measured {score.name} (no training)" if measured else "smallest expected loss, nats,"
+    print_text(f"{bench.task.name}: {what} inside each limit on {metric.name}{of}", style="bold")
+    print_text()
+
+    def cell(front: Front, limit: float) -> str:
+        if measured:
+            found = front.score_at(limit)
+            return "-" if found is None else score.format(found)
+        rung = at(front.rungs, limit)
+        return "-" if rung is None else f"{rung.loss:.3g}"
+
+    print_table(
+        ["accelerator", "uniform\nwidest", "least", *columns],
+        [
+            [
+                f.label, metric.format(f.widest), metric.format(f.rungs[0].cost) if f.rungs else "-",
+                *([cell(f, x) for x in f.limits] or ["-"] * len(columns)),
+            ]
+            for f in fronts
+        ],
+    )  # fmt: skip
+    print_text()
+    for text in verdict(fronts, score, relative=bool(of)):
+        print_text(text, indent=2)
+    for f in fronts:
+        if f.reason:
+            print_text(f"{f.label}: {f.reason}", indent=2)
+    if not measured:
+        print_text("Expected losses come from the sensitivities; --measure scores every point without training.")
+
+
+def _draw(bench: Workbench, fronts: Sequence[Front], path: Path) -> None:
+    """Cost across; expected loss, or the measured score, up."""
+    metric, score = fronts[0].metric, bench.task.metric
+    measured = any(f.scores for f in fronts)
+    costs = [r.cost for f in fronts for r in f.rungs]
+    factor, unit = metric.scale(float(np.median(costs)))
+    with style.styled():
+        figure = style.blank(7.6, 4.4 + 0.16 * len(fronts))
+        axes = figure.subplots()
+        style.grid(axes)
+        for number, front in enumerate(fronts):
+            x = [r.cost / factor for r in front.rungs]
+            shown = 100 if score.unit == "fraction" else 1
+            y = [s * shown for s in front.scores] if measured else [r.loss for r in front.rungs]
+            look: dict[str, Any] = {"color": _COLOURS[number % 8], "marker": _SHAPES[number % 8], "markersize": 4.5, "linewidth": 1.4}
+            axes.plot(x, y, label=front.label, drawstyle="steps-post" if not measured else "default", **look)
+        if max(costs) > 8 * min(costs):
+            axes.set_xscale("log")
+        if not measured:
+            losses = [r.loss for f in fronts for r in f.rungs]
+            if min(losses) > 0 and max(losses) > 20 * min(losses):
+                axes.set_yscale("log")
+        axes.set_xlabel(f"{metric.name}, {unit}")
+        axes.set_ylabel(f"measured {score.name}{', %' if score.unit == 'fraction' else ''}" if measured else "expected loss increase, nats")
+        axes.set_title(f"{bench.task.name}: what each accelerator allows")
+        figure.legend(loc="outside lower center", ncols=1 if max(len(f.label) for f in fronts) > 24 else 3)
+    write(path, style.png(figure) if path.suffix == ".png" else style.svg(figure, "fronts").encode())
