@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +10,10 @@ from pathlib import Path
 from ...bits import BitWidths
 from ...errors import UsageError
 from ..accelerator_file import read_bytes
-from ..signature import Signature, signature_of
-from ..table_file import SCHEMA, SHAPE
+from ..signature import signature_of
+from ..table_writing import number_cell, shape_cells, table_file_text
 from .matching import LeftRow, Match, Pair
 from .profile import Profile
-
-_SPATIAL = ("in_h", "in_w", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "groups")
 
 
 def at_widths(found: Match, asked: Callable[[str], BitWidths | None]) -> tuple[Match, Mapping[str, BitWidths]]:
@@ -57,14 +53,8 @@ def table_text(profile: Profile, pairs: Sequence[Pair], widths: Mapping[str, Bit
     """
     tool = " ".join(filter(None, (profile.tool, profile.version)))
     cells = [_cells(pair, widths[pair.layer.name], f"{tool}; {pair.row.where}; by {pair.how}") for pair in pairs]
-    used = [name for name in cells[0] if any(row[name] not in ("", None) for row in cells)]
-    text = io.StringIO()
-    comments = [SCHEMA, f"From {tool}: {profile.about}.", *about, *(f"{path.name}, SHA-256 {_digest(path)}" for path in profile.files)]
-    text.writelines(f"# {' '.join(comment.split())}\n" for comment in comments)
-    writer = csv.DictWriter(text, used, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(cells)
-    return text.getvalue()
+    files = [f"{path.name}, SHA-256 {_digest(path)}" for path in profile.files]
+    return table_file_text([f"From {tool}: {profile.about}.", *about, *files], cells)
 
 
 def _digest(path: Path) -> str:
@@ -76,24 +66,13 @@ def _cells(pair: Pair, widths: BitWidths, source: str) -> dict[str, object]:
     if signature is None or not (row.seconds or row.joules):
         raise UsageError(f"layer '{pair.layer.name}' cannot be in a table: it has no signature, or no cost in seconds or joules.")
     return {
-        "op": signature.op,
-        **_shape(signature),
+        **shape_cells(signature),
         "w_bits": widths.weight,
         "a_bits": widths.activation,
         "instance": pair.layer.name,
-        "latency_s": _number(row.seconds),
-        "latency_std_s": _number(row.spread),
+        "latency_s": number_cell(row.seconds),
+        "latency_std_s": number_cell(row.spread),
         "runs": row.runs,
-        "energy_j": _number(row.joules),
+        "energy_j": number_cell(row.joules),
         "source": " ".join(source.split()),
     }
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.12g}"
-
-
-def _shape(signature: Signature) -> dict[str, object]:
-    """Blank where it does not apply."""
-    hidden = ("tokens",) if signature.spatial else _SPATIAL
-    return {name: "" if name in hidden else getattr(signature, name) for name in SHAPE}
