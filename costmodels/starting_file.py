@@ -33,9 +33,8 @@ def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
     text = _replaced(text, "name", f'name = "{name}"')
     text = _replaced(text, "description", f'description = "{name}: a copy of {model.name}, to be filled in."')
     warning = f'    "started as a copy of {model.name}: numbers that nobody has changed since are that device\'s.",'
-    if re.search(r"^notes = \[$", text, re.MULTILINE):
-        text = re.sub(r"^notes = \[$", f"notes = [\n{warning}", text, count=1, flags=re.MULTILINE)
-    else:
+    text, there = re.subn(r"^notes = \[\s*", f"notes = [\n{warning}\n    ", text, count=1, flags=re.MULTILINE)
+    if not there:
         text = text.replace("[provenance]\n", f"[provenance]\nnotes = [\n{warning}\n]\n", 1)
     files = {folder / f"{name}.toml": b""}
     for number, table in enumerate(model.keys.table):

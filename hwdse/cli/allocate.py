@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from hwdse.allocators import make_allocator
-from hwdse.constraints import Constraint
+from hwdse.constraints import Budget, Constraint
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.margins import standing
 from hwdse.problem import Problem, Solution, loss_table
 from hwdse.quantizers import Scheme
+from hwdse.solvers import solve
 from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
 from hwdse.task import recipes_of
@@ -196,7 +197,11 @@ def _print(
     if solution.binding is not None:
         print_text(f"Binding: {solution.binding}. {_price(problem, solution)}")
     elif len(problem.budget):
-        print_text("No limit binds: every layer has the widths of the smallest expected loss.")
+        free = solve(problem.with_budget(Budget())).loss
+        if solution.loss > free + 1e-9 * abs(free):
+            print_text(f"A little more of any limit changes nothing: widths come in steps. Without limits: {free:.4g} nats.")
+        else:
+            print_text("No limit binds: every layer has the widths of the smallest expected loss.")
     else:
         print_text('No budget was given: every layer has its widest choice. Give one with -b "latency <= 60% of w8a8".')
     if rounding and score is not None:

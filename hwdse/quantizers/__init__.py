@@ -67,7 +67,7 @@ class Scheme:
         """What the device must do for these quantisers beyond multiplying integers; said beside every result."""
         codes = "weights are indices into codebooks of 8-bit codes, which the costs include"
         thresholds = "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
-        channels = "weights have one scale per output channel, which the device must apply, and whose storage the costs leave out"
+        channels = "weights have one scale per output channel, which the device must apply"
         said = codes if self.codebook else channels if self.weight == "lsq_channel" else ""
         return (*((said,) if said else ()), *((thresholds,) if self.activation == "n2uq" else ()))
 
