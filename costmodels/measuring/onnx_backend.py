@@ -19,7 +19,7 @@ import onnxruntime as ort
 from ...bits import BitWidths
 from ...errors import UsageError
 from ..signature import Signature
-from .kernel import INT8, Kernel, NoKernel, wall_clock
+from .kernel import INT8, WIDTHS, Kernel, NoKernel, wall_clock
 from .machine import cpu_name
 from .onnx_layout import in_own_layout
 from .onnx_models import OneNode, one_node
@@ -55,6 +55,8 @@ class OnnxBackend:
 
     def kernel(self, signature: Signature, widths: BitWidths) -> Kernel:
         """The operation alone."""
+        if widths not in WIDTHS:
+            raise NoKernel(f"ONNX Runtime is not timed at {widths}")
         one = one_node(signature, widths)
         try:
             kernel, ran = self._session(in_own_layout(one, self._options()))

@@ -15,7 +15,7 @@ from ...errors import UsageError
 from ..signature import Signature
 from . import torch_int8
 from .extents import extents
-from .kernel import FP32, INT8, Kernel, NoKernel, name_of, wall_clock
+from .kernel import FP32, INT8, Kernel, NoKernel, wall_clock
 from .machine import cpu_name
 
 _CONV = {1: F.conv1d, 2: F.conv2d}
@@ -65,7 +65,7 @@ class TorchBackend:
                 raise NoKernel("PyTorch has no quantised operations on CUDA; a profile of TensorRT can be imported")
             return torch_int8.kernel(signature)
         if widths != FP32:
-            raise NoKernel(f"PyTorch has no kernels at {name_of(widths)}")
+            raise NoKernel(f"PyTorch is not timed at {widths}")
         call, name = _fp32(signature, self._device)
         return _tried(Kernel(call, f"{name} (float32 -> float32)"))
 
