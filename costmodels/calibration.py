@@ -7,7 +7,6 @@ what to expect of the next network. Least squares of relative errors, as a netwo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..costs import FloatArray
 from ..errors import UsageError
+from .file_edits import with_block
 
 LEAST = 3  # networks: two parameters, and one left out
 
@@ -77,16 +77,13 @@ def _fitted(x: FloatArray, y: FloatArray) -> tuple[float, float]:
 
 
 def with_calibration(text: str, found: Calibrated, note: str) -> str:
-    """The text of an accelerator file with its ``[calibration]`` replaced, or added at the end of its single tables; comments stay."""
+    """The text of an accelerator file with its ``[calibration]`` replaced, or added at its end; comments stay."""
     block = (
         "[calibration]\n"
         f"offset_s = {found.offset:.6g}\nscale = {found.scale:.6g}\nerror = {found.error:.4g}  # mean, leave one out\n"
         f"networks = {len(found.errors)}\nnote = {_quoted(note)}\n"
     )
-    table = re.compile(r"^\[calibration\][^\n]*\n(?:(?!^\[).*\n?)*", re.MULTILINE)
-    if table.search(text):
-        return table.sub(lambda _: block + "\n", text, count=1)
-    return text.rstrip("\n") + "\n\n" + block
+    return with_block(text, "calibration", block)
 
 
 def _quoted(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..storage import write
+from .file_edits import confirmed, with_files, with_top_key
 from .loading import load_accelerator
 
 _NAME = re.compile(r"[A-Za-z][\w.\-]*")
@@ -21,7 +22,8 @@ def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
         The files written, the accelerator's first.
 
     Raises:
-        UsageError: a name that is no name, or a file that is there already. UnknownName, FileFormatError: from ``like``.
+        UsageError: a name that is no name, a file that is there already, or one that cannot be copied by the line.
+        UnknownName, FileFormatError: from ``like``.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"an accelerator's name begins with a letter and has letters, digits, '_', '-' and '.', got '{name}'.")
@@ -30,17 +32,18 @@ def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
         raise UsageError(f"'{name}' is the name of the file to copy; choose another, or results of the two cannot be told apart.")
     text = model.file.read_text(encoding="utf-8-sig")
     text = re.sub(r"\A(#.*\n)+", "", text)  # the opening comment speaks of the other device
-    text = _replaced(text, "name", f'name = "{name}"')
-    text = _replaced(text, "description", f'description = "{name}: a copy of {model.name}, to be filled in."')
+    text = with_top_key(text, "description", f"{name}: a copy of {model.name}, to be filled in.")
+    text = with_top_key(text, "name", name)
     warning = f'    "started as a copy of {model.name}: numbers that nobody has changed since are that device\'s.",'
     text, there = re.subn(r"^notes = \[\s*", f"notes = [\n{warning}\n    ", text, count=1, flags=re.MULTILINE)
     if not there:
-        text = text.replace("[provenance]\n", f"[provenance]\nnotes = [\n{warning}\n]\n", 1)
-    files = {folder / f"{name}.toml": b""}
+        text = re.sub(r"^([ \t]*\[provenance\].*)$", lambda m: f"{m[1]}\nnotes = [\n{warning}\n]", text, count=1, flags=re.MULTILINE)
+    files, named = {folder / f"{name}.toml": b""}, {}
     for number, table in enumerate(model.keys.table):
         beside = f"{name}.csv" if len(model.keys.table) == 1 else f"{name}-{number + 1}.csv"
-        text = text.replace(f'"{table.file}"', f'"{beside}"')
+        named[table.file] = beside
         files[folder / beside] = (model.file.parent / table.file).read_bytes()
+    text = confirmed(with_files(text, named), model.file, name, [named[table.file] for table in model.keys.table])
     head = (
         f"# {name}: written as a copy of {model.name}. Replace its numbers and [provenance] by your own, then\n"
         f"#     hwdse accelerators check {name}.toml\n# Every key: docs/accelerator-files.md. Units: s, J, bytes, Hz, bits.\n"
@@ -52,9 +55,3 @@ def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
     for path, content in reversed(files.items()):  # the file that names the others last
         write(path, content)
     return list(files)
-
-
-def _replaced(text: str, key: str, line: str) -> str:
-    """The text with one top-level key's line replaced, or added after the schema."""
-    found, count = re.subn(rf"^{key} = .*$", line, text, count=1, flags=re.MULTILINE)
-    return found if count else re.sub(r"^(schema = .*)$", rf"\1\n{line}", text, count=1, flags=re.MULTILINE)

@@ -99,12 +99,16 @@ def audit_proxies(
         The findings, and how many of the drawn allocations some device cannot run; those are left out.
 
     Raises:
-        UsageError: fewer than 10 allocations that all devices can run.
+        UsageError: fewer than 10 allocations, or fewer that all devices can run.
     """
     drawn = spread_allocations(choices, count, seed)
     totals = {key: tables[key].totals(drawn) for key in (*proxies, *targets)}
     runs = np.isfinite(np.stack(list(totals.values()))).all(axis=0)
     if runs.sum() < 10:
+        if len(drawn) < 10:
+            raise UsageError(
+                f"there are only {len(drawn)} different allocations of this model: too few to audit a proxy on (10)."
+            )
         raise UsageError(f"only {int(runs.sum())} of {len(drawn)} sampled allocations run on every device: audit fewer devices at a time.")
     groups = list(np.arange(int(runs.sum()))[:, None])
     found = []

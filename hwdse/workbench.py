@@ -99,7 +99,12 @@ class Workbench:
         say: Say | None = None,
     ) -> None:
         self.task = check_task(task)
-        self.targets = {target.name: target for target in targets}
+        given = list(targets)
+        self.targets = {target.name: target for target in given}
+        if len(self.targets) < len(given):
+            names = [target.name for target in given]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"two accelerators are named '{twice}': give each file a name of its own, or results cannot be told apart.")
         self.cost_models = tuple(cost_models)
         self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
         find("sensitivity method", SENSITIVITIES, method, GROUP)  # an unknown name is said before anything is trained

@@ -215,9 +215,11 @@ def _warnings(problem: Problem, solution: Solution) -> list[str]:
     for limit in problem.budget:
         stands, m = _stands(problem, solution, limit), limit.metric
         if stands["standing"] == "at risk":
+            calibrated = problem.table[m.key].whole_error is not None
             found.append(
                 f"At risk: {limit}. The cost may be off by {m.format(stands['error'], like=limit.limit)}, more than the room of "
-                f"{m.format(stands['slack'], like=limit.limit)}: calibrate the accelerator, or tighten the limit."
+                f"{m.format(stands['slack'], like=limit.limit)}: "
+                f"{'measure this allocation' if calibrated else 'calibrate the accelerator'}, or tighten the limit."
             )
         elif stands["standing"] == "error unknown":
             found.append(f"{limit} is met by an estimate whose error nobody knows: measure whole networks and calibrate the accelerator.")

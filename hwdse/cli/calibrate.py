@@ -11,6 +11,8 @@ from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import Accelerator, check_accelerator, load_accelerator
 from hwdse.costmodels.accelerator_file import decode, read_bytes
 from hwdse.costmodels.calibration import Calibrated, calibrate, with_calibration
+from hwdse.costmodels.file_edits import confirmed, with_files, with_top_key
+from hwdse.costmodels.measuring import check_name
 from hwdse.errors import FileFormatError, UsageError
 from hwdse.metrics import LATENCY
 from hwdse.storage import write
@@ -36,17 +38,15 @@ class Measured:
 def run(name: str, file: Path, output: Path | None, json: bool) -> None:
     """Fits, prints what each network says, and writes the accelerator's file with the calibration in it."""
     accelerator, networks = load_accelerator(name), read_measured(file)
-    path = output or Path(f"{accelerator.name}-calibrated.toml")
-    if path.exists() and path.resolve() != accelerator.file.resolve():
-        raise UsageError(f"{path} is there already, and is not overwritten; give another file with -o, or the accelerator's own.")
-    writable(path)
+    files = _files(accelerator, output or Path(f"{accelerator.name}-calibrated.toml"))
+    path = next(iter(files))
     with telling(json) as say:
         sums = []
         for number, network in enumerate(networks):
             say(f"costing {network.task} at {network.widths}", number, len(networks))
             sums.append(modelled(accelerator, network, file))
     found = calibrate(sums, [n.seconds for n in networks])
-    _write(accelerator, path, found, f"{len(networks)} networks measured end to end ({file.name})")
+    _write(accelerator, files, found, f"{len(networks)} networks measured end to end ({file.name})")
     if json:
         rows = [
             {"task": n.task, "widths": n.widths, "sum_s": s, "measured_s": n.seconds, "left_out_error": float(e)}
@@ -73,29 +73,46 @@ def read_measured(path: Path) -> list[Measured]:
     """A CSV file with the columns task, widths (w4a8, or the path of an allocation) and latency with its unit (3.2 ms).
 
     Raises:
-        FileFormatError: a column missing, or a cell that is no width, no file or no time, with its line.
+        FileFormatError: a column missing, a cell that is no time, or a network twice, with its line.
     """
-    text = decode(path, read_bytes(path))
-    rows = csv.reader(line for line in text.splitlines() if not line.startswith("#"))
-    header = [cell.strip().lower() for cell in next(rows, [])]
+    lines = decode(path, read_bytes(path)).splitlines()
+    skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    reader = csv.reader(lines[skip:])
+    try:
+        records = [(skip + reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise FileFormatError(path, f"is not a CSV file: {error}.", f"line {skip + reader.line_num}") from None
+    records = [(line, row) for line, row in records if any(row) and not row[0].startswith("#")]
+    if not records:
+        raise FileFormatError(path, f"is empty; its header must be {','.join(COLUMNS)}, with a line for each network.")
+    (number, first), *rows = records
+    header = [cell.lower() for cell in first]
     lacking = [name for name in COLUMNS if name not in header]
     if lacking:
-        raise FileFormatError(path, f"lacks the columns {', '.join(lacking)}: the header must be {','.join(COLUMNS)}.", "line 1")
-    found = []
-    for line, row in enumerate(rows, 2):
-        cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-        if not any(cells.values()):
-            continue
-        if not all(cells.get(name) for name in COLUMNS):
-            raise FileFormatError(path, f"must give {', '.join(COLUMNS)}.", f"line {line}")
-        try:
-            seconds = LATENCY.parse(cells["latency"])
-        except UsageError as error:
-            raise FileFormatError(path, str(error), f"line {line}") from None
-        if seconds <= 0:
-            raise FileFormatError(path, f"a latency must be above 0, got '{cells['latency']}'.", f"line {line}")
-        found.append(Measured(cells["task"], cells["widths"], seconds, line))
-    return found
+        raise FileFormatError(path, f"lacks the columns {', '.join(lacking)}: the header must be {','.join(COLUMNS)}.", f"line {number}")
+    if twice := [name for name in COLUMNS if header.count(name) > 1]:
+        raise FileFormatError(path, f"has the column {twice[0]} twice.", f"line {number}")
+    found: dict[tuple[str, str], Measured] = {}
+    for line, row in rows:
+        if len(row) != len(header):
+            raise FileFormatError(path, f"has {len(row)} cells, but the header has {len(header)}.", f"line {line}")
+        one = _measured(path, line, dict(zip(header, row, strict=True)))
+        before = found.setdefault((one.task, one.widths), one)
+        if before is not one:
+            raise FileFormatError(path, f"is {one.task} at {one.widths}, as line {before.line}; keep one, or their median.", f"line {line}")
+    return list(found.values())
+
+
+def _measured(path: Path, line: int, cells: dict[str, str]) -> Measured:
+    if not all(cells[name] for name in COLUMNS):
+        raise FileFormatError(path, f"must give {', '.join(COLUMNS)}.", f"line {line}")
+    try:
+        seconds = LATENCY.parse(cells["latency"])
+    except UsageError as error:
+        raise FileFormatError(path, str(error), f"line {line}") from None
+    if seconds <= 0:
+        raise FileFormatError(path, f"a latency must be above 0, got '{cells['latency']}'.", f"line {line}")
+    return Measured(cells["task"], cells["widths"], seconds, line)
 
 
 def modelled(accelerator: Accelerator, network: Measured, file: Path) -> float:
@@ -131,14 +148,37 @@ def _allocation(network: Measured, layers: Sequence[str], file: Path) -> Allocat
     return held
 
 
-def _write(accelerator: Accelerator, path: Path, found: Calibrated, note: str) -> None:
+def _files(accelerator: Accelerator, path: Path) -> dict[Path, Path]:
+    """What will be written -> what it is made from, the accelerator's file first; every reason against writing is found here."""
+    if path.exists() and path.resolve() == accelerator.file.resolve():
+        writable(path)
+        return {path: accelerator.file}
+    if path.suffix != ".toml":
+        raise UsageError(f"an accelerator's file ends in .toml, got {path}.")
+    check_name(path.stem)
+    files = {path: accelerator.file}
+    for number, table in enumerate(accelerator.keys.table):
+        beside = f"{path.stem}.csv" if len(accelerator.keys.table) == 1 else f"{path.stem}-{number + 1}.csv"
+        files[path.with_name(beside)] = accelerator.file.parent / table.file
+    for one in files:
+        if one.exists() and not one.is_dir():
+            raise UsageError(f"{one} is there already, and is not overwritten; give another file with -o, or the accelerator's own.")
+        writable(one)
+    return files
+
+
+def _write(accelerator: Accelerator, files: dict[Path, Path], found: Calibrated, note: str) -> None:
+    """The tables first, then the file that names them."""
+    path, *copies = files
     text = with_calibration(accelerator.file.read_text(encoding="utf-8-sig"), found, note)
+    name, tables = accelerator.name, [table.file for table in accelerator.keys.table]
     if path.resolve() != accelerator.file.resolve():
-        text = text.replace(f'name = "{accelerator.name}"', f'name = "{path.stem}"', 1)
-        for table in accelerator.keys.table:
-            beside = path.with_suffix(f".{Path(table.file).name}")
-            write(beside, (accelerator.file.parent / table.file).read_bytes())
-            text = text.replace(f'"{table.file}"', f'"{beside.name}"')
+        named = dict(zip(tables, (copy.name for copy in copies), strict=True))
+        name, tables = path.stem, list(named.values())
+        text = with_files(with_top_key(text, "name", name), named)
+    text = confirmed(text, accelerator.file, name, tables, calibration={"networks": len(found.errors), "note": note})
+    for copy in copies:
+        write(copy, files[copy].read_bytes())
     write(path, text)
     wrong = [line for line in check_accelerator(path) if line.startswith("problem")]
     if wrong:

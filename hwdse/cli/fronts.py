@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import typer
 
 from hwdse.allocators import QBitOpt
 from hwdse.bits import BitWidths
@@ -40,7 +41,7 @@ class Front:
     """One accelerator's front over one metric.
 
     Attributes:
-        widest: cost of the widest uniform allocation.
+        widest: cost of the widest uniform allocation; infinite where the device cannot run it.
         rungs: empty where its budget cannot be met, which ``reason`` says.
         limits: at which the table compares it with the others.
         scores: measured, by rung; empty where nothing was measured.
@@ -55,6 +56,11 @@ class Front:
     limits: Sequence[float] = ()
     scores: Sequence[float] = ()
     reason: str = ""
+
+    @property
+    def unit(self) -> float:
+        """What shares are of: the widest uniform allocation, or the dearest rung where the device cannot run that."""
+        return self.widest if np.isfinite(self.widest) or not self.rungs else self.rungs[-1].cost
 
     def score_at(self, limit: float) -> float | None:
         """The best measured score inside a limit."""
@@ -90,14 +96,24 @@ def run_explore(request: Request, name: str, vary: Sequence[str]) -> None:
     base = load_accelerator(name)
     if not vary:
         raise UsageError("name what to vary: --vary 'precision.weights=[4, 8];[2, 4, 8]'; repeat for combinations.")
-    varied = dict(parse_vary(text) for text in vary)
+    parsed = [parse_vary(text) for text in vary]
+    varied = dict(parsed)
+    if len(varied) < len(parsed):
+        twice = next(key for key, _ in parsed if [k for k, _ in parsed].count(key) > 1)
+        raise UsageError(f"'{twice}' is varied twice; give all its values in one --vary, apart by semicolons.")
     short = {key: key.rpartition(".")[2] if "[" not in key else key for key in varied}
     found = [(one, ", ".join(f"{short[key]} = {value}" for key, value in changed.items())) for one, changed in variants(base, varied)]
-    _run(request, found, "hardware", relative=False)
+    left = [label for one, label in found if base.rows and not one.rows]
+    note = f"The look-up tables of {base.name} were measured on the device as it is. Estimated without them: {'; '.join(left)}."
+    _run(request, found, "hardware", relative=False, note=note if left else "")
 
 
-def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what: str, *, relative: bool) -> None:
-    """``relative``: limits are shares of each accelerator's own widest uniform allocation, not the same for all."""
+def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what: str, *, relative: bool, note: str = "") -> None:
+    """``relative``: limits are shares of each accelerator's own widest uniform allocation, not the same for all.
+
+    Raises:
+        typer.Exit: status 1, where the budget can be met on none of them.
+    """
     if request.figure is not None and (kind := request.figure.suffix.removeprefix(".")) not in style.FORMATS:
         raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {request.figure.stem}.png.")
     path = request.figure or Path(f"{file_name(request.task)}-{what}.png")
@@ -110,14 +126,20 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
             fronts = _measured(bench, fronts, say)
     if request.json:
         print_json(
-            {"task": bench.task.name, "metric": request.metric, "budget": list(request.budget), "fronts": [_plain(f) for f in fronts]}
-        )
-        if request.figure is not None:
-            _draw(bench, fronts, request.figure)
-        return
-    _print(bench, columns, fronts)
-    if any(f.rungs for f in fronts):
+            {
+                "task": bench.task.name, "metric": request.metric, "budget": list(request.budget), "note": note,
+                "fronts": [_plain(f) for f in fronts],
+            }
+        )  # fmt: skip
+    else:
+        _print(bench, columns, fronts)
+        if note:
+            print_text(note)
+    if not any(f.rungs for f in fronts):
+        raise typer.Exit(1)
+    if request.figure is not None or not request.json:
         _draw(bench, fronts, path)
+    if not request.json:
         print_text(f"Figure: {path}")
 
 
@@ -139,9 +161,9 @@ def _compared(fronts: Sequence[Front], relative: bool) -> tuple[list[str], list[
     if not reached:
         return [], list(fronts)
     if relative:
-        low = min(f.rungs[0].cost / f.widest for f in reached)
+        low = min(f.rungs[0].cost / f.unit for f in reached)
         shares = np.linspace(low, 1.0, LIMITS) if low < 1 else np.array([1.0])
-        columns, limits = [f"<= {share:.1%}" for share in shares], {f.label: [f.widest * s for s in shares] for f in reached}
+        columns, limits = [f"<= {share:.1%}" for share in shares], {f.label: [f.unit * s for s in shares] for f in reached}
     else:
         low, high = min(f.rungs[0].cost for f in reached), max(f.rungs[-1].cost for f in reached)
         same = np.geomspace(low, high, LIMITS).tolist() if low < high else [high]
@@ -178,7 +200,7 @@ def verdict(fronts: Sequence[Front], score: Metric, *, relative: bool) -> list[s
             continue
         show = other.metric.format
         text = f"{other.label}: {other.metric.name} goes down to {show(other.rungs[0].cost)} (the first: {show(base.rungs[0].cost)})"
-        units = (base.widest, other.widest) if relative else (1.0, 1.0)
+        units = (base.unit, other.unit) if relative else (1.0, 1.0)
         least = max(front.rungs[0].cost / unit for front, unit in zip((base, other), units, strict=True))
         limits = sorted(r.cost / unit for front, unit in zip((base, other), units, strict=True) for r in front.rungs)
         found = [(x, at(base.rungs, x * units[0]), at(other.rungs, x * units[1])) for x in limits if x >= least]
@@ -229,7 +251,8 @@ def _print(bench: Workbench, columns: Sequence[str], fronts: Sequence[Front]) ->
         ["accelerator", "uniform\nwidest", "least", *columns],
         [
             [
-                f.label, metric.format(f.widest), metric.format(f.rungs[0].cost) if f.rungs else "-",
+                f.label, metric.format(f.widest) if np.isfinite(f.widest) else "cannot run",
+                metric.format(f.rungs[0].cost) if f.rungs else "-",
                 *([cell(f, x) for x in f.limits] or ["-"] * len(columns)),
             ]
             for f in fronts

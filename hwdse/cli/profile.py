@@ -68,19 +68,21 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
             {
                 "task": task,
                 "graph": graph.fingerprint,
+                "decode": decode,
                 "macs": graph.macs,
                 "params": graph.params,
                 "layers": rows,
                 "uniform": totals,
                 "conventions": {key: t.convention for key, t in tables.items()},
                 "notes": {key: list(t.notes) for key, t in tables.items()},
-                "data_flow": graph.data_flow,
+                "data_flow": bench.graph.data_flow,
                 "left_out": left_out,
             }
         )
         return
-    print_text(f"{task}: {len(graph.layers)} counted layers, {_count(graph.macs)} MACs, {graph.params:,} weights", style="bold")
-    if not graph.data_flow:
+    of = "" if decode is None else f", to generate one token with {decode:,} in the cache"
+    print_text(f"{task}: {len(graph.layers)} counted layers, {_count(graph.macs)} MACs, {graph.params:,} weights{of}", style="bold")
+    if not bench.graph.data_flow:
         print_text("Traced by hooks, not by torch.export: no data flow is known. See 'Not counted' below.", style="bold")
     print_text()
     print_table(
@@ -111,7 +113,7 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
         said.setdefault(_short(t.convention) + _sources(t, pairs[0]), []).append(key)
     for text, keys in said.items():
         print_text(f"  {', '.join(keys)}: {text}", indent=4)
-    print_text(f"In full, with every assumption: {_command(task, accelerators)} --json")
+    print_text(f"In full, with every assumption: {_command(task, accelerators, decode)} --json")
     fixed = [layer.name for layer in graph.layers if not layer.quantisable]
     if fixed:
         print_text()
@@ -132,8 +134,9 @@ def _sources(table: CostTable, pair: BitWidths) -> str:
     return "" if set(shares) <= {"computed"} else f"; at {pair}: {', '.join(f'{k} {v:.0%}' for k, v in shares.items())}"
 
 
-def _command(task: str, accelerators: list[str]) -> str:
-    return " ".join(["hwdse profile", task, *(f"-a {name}" for name in accelerators)])
+def _command(task: str, accelerators: list[str], decode: int | None) -> str:
+    words = ["hwdse profile", task, *(f"-a {name}" for name in accelerators), *([] if decode is None else [f"--decode {decode}"])]
+    return " ".join(words)
 
 
 def _short(convention: str) -> str:
