@@ -28,6 +28,10 @@ class SweepConfig(BaseModel):
         trials: in all, baselines and solver seeds included.
         epochs: numbers of fine-tuning epochs to choose from; 0 is post-training.
         baseline_epochs: of the uniform baselines; None: the largest of ``epochs``, so that the comparison is at equal training.
+        ladder: limits per budget, from its own down to the least that can be met, at which the solver's solution is measured first.
+        promote: share of the search's proposals that are trained, by their score without training; 1 trains all.
+        refine: share of the trials, the last ones, that change one or two layers of a point on the front.
+        patience: stop when so many trials in a row have won less than a thousandth of hypervolume; None: never before ``trials``.
         tightness: range by which the sampler may scale a budget's limits; 1 is the budget itself.
         objective: cost metrics (one or two) that the sampler trades against the score; None: the first metric of each budget.
         sampler: ``tpe``, ``random`` or ``nsgaii``.
@@ -53,6 +57,10 @@ class SweepConfig(BaseModel):
     epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 5), min_length=1)
     baseline_epochs: int | None = Field(default=None, ge=0)
     tightness: tuple[float, float] = (0.5, 1.0)
+    ladder: int = Field(default=3, ge=1, le=100)
+    promote: float = Field(default=0.5, gt=0, le=1)
+    refine: float = Field(default=0.2, ge=0, le=1)
+    patience: int | None = Field(default=None, ge=1)
     objective: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
     sampler: str = "tpe"
     sensitivity: str = "fit"

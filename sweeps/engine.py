@@ -134,7 +134,7 @@ class _Sweep:
             tell(0, 0)
             started = time.perf_counter()
             try:
-                return run_trial(self.bench, self.plan, knobs, number, self.folder, tell)
+                return run_trial(self.bench, self.plan, knobs, number, self.folder, tell, self.study.results)
             except HwdseError as error:
                 text = str(error)
             except (RuntimeError, ValueError, ArithmeticError, TypeError, LookupError) as error:
@@ -157,7 +157,7 @@ class _Sweep:
         wanted |= {t.number for t in record.complete if t.knobs.get("origin") == "baseline"}
         trials = []
         for trial in record.trials:
-            path = self.folder / "checkpoints" / f"{trial.number}.pt"
+            path = self.folder / "checkpoints" / f"{trial.knobs.get('same_as', trial.number)}.pt"
             if trial.number in wanted and trial.test is None and path.exists():
                 state = read_checkpoint(path.read_bytes(), path)
                 model = self.bench.quantized(Scheme(*state["scheme"]))

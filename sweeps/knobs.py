@@ -31,7 +31,8 @@ class Knobs:
         tightness: factor on the budget's limits, at most 1.
         epochs: of fine-tuning; 0 is post-training. seed: of training.
         widths: uniform widths of a baseline.
-        origin: ``baseline``, ``solver`` (post-training at a solver's solution), ``start`` or ``search``.
+        allocation: widths of every layer, for a trial that refines another; None where the allocator chooses.
+        origin: ``baseline``, ``solver`` (post-training at a solver's solution), ``start``, ``search`` or ``refine``.
     """
 
     allocator: str
@@ -41,6 +42,7 @@ class Knobs:
     epochs: int = 0
     seed: int = 0
     widths: str | None = None
+    allocation: Mapping[str, str] | None = None
     origin: str = "search"
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +56,8 @@ class Knobs:
 
     def __str__(self) -> str:
         where = f" on {self.accelerator}" if self.accelerator else ""
-        what = self.widths or (f"budget {self.goal + 1}" if self.goal is not None else "")
+        chosen = "a step from the front" if self.allocation else f"budget {self.goal + 1}" if self.goal is not None else ""
+        what = self.widths or chosen
         how = f"{self.epochs} epochs" if self.epochs else "post-training"
         tight = f" x {self.tightness:.2f}" if self.tightness < 1 else ""
         return f"{self.allocator}{where}, {what}{tight}, {how}"
@@ -69,12 +72,14 @@ class Plan:
         least: the same -> the smallest tightness at which anything is inside; the sampler does not go below it.
         scheme: quantisers; None: each allocator's own.
         adaptive: whether post-training trials round adaptively and correct biases.
+        promote: share of the search's proposals that are trained after a look without training; None trains all.
     """
 
     limits: Mapping[tuple[str | None, int], Budget]
     least: Mapping[tuple[str | None, int], float]
     scheme: Scheme | None = None
     adaptive: bool = True
+    promote: float | None = None
 
     @classmethod
     def of(cls, config: SweepConfig, bench: Workbench) -> Plan:
@@ -99,7 +104,8 @@ class Plan:
                 if not named or target in named:
                     limits[target, number] = bench.budget(*texts, target=target)
                     least[target, number] = _least_tightness(bench, target, limits[target, number], config.tightness[0])
-        return cls(limits, least, Scheme.parse(config.quantizers) if config.quantizers else None, config.rounding == "adaptive")
+        scheme = Scheme.parse(config.quantizers) if config.quantizers else None
+        return cls(limits, least, scheme, config.rounding == "adaptive", config.promote if config.promote < 1 else None)
 
     def budget(self, knobs: Knobs) -> Budget:
         """The limits of one trial: its budget's, times the tightness."""
@@ -142,8 +148,13 @@ def _least_tightness(bench: Workbench, target: str | None, budget: Budget, low: 
     return yes
 
 
+def _rungs(least: float, count: int) -> list[float]:
+    """Factors on a budget's limits below 1, evenly down to the least that can be met, so that the front is covered from the start."""
+    return [round(float(x), 4) for x in np.linspace(1.0, least, count)[1:]] if least < 1 else []
+
+
 def first_trials(config: SweepConfig, plan: Plan) -> Iterator[Knobs]:
-    """Baselines, the solver's solution per budget, and each allocator once per budget; the sampler goes on from there."""
+    """Baselines, the solver's solution and each allocator once per budget, the ladder below it; the sampler goes on from there."""
     longest = max(config.epochs)
     for widths in config.baselines:
         epochs = longest if config.baseline_epochs is None else config.baseline_epochs
@@ -154,3 +165,6 @@ def first_trials(config: SweepConfig, plan: Plan) -> Iterator[Knobs]:
         for target, number in plan.limits:
             for allocator in config.allocators:
                 yield Knobs(allocator, target, number, epochs=longest, seed=config.seed, origin="start")
+    for target, number in plan.limits:
+        for tightness in _rungs(plan.least[target, number], config.ladder):
+            yield Knobs("qbitopt", target, number, tightness, epochs=0, seed=config.seed, origin="solver")

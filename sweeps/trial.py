@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwdse.allocators import Uniform, make_allocator
-from hwdse.bits import BitWidths
+from hwdse.allocators import Fixed, Uniform, make_allocator
+from hwdse.allocators.reallocation import Reallocating
+from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
@@ -20,12 +23,13 @@ from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import TrialResult
 from hwdse.solvers import solve
-from hwdse.storage import key_of, write
+from hwdse.storage import key_of, read_json, write
 from hwdse.task import Recipe, recipes_of
 from hwdse.training import Allocator, Progress, train_quantized
 from hwdse.workbench import Workbench
 
 from .knobs import Knobs, Plan, no_loss
+from .spending import POST_TRAINING, measured_before, promising
 
 
 def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tuple[str, ...]]:
@@ -62,9 +66,17 @@ def about(knobs: Knobs, plan: Plan) -> dict[str, Any]:
 
 
 def run_trial(
-    bench: Workbench, plan: Plan, knobs: Knobs, number: int, folder: Path | None = None, progress: Progress | None = None
+    bench: Workbench,
+    plan: Plan,
+    knobs: Knobs,
+    number: int,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    history: Sequence[TrialResult] = (),
 ) -> TrialResult:
-    """Allocates, trains and measures.
+    """Allocates, trains and measures; or says which earlier trial has measured the same.
+
+    A proposal of the search that asks for training is first measured without, and trained if that is promising (``plan.promote``).
 
     Args:
         bench: the task with its tables and sensitivities.
@@ -73,21 +85,45 @@ def run_trial(
         number: of the trial.
         folder: where ``checkpoints/N.pt`` and ``allocations/N.json`` go; None writes nothing.
         progress: told (steps done, steps in all).
+        history: trials that have ended.
 
     Raises:
         HwdseError: an infeasible budget, a diverged training; the caller records it.
     """
+    if not knobs.epochs or knobs.origin != "search" or plan.promote is None:
+        return _measured(bench, plan, knobs, number, folder, progress, history)
+    first = _measured(bench, plan, replace(knobs, epochs=0), number, folder, progress, history)
+    metric = bench.task.metric
+    score = first.measures[metric.key]
+    verdict = promising(score, knobs, history, metric, plan.promote)
+    if verdict.train:
+        trained = _measured(bench, plan, knobs, number, folder, progress, history)
+        return replace(trained, knobs={**trained.knobs, POST_TRAINING: score}, seconds=trained.seconds + first.seconds)
+    assert verdict.threshold is not None  # without one everything is trained
+    threshold = f"{metric.format(verdict.threshold)}, from {verdict.of} trials"
+    said = f"not trained: {metric.format(score)} without training is short of the threshold ({threshold})"
+    return replace(first, notes=(*first.notes, said))
+
+
+def _measured(
+    bench: Workbench, plan: Plan, knobs: Knobs, number: int, folder: Path | None, progress: Progress | None, history: Sequence[TrialResult]
+) -> TrialResult:
+    """One allocation at one fidelity."""
     began = time.perf_counter()
-    allocator: Allocator = Uniform(BitWidths.parse(knobs.widths)) if knobs.widths else make_allocator(knobs.allocator)
+    allocator = _allocator(knobs)
     scheme, notes = scheme_for(allocator, knobs, bench, plan)
     # a baseline belongs to no accelerator: it is costed on all, and one that cannot run it says so with an infinite cost
     tables = bench.tables_for(knobs.accelerator, scheme) if knobs.widths is None else ()
     problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))
+    said = {**about(knobs, plan), "scheme": str(scheme)}
+    before = measured_before(history, said, str(scheme), _known(allocator, problem) if not knobs.epochs else None)
+    if before is not None:
+        return _again(before, said, number, problem, folder, time.perf_counter() - began)
     torch.manual_seed(knobs.seed)
     model = bench.quantized(scheme)
     recipe = recipes_of(bench.task).finetune.at(knobs.epochs, adaptive=plan.adaptive)
     # named after what is tried, not after the number: an interrupted trial is tried again under another
-    partial = folder / "checkpoints" / f"{key_of(str(about(knobs, plan)), str(scheme))}.partial" if folder and knobs.epochs else None
+    partial = folder / "checkpoints" / f"{key_of(str(said))}.partial" if folder and knobs.epochs else None
     teacher = bench.network() if recipe.distillation else None
     try:
         trained = train_quantized(
@@ -102,17 +138,16 @@ def run_trial(
     indices = bench.choices.indices(allocation)
     measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables_by(scheme).items()}
     found = {key: table.error(indices) for key, table in bench.tables_by(scheme).items() if np.isfinite(measures[key])}
-    errors = {key: None if np.isnan(error) else error for key, error in found.items() if error != 0}
     measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
     measures[bench.task.metric.key] = score.mean
     result = TrialResult(
         number=number,
-        knobs={**about(knobs, plan), "scheme": str(scheme), "solver": trained.solution.solver},
+        knobs={**said, "solver": trained.solution.solver},
         state="complete",
         allocation=allocation,
         measures=measures,
         samples=score.samples,
-        errors=errors,
+        errors={key: None if np.isnan(error) else error for key, error in found.items() if error != 0},
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began + trained.earlier,
         notes=(*notes, *trained.notes),
@@ -121,6 +156,39 @@ def run_trial(
         _save(folder, number, model, result, bench, recipe)
     if partial is not None:
         partial.unlink(missing_ok=True)
+    return result
+
+
+def _allocator(knobs: Knobs) -> Allocator:
+    if knobs.allocation is not None:
+        return Fixed(Allocation.from_dict(knobs.allocation))
+    return Uniform(BitWidths.parse(knobs.widths)) if knobs.widths else make_allocator(knobs.allocator)
+
+
+def _known(allocator: Allocator, problem: Problem) -> Allocation | None:
+    """What an allocator will answer without training, where that can be said beforehand."""
+    if isinstance(allocator, Fixed):
+        return allocator.allocation
+    return solve(problem, allocator.solver).allocation if isinstance(allocator, Reallocating) else None
+
+
+def _again(
+    before: TrialResult, knobs: Mapping[str, Any], number: int, problem: Problem, folder: Path | None, seconds: float
+) -> TrialResult:
+    """The result of an earlier trial under another number: it is not measured twice."""
+    assert before.allocation is not None  # it was complete
+    first = before.knobs.get("same_as", before.number)
+    slack = problem.slack(problem.cost_of(before.allocation)) if problem.costs else {}
+    notes = [note for note in before.notes if not note.startswith("the same as trial")]
+    result = replace(
+        before, number=number, knobs={**knobs, "solver": before.knobs.get("solver"), "same_as": first}, slack=slack, seconds=seconds,
+        notes=(*notes, f"the same as trial {first}: not measured again"), test=None,
+    )  # fmt: skip
+    if folder is not None:
+        source = folder / "allocations" / f"{before.number}.json"
+        if source.exists():
+            told = {**read_json(source), "number": number, "knobs": dict(result.knobs), "slack": slack, "notes": list(result.notes)}
+            write(folder / "allocations" / f"{number}.json", json.dumps(told, indent=2) + "\n")
     return result
 
 

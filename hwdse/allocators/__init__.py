@@ -8,6 +8,7 @@ from ..registry import find
 from ..training import Allocator
 from .adaqat import AdaQAT
 from .adq import ADQ
+from .fixed import Fixed
 from .qbitopt import QBitOpt
 from .uniform import Uniform
 
@@ -24,4 +25,4 @@ def make_allocator(name: str) -> Allocator:
     return find("allocator", ALLOCATORS, name, GROUP)()
 
 
-__all__ = ["ADQ", "ALLOCATORS", "AdaQAT", "QBitOpt", "Uniform", "make_allocator"]
+__all__ = ["ADQ", "ALLOCATORS", "AdaQAT", "Fixed", "QBitOpt", "Uniform", "make_allocator"]

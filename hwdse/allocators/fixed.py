@@ -1,0 +1,46 @@
+"""Widths that were chosen elsewhere: to replay an allocation, or to measure one that a search proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..bits import Allocation, BitWidths
+from ..problem import Problem, Solution
+from ..quantized import QuantizedModel
+from ..quantizers import Scheme
+from ..training import Step
+
+
+class Fixed:
+    """Holds one allocation from the first step to the last.
+
+    Raises:
+        UsageError: at the start, where it breaks the budget, the choices or the ties.
+    """
+
+    scheme = Scheme("lsq", "lsq")
+    post_training_steps = 0
+
+    def __init__(self, allocation: Mapping[str, BitWidths]) -> None:
+        self.allocation = Allocation(allocation)
+
+    def start(self, model: QuantizedModel, problem: Problem) -> Allocation:
+        """The allocation, checked."""
+        self._solution = Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given", seconds=0.0)
+        return self._solution.allocation
+
+    def observe(self, step: Step) -> Allocation | None:
+        """Nothing changes."""
+        return None
+
+    def finish(self) -> Solution:
+        """The allocation, with what it costs."""
+        return self._solution
+
+    def state(self) -> dict[str, Any]:
+        """Nothing is gathered."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing was gathered."""

@@ -1,0 +1,154 @@
+"""Trials are spent on what was not measured yet and is promising; thresholds are those of the trials before."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwdse.bits import Allocation, BitWidths
+from hwdse.constraints import Budget, Constraint
+from hwdse.errors import UsageError
+from hwdse.metrics import Metric
+from hwdse.pareto import hypervolume
+from hwdse.problem import Problem
+from hwdse.records import TrialResult
+from hwdse.sweeps import Knobs, Plan, SweepConfig, run_trial
+from hwdse.sweeps.refining import neighbours, refinement
+from hwdse.sweeps.spending import POST_TRAINING, measured_before, promising
+from hwdse.sweeps.stopping import growth, stalled
+from hwdse.workbench import Workbench
+
+ACCURACY = Metric("accuracy", "fraction", "higher")
+COST = Metric("weights", "B")
+
+
+def result(number: int, score: float, cost: float = 1.0, state: str = "complete", **knobs: object) -> TrialResult:
+    said = {"accelerator": None, "goal": 0, "epochs": 0, **knobs}
+    return TrialResult(number, said, state, measures={"accuracy": score, "weights": cost})  # type: ignore[arg-type]
+
+
+def test_the_first_are_trained_and_then_the_upper_share() -> None:
+    knobs = Knobs("qbitopt", None, 0, epochs=5)
+    history = [result(i, s) for i, s in enumerate([0.5, 0.6, 0.7, 0.8])]
+    assert promising(0.1, knobs, history[:2], ACCURACY, 0.5).train
+    verdict = promising(0.7, knobs, history, ACCURACY, 0.5)
+    assert verdict.train
+    assert (verdict.threshold, verdict.of) == (pytest.approx(0.65), 4)
+    assert not promising(0.6, knobs, history, ACCURACY, 0.5).train
+    assert promising(0.6, knobs, history, ACCURACY, 0.9).train
+
+
+def test_only_scores_without_training_under_the_same_budget_count() -> None:
+    knobs = Knobs("qbitopt", None, 0, epochs=5)
+    others = [result(i, 0.9, goal=1) for i in range(5)] + [result(9, 0.9, epochs=5), result(10, 0.9, state="failed")]
+    assert promising(0.1, knobs, others, ACCURACY, 0.5).of == 0
+    assert promising(0.1, knobs, [result(i, 0.99, epochs=5, **{POST_TRAINING: 0.2}) for i in range(4)], ACCURACY, 0.5).threshold == 0.2
+
+
+def test_a_score_that_is_better_when_lower_is_held_the_other_way_round() -> None:
+    error = Metric("error", "fraction", "lower")
+    history = [replace(result(i, 0), measures={"error": s}) for i, s in enumerate([0.1, 0.2, 0.3, 0.4])]
+    assert promising(0.15, Knobs("qbitopt", None, 0), history, error, 0.5).train
+    assert not promising(0.35, Knobs("qbitopt", None, 0), history, error, 0.5).train
+
+
+@pytest.fixture(scope="module")
+def plan(bench: Workbench) -> Plan:
+    values = {"task": "digits", "accelerators": ["mpic", "npu"], "budgets": [["weights <= 50% of w8a8"]], "trials": 4}
+    return Plan.of(SweepConfig.make("test", **values), bench)
+
+
+def test_what_was_measured_is_not_measured_again(bench: Workbench, plan: Plan, tmp_path: Path) -> None:
+    first = run_trial(bench, plan, Knobs("qbitopt", "npu", 0), 0, tmp_path)
+    again = run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=0.9999), 1, tmp_path, history=[first])
+    assert again.allocation == first.allocation
+    assert (again.measures, again.knobs["same_as"]) == (first.measures, 0)
+    assert "the same as trial 0: not measured again" in again.notes
+    assert json.loads((tmp_path / "allocations" / "1.json").read_text())["checkpoint"] == "../checkpoints/0.pt"
+    assert not (tmp_path / "checkpoints" / "1.pt").exists()
+    third = run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=0.9999), 2, tmp_path, history=[again])
+    assert third.knobs["same_as"] == 0
+    other = run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=0.6), 3, tmp_path, history=[first])
+    assert "same_as" not in other.knobs
+    assert measured_before([first], {**first.knobs, "seed": 1}, str(first.knobs["scheme"]), first.allocation) is None
+
+
+def test_a_proposal_that_is_not_promising_is_not_trained(bench: Workbench, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = replace(plan, promote=0.5)
+    history = [result(i, 1.0, accelerator="npu") for i in range(4)]
+    found = run_trial(bench, strict, Knobs("qbitopt", "npu", 0, tightness=0.7, epochs=1), 0, history=history)
+    assert found.knobs["epochs"] == 0
+    assert any("not trained" in n and "100.00 %, from 4 trials" in n for n in found.notes)
+    trained = run_trial(bench, strict, Knobs("qbitopt", "npu", 0, epochs=1), 1, history=history[:1])
+    assert trained.knobs["epochs"] == 1
+    assert 0.5 < trained.knobs[POST_TRAINING] <= 1
+    start = run_trial(bench, strict, Knobs("qbitopt", "npu", 0, tightness=0.7, epochs=1, origin="start"), 2, history=history)
+    assert start.knobs["epochs"] == 1
+
+
+def problem(bench: Workbench, share: float) -> Problem:
+    table = bench.tables["weights"]
+    widest = float(table.totals(bench.choices.indices(bench.choices.uniform(BitWidths(8, 8))))[0])
+    return Problem(bench.choices, bench.loss(), (table,), Budget((Constraint(COST, share * widest),)))
+
+
+def test_neighbours_differ_by_a_step_or_a_swap_and_keep_the_budget(bench: Workbench) -> None:
+    made = problem(bench, 0.6)
+    start = Allocation(made.choices.uniform(BitWidths(4, 4)))
+    found = neighbours(made, start)
+    assert len(found) == len(set(found)) > 10
+    assert start not in found
+    losses = [made.loss_of(a) for a in found]
+    assert losses == sorted(losses)
+    for allocation in found:
+        assert not made.broken(allocation)
+        changed = [n for n in start if allocation[n] != start[n]]
+        steps = sum(abs(allocation[n].weight - start[n].weight) + abs(allocation[n].activation - start[n].activation) for n in changed)
+        assert 1 <= steps <= 4
+    assert made.choices.permits(np.array([made.choices.indices(a) for a in found])).all()
+
+
+def test_refinement_proposes_what_was_not_tried_until_nothing_is_left(bench: Workbench, plan: Plan) -> None:
+    first = run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=0.8), 0)
+    one = refinement(bench, plan, [first], 0)
+    assert one is not None
+    assert (one.origin, one.goal, one.accelerator, one.epochs) == ("refine", 0, "npu", 0)
+    tried = run_trial(bench, plan, one, 1)
+    assert tried.allocation == Allocation.from_dict(one.allocation or {})
+    assert all(room >= 0 for room in tried.slack.values())
+    two = refinement(bench, plan, [first, tried], 0)
+    assert two is not None
+    assert two.allocation != one.allocation
+    assert refinement(bench, plan, [], 0) is None
+
+
+def test_a_given_allocation_over_budget_is_refused(bench: Workbench, plan: Plan) -> None:
+    wide = dict.fromkeys(bench.choices.layers, "w8a8")
+    with pytest.raises(UsageError, match="over budget"):
+        run_trial(bench, plan, Knobs("qbitopt", "npu", 0, allocation=wide, origin="refine"), 0)
+
+
+def test_hypervolume_grows_with_each_point_that_wins_and_with_no_other(plan: Plan) -> None:
+    one = Plan({(None, 0): Budget((Constraint(COST, 10.0),))}, {(None, 0): 0.5})
+    trials = [result(0, 0.5, 5.0), result(1, 0.4, 6.0), result(2, 0.9, 4.0), result(3, 0.2, 9.0), result(4, 0.0, 1.0, state="failed")]
+    volumes = growth(trials, one, ACCURACY)
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.05)
+    assert volumes[2] > volumes[1]
+    assert volumes[2] == volumes[3] == volumes[4] == pytest.approx(1)
+    points = np.array([[4.0, -0.9], [5.0, -0.5]])
+    assert hypervolume(points, np.array([9.0, -0.2])) == pytest.approx((9 - 4) * 0.7)
+
+
+def test_a_sweep_has_stalled_when_the_last_trials_won_nothing(plan: Plan) -> None:
+    one = Plan({(None, 0): Budget((Constraint(COST, 10.0),))}, {(None, 0): 0.5})
+    trials = [result(0, 0.5, 5.0), result(1, 0.9, 4.0)] + [result(i, 0.3, 8.0) for i in range(2, 6)]
+    assert stalled(trials, one, ACCURACY, 4)
+    assert not stalled(trials, one, ACCURACY, 5)
+    assert not stalled(trials, one, ACCURACY, None)
+    assert not stalled(trials[:3], one, ACCURACY, 4)
+    assert not list(itertools.compress(trials, [stalled(trials[:2], one, ACCURACY, 1)]))
