@@ -44,7 +44,7 @@ class TrialResult:
             score on the validation split under the score metric's key, ``"loss"`` the loss table's expectation.
         test: score on the test split, where it was taken (front points, at the end of a sweep).
         samples: validation samples behind the score.
-        errors: how far off each cost may be, by metric key, in stored units; None where nobody knows; exact costs are left out.
+        errors: how far off each cost on an accelerator may be, by metric key, in stored units; None where nobody knows.
         slack: room left under each constraint of this trial, by its text, in stored units. All >= 0 in a complete trial.
         seconds: wall time. error: one line. notes: what else must be said of the result (distillation used, ...).
     """

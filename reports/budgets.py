@@ -65,7 +65,7 @@ def budget_result(record: SweepRecord, texts: tuple[str, ...]) -> BudgetResult:
     slack = tuple(max(limit.slack(best.costs.get(limit.metric.key, best.score)), 0.0) for limit in limits)
     shares = [room / limit.value if limit.value else 0.0 for room, limit in zip(slack, limits, strict=True)]
     tightest = min(range(len(limits)), key=lambda i: shares[i]) if limits else None
-    errors = [found[0].errors.get(limit.metric.key, 0.0) for limit in limits]
+    errors = [found[0].errors.get(limit.metric.key, None if limit.metric.on else 0.0) for limit in limits]
     standings = tuple(standing(room, error) for room, error in zip(slack, errors, strict=True))
     return BudgetResult(texts, limits, tried, len(found), best, uniform, slack, standings, tightest)
 

@@ -137,7 +137,7 @@ def _measured(
     score = evaluate(model.network, bench.task, "validation")
     indices = bench.choices.indices(allocation)
     measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables_by(scheme).items()}
-    found = {key: table.error(indices) for key, table in bench.tables_by(scheme).items() if np.isfinite(measures[key])}
+    found = {key: table.error(indices) for key, table in bench.tables_by(scheme).items() if table.metric.on and np.isfinite(measures[key])}
     measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
     measures[bench.task.metric.key] = score.mean
     result = TrialResult(
@@ -147,7 +147,7 @@ def _measured(
         allocation=allocation,
         measures=measures,
         samples=score.samples,
-        errors={key: None if np.isnan(error) else error for key, error in found.items() if error != 0},
+        errors={key: None if np.isnan(error) else error for key, error in found.items()},
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began + trained.earlier,
         notes=(*notes, *trained.notes),

@@ -249,9 +249,15 @@ def sweep(
     device: Annotated[str | None, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    init: Annotated[Path | None, typer.Option("--init", metavar="NEW.toml", help="Only write a commented sweep file.")] = None,
     json: Json = False,
 ) -> None:
     """Many trials over allocators, accelerators and budgets: a Pareto front of measured points, and the report."""
+    if init is not None:
+        from .sweep_file import run_init
+
+        run_init(init, task, accelerator or [], budget or [], json)
+        return
     from .sweep import run
 
     values = {
@@ -259,6 +265,14 @@ def sweep(
         "trials": trials, "epochs": epochs, "seed": seed, "decode": decode, "device": device,
     }  # fmt: skip
     run(file, {key: value for key, value in values.items() if value is not None}, output, report, json)
+
+
+@app.command(epilog=_examples("hwdse status runs/demo", "hwdse status runs/demo --json"))
+def status(run: RunFolder, json: Json = False) -> None:
+    """Where a run stands: trials done, running and failed, time left, the best of each budget. Disturbs nothing."""
+    from .status import run as show
+
+    show(run, json)
 
 
 @app.command(epilog=_examples("hwdse report runs/demo", "hwdse report runs/demo --format svg"))
