@@ -305,6 +305,31 @@ def pick(
     run_pick(run, maximum or [], minimum or [], output, json)
 
 
+@app.command(epilog=_examples("hwdse explain runs/demo 10", "hwdse explain runs/demo 10 --layer block1.conv1"))
+def explain(
+    run: RunFolder,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number.")],
+    layer: Annotated[str | None, typer.Option(help="One layer, with its widths one step up and down.")] = None,
+    json: Json = False,
+) -> None:
+    """Why these bits: what each layer is expected to lose and costs, and what one bit more or less would change."""
+    from .explain import run_explain
+
+    run_explain(run, trial, layer, json)
+
+
+@app.command(epilog=_examples("hwdse diff runs/one runs/two"))
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another.")],
+    json: Json = False,
+) -> None:
+    """Two runs side by side: hypervolume of their fronts against one reference point, and who is better at how many costs."""
+    from .explain import run_diff
+
+    run_diff(first, second, json)
+
+
 @accelerators.command("list")
 def accelerators_list(json: Json = False) -> None:
     """The shipped accelerators."""

@@ -1,0 +1,114 @@
+"""Two runs side by side: their fronts over the same metrics, against the same reference point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError
+from ..metrics import Metric
+from ..pareto import ParetoFront
+from ..records import SweepRecord, TrialResult
+from .points import measured
+
+
+@dataclass(frozen=True)
+class FrontPair:
+    """The fronts of two runs over one cost.
+
+    Attributes:
+        metric: the cost. fronts: of the first and the second run.
+        reference: (cost, score) that both hypervolumes are measured to: the worst of all measured points of both.
+        volumes: hypervolume of each, as a share of the box from the best cost and score of both to the reference.
+        wins: share of the costs at which the second run's best score is better, equal, and worse, over the costs that both reach.
+    """
+
+    metric: Metric
+    fronts: tuple[ParetoFront, ParetoFront]
+    reference: tuple[float, float]
+    volumes: tuple[float, float]
+    wins: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs. ``differences``: what was not the same about them, in sentences: scores then compare with care, or not at all."""
+
+    pairs: tuple[FrontPair, ...]
+    differences: tuple[str, ...]
+
+
+def compare(one: SweepRecord, two: SweepRecord) -> Comparison:
+    """Over every cost that both runs measured.
+
+    Raises:
+        UsageError: other score metrics, no cost in common, or a run without measured points.
+    """
+    if one.score != two.score:
+        raise UsageError(f"the runs measured {one.score.key} and {two.score.key}: their scores do not compare.")
+    shared = [m for m in one.costs if m in two.costs]
+    if not shared:
+        first, second = (", ".join(m.key for m in r.costs) for r in (one, two))
+        raise UsageError(f"the runs have no cost in common: {first} here, {second} there.")
+    for record in (one, two):
+        if not measured(record):
+            raise UsageError(f"a run of {record.task} has no measured point yet; nothing can be compared.")
+    pairs = [_pair(one, two, metric) for metric in shared]
+    return Comparison(tuple(p for p in pairs if p is not None), tuple(_differences(one, two)))
+
+
+def _pair(one: SweepRecord, two: SweepRecord, metric: Metric) -> FrontPair | None:
+    score = one.score
+    fronts = ParetoFront.of(measured(one), (metric, score)), ParetoFront.of(measured(two), (metric, score))
+    if not (fronts[0].trials and fronts[1].trials):
+        return None
+    everything = [t for f in fronts for t in (*f.trials, *f.dominated)]
+    costs = np.array([t.measures[metric.key] for t in everything])
+    scores = np.array([score.minimised(t.measures[score.key]) for t in everything])
+    corner = (float(costs.max()), score.minimised(float(scores.max())))
+    box = float(np.ptp(costs) * np.ptp(scores))
+    volumes = tuple(f.hypervolume(corner) / box if box else 0.0 for f in fronts)
+    return FrontPair(metric, fronts, corner, (volumes[0], volumes[1]), _wins(fronts, metric, score))
+
+
+def _wins(fronts: Sequence[ParetoFront], metric: Metric, score: Metric) -> tuple[float, float, float]:
+    limits = sorted({t.measures[metric.key] for f in fronts for t in f.trials})
+    found = []
+    for limit in limits:
+        best = [_best(f.trials, metric, score, limit) for f in fronts]
+        if all(math.isfinite(b) for b in best):
+            found.append(np.sign(best[0] - best[1]))  # minimised: positive where the second is better
+    if not found:
+        return 0.0, 0.0, 0.0
+    signs = np.array(found)
+    return float((signs > 0).mean()), float((signs == 0).mean()), float((signs < 0).mean())
+
+
+def _best(trials: Sequence[TrialResult], metric: Metric, score: Metric, limit: float) -> float:
+    return min((score.minimised(t.measures[score.key]) for t in trials if t.measures[metric.key] <= limit), default=math.inf)
+
+
+def _differences(one: SweepRecord, two: SweepRecord) -> list[str]:
+    said = []
+    parts = (
+        ("task", "the task's code or data"),
+        ("graph", "the traced model"),
+        ("weights", "the FP32 weights"),
+        ("costs", "the cost tables"),
+    )
+    for key, what in parts:
+        if one.provenance.get(key) != two.provenance.get(key):
+            said.append(f"{what} differ")
+    if one.reference.get("validation_samples") != two.reference.get("validation_samples"):
+        said.append("the validation samples differ in number")
+    versions = (one.provenance.get("versions", {}), two.provenance.get("versions", {}))
+    for name in sorted({*versions[0], *versions[1]}):
+        if versions[0].get(name) != versions[1].get(name):
+            said.append(f"{name} {versions[0].get(name, 'missing')} and {versions[1].get(name, 'missing')}")
+    changed = sorted(k for k in {*one.config, *two.config} if one.config.get(k) != two.config.get(k))
+    if changed:
+        said.append("configurations differ in " + ", ".join(changed))
+    return said
