@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -156,6 +157,19 @@ def test_explore_json_has_every_combination(toy: str) -> None:
     assert least[2] < least[0]
     assert all(0 <= rung["score"] <= 1 for f in found["fronts"] for rung in f["front"])
     assert found["note"] == ""
+
+
+def test_more_widths_are_never_called_worse(toy: str) -> None:
+    vary = ["--vary", "precision.weights=[8];[4, 8];[2, 4, 8]", "-b", "weights <= 90% of w8a8"]
+    ran = hwdse("explore-hardware", toy, chip(), *vary, "--points", "4")
+    assert ran.code == 0, ran.err
+    for theirs, first in re.findall(r"expected loss ([\d.e-]+) nats \(the first: ([\d.e-]+)\)", ran.text):
+        assert float(theirs) <= float(first)
+    rows = re.findall(r"^weights = .*\]  .*$", ran.out, re.MULTILINE)
+    cells = [[float("inf") if cell == "-" else float(cell) for cell in row.split()[-5:]] for row in rows]
+    assert len(cells) == 3
+    for fewer, more in itertools.pairwise(cells):
+        assert all(b <= a for a, b in zip(fewer, more, strict=True))
 
 
 def test_explore_says_when_tables_are_left_out(toy: str) -> None:

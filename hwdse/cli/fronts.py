@@ -193,25 +193,31 @@ def _measured(bench: Workbench, fronts: Sequence[Front], say: Say) -> list[Front
 
 
 def verdict(fronts: Sequence[Front], score: Metric, *, relative: bool) -> list[str]:
-    """Each accelerator against the first, in sentences: how far down it goes, and where they differ most."""
+    """Each accelerator against the first, in sentences: how far down it goes, and at which of the table's limits they differ most.
+
+    Both were solved at those. Elsewhere a front is only as good as the nearest limit below that it was solved at.
+    """
     base, said = fronts[0], []
     for other in fronts[1:]:
         if not (base.rungs and other.rungs):
             continue
         show = other.metric.format
         text = f"{other.label}: {other.metric.name} goes down to {show(other.rungs[0].cost)} (the first: {show(base.rungs[0].cost)})"
-        units = (base.unit, other.unit) if relative else (1.0, 1.0)
-        least = max(front.rungs[0].cost / unit for front, unit in zip((base, other), units, strict=True))
-        limits = sorted(r.cost / unit for front, unit in zip((base, other), units, strict=True) for r in front.rungs)
-        found = [(x, at(base.rungs, x * units[0]), at(other.rungs, x * units[1])) for x in limits if x >= least]
-        both = [(x, mine.loss, theirs.loss) for x, mine, theirs in found if mine is not None and theirs is not None]
-        x, mine, theirs = max(both, key=lambda one: abs(np.log((one[2] + 1e-12) / (one[1] + 1e-12))), default=(least, 0.0, 0.0))
-        where = f"{x:.1%} of its own widest" if relative else show(x)
-        if abs(theirs - mine) <= 0.01 * max(mine, theirs):
-            text += "; where both can go, the expected loss is the same" if both else "; there is no limit that both can keep"
+        both = []
+        for first, x in zip(base.limits, other.limits, strict=True):
+            mine, theirs = at(base.rungs, first), at(other.rungs, x)
+            if mine is not None and theirs is not None:
+                both.append((abs(np.log((theirs.loss + 1e-12) / (mine.loss + 1e-12))), first, x, mine.loss, theirs.loss))
+        if not both:
+            said.append(f"{text}; there is no limit that both can keep.")
+            continue
+        _, first, x, one, two = max(both)
+        where = f"{x / other.unit:.1%} of its own widest" if relative else show(x)
+        if abs(two - one) <= 0.01 * max(one, two):
+            text += "; where both can go, the expected loss is the same"
         else:
-            text += f"; they differ most inside {where}: expected loss {theirs:.3g} nats (the first: {mine:.3g})"
-        scores = base.score_at(x * units[0]), other.score_at(x * units[1])
+            text += f"; they differ most inside {where}: expected loss {two:.3g} nats (the first: {one:.3g})"
+        scores = base.score_at(first), other.score_at(x)
         if scores[0] is not None and scores[1] is not None:
             text += f", inside {where} the measured {score.name} is {score.format(scores[1])} (the first: {score.format(scores[0])})"
         said.append(f"{text}.")
