@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,53 @@ def write(path: Path, content: bytes | str) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Holds a lock file: one process at a time. The system releases it when its holder dies, however it dies.
+
+    Args:
+        path: of the lock file, made where it is absent and never removed (removing it would let two in).
+        waiting: called once, where another process holds it.
+
+    Raises:
+        StorageError: the file cannot be made, or the file system has no locks.
+    """
+    handle = take(path)
+    try:
+        if handle is None:
+            if waiting is not None:
+                waiting()
+            handle = take(path, wait=True)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def take(path: Path, wait: bool = False) -> int | None:
+    """A lock file's handle, held until it is closed; None where another process holds it and ``wait`` is false.
+
+    Raises:
+        StorageError: see :func:`locked`.
+    """
+    import fcntl  # not on every system, and most of this file needs no locks
+
+    handle = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        held, handle = handle, None
+        return held
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has locks.") from None
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def read_json(path: Path) -> dict[str, Any]:

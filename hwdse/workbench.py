@@ -35,7 +35,7 @@ from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .registry import find
 from .sensitivity import GROUP, SENSITIVITIES, sensitivity
-from .storage import StorageError, cache_folder, key_of, read_checkpoint, tables_from_bytes, tables_to_bytes, write
+from .storage import StorageError, cache_folder, key_of, locked, read_checkpoint, tables_from_bytes, tables_to_bytes, write
 from .task import Split, Task, check_task, fingerprint, recipes_of, sources
 from .trace import trace
 from .training import train_float
@@ -220,19 +220,24 @@ class Workbench:
         return key_of(fingerprint(self.task), self.graph.fingerprint, sorted(code))
 
     def _kept(self, name: str, key: str, make: Callable[[], bytes], check: Callable[[bytes, Path], Any]) -> Any:
+        """Read from the cache, or made and put there: by one process, while others that need the same wait for it."""
         path = None if self.cache is None else self.cache / f"{name}-{key}"
-        if path is not None:
-            try:
-                return check(path.read_bytes(), path)
-            except (FileFormatError, OSError):
-                pass  # absent, half-written, of another version: made below
-        content = make()
-        if path is not None:
-            try:
+        if path is None:
+            return check(make(), Path(name))
+        found = _read(path, check)
+        if found is not None:
+            return found
+        content: bytes | None = None
+        try:
+            with locked(path.with_name(f"{path.name}.lock"), lambda: self._say(f"waiting for another process that makes {name}", 0, 1)):
+                found = _read(path, check)
+                if found is not None:
+                    return found
+                content = make()
                 write(path, content)
-            except StorageError:
-                self.cache = None  # nothing can be kept here; going on without is right, a cache is only speed
-        return check(content, path or Path(name))
+        except StorageError:
+            self.cache = None  # nothing can be kept here; going on without is right, a cache is only speed
+        return check(make() if content is None else content, path)
 
     @cached_property
     def _state(self) -> dict[str, Any]:
@@ -353,6 +358,14 @@ class Workbench:
             "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads, {self.device}",
             "python": sys.version.split()[0],
         }
+
+
+def _read(path: Path, check: Callable[[bytes, Path], Any]) -> Any:
+    """None where the file is absent, half-written or of another version."""
+    try:
+        return check(path.read_bytes(), path)
+    except (FileFormatError, OSError):
+        return None
 
 
 def _device(name: str) -> torch.device:

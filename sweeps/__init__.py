@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-_WHERE = {"SweepConfig": "config", "Knobs": "knobs", "Plan": "knobs", "Progress": "engine", "run_sweep": "engine", "run_trial": "trial"}
-__all__ = ["Knobs", "Plan", "Progress", "SweepConfig", "run_sweep", "run_trial"]
+_WHERE = {
+    "Knobs": "knobs", "Place": "database", "Plan": "knobs", "Progress": "engine", "SweepConfig": "config", "Team": "workers",
+    "run_sweep": "engine", "run_trial": "trial", "run_worker": "engine",
+}  # fmt: skip
+__all__ = ["Knobs", "Place", "Plan", "Progress", "SweepConfig", "Team", "run_sweep", "run_trial", "run_worker"]
 
 if TYPE_CHECKING:
     from .config import SweepConfig
-    from .engine import Progress, run_sweep
+    from .database import Place
+    from .engine import Progress, run_sweep, run_worker
     from .knobs import Knobs, Plan
     from .trial import run_trial
+    from .workers import Team
 
 
 def __getattr__(name: str) -> Any:

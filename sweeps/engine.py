@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hwdse import __version__
 from hwdse.bits import BitWidths
@@ -19,18 +23,23 @@ from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord, TrialResult
-from hwdse.storage import key_of, read_checkpoint
+from hwdse.storage import locked, read_checkpoint
 from hwdse.workbench import Workbench
 
 from .config import SweepConfig
+from .database import LOCKS, Place
 from .knobs import Knobs, Plan, first_trials
-from .study import Direction, Study, finite
+from .study import Direction, Standing, Study, finite
 from .trial import about, run_trial
+from .workers import PARENT, Team, work
+
+RECORDING = 0.05  # largest share of the time that goes into writing the record, which grows with the trials
+LOOK, LONGEST_LOOK = 0.5, 5.0  # seconds between two looks at what a team has done, or at what others do while a trial runs
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a sweep stands. ``seconds_left`` is None until a trial has ended."""
+    """Where a sweep stands, all workers together. ``seconds_left`` is None until a trial has ended. ``running``: at living workers."""
 
     what: str
     trials_done: int
@@ -39,42 +48,74 @@ class Progress:
     steps: int
     failed: int
     seconds_left: float | None
+    running: int = 0
 
 
 Say = Callable[[Progress], None]
+Note = Callable[[str], None]
 
 
-def run_sweep(bench: Workbench, config: SweepConfig, folder: Path, say: Say | None = None) -> SweepRecord:
-    """Runs, or goes on with, a sweep.
+def run_sweep(
+    bench: Workbench,
+    config: SweepConfig,
+    folder: Path,
+    say: Say | None = None,
+    *,
+    place: Place | None = None,
+    team: Team | None = None,
+    note: Note | None = None,
+) -> SweepRecord:
+    """Runs, goes on with, or takes part in a sweep, to the end; then scores the front on the test split.
 
-    A failed trial is recorded with its error and the sweep goes on. The record on disk is whole after every trial, so that Ctrl-C
-    loses the trial under way and nothing else.
+    A failed trial is recorded with its error and the sweep goes on. Trials are safe in the study as each ends, and the record on disk
+    is written from there, so that Ctrl-C loses the trial under way and nothing else.
 
     Args:
         bench: the task with the accelerators and cost models of ``config``.
         config: what to run.
         folder: the run folder, made where it is absent.
         say: told where the sweep stands.
+        place: where the study is kept; None: ``study.db`` in the folder.
+        team: processes that run the trials; None: this process does.
+        note: told what else happens: a worker that died, a server that went away.
 
     Raises:
         UsageError: a folder of another task or configuration, malformed budgets. StorageError: a folder that cannot be written.
     """
-    sweep = _Sweep(bench, config, folder, say or (lambda progress: None))
-    return sweep.run()
+    sweep = _Sweep(bench, config, place or Place(folder), say, note)
+    with contextlib.closing(sweep.study):
+        return sweep.run(team)
+
+
+def run_worker(bench: Workbench, config: SweepConfig, place: Place, say: Say | None = None, note: Note | None = None) -> int:
+    """Takes part in a sweep that exists until nothing is left to do, and returns how many trials it ran.
+
+    Raises:
+        UsageError: this worker's task, weights, costs or versions differ from the study's; which, is said.
+    """
+    sweep = _Sweep(bench, config, place, say, note, join=True)
+    with contextlib.closing(sweep.study):
+        return sweep.take_part()
 
 
 class _Sweep:
-    def __init__(self, bench: Workbench, config: SweepConfig, folder: Path, say: Say) -> None:
-        self.bench, self.config, self.folder, self.say = bench, config, folder, say
+    def __init__(self, bench: Workbench, config: SweepConfig, place: Place, say: Say | None, note: Note | None, join: bool = False) -> None:
+        self.bench, self.config, self.folder = bench, config, place.folder
+        self.say: Say = say or (lambda progress: None)
         for text in config.baselines:
             bench.choices.uniform(BitWidths.parse(text))  # a baseline that is not allowed is said before anything runs
         self.plan = Plan.of(config, bench)
         self.objectives = self._objective_names()
         direction: Direction = "maximize" if bench.task.metric.better == "higher" else "minimize"
-        identity = key_of(bench.fingerprint, config.seed, bench.weights_fingerprint, bench.costs_fingerprint, __version__)
+        identity = {
+            "task, data or model": bench.fingerprint, "seed": str(config.seed), "trained weights": bench.weights_fingerprint,
+            "costs": bench.costs_fingerprint, "hwdse": __version__, "torch": torch.__version__,
+        }  # fmt: skip
         costs: list[Direction] = ["minimize"] * self._costs
-        self.study = Study(folder, config, self.plan, identity, [direction, *costs])
-        self.study.enqueue(first_trials(config, self.plan))
+        first = () if join else first_trials(config, self.plan)
+        self.study = Study(place, config, self.plan, identity, [direction, *costs], self._values, first, join, note)
+        self._began, self._current = time.perf_counter(), ""
+        self._written = self._writing = 0.0
 
     def _objective_names(self) -> tuple[str, ...] | None:
         if self.config.objective is None:
@@ -114,23 +155,47 @@ class _Sweep:
         allowed = self.bench.choices.allowed
         return allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1)
 
-    def run(self) -> SweepRecord:
+    def run(self, team: Team | None) -> SweepRecord:
         """See :func:`run_sweep`."""
-        record = self._record()
-        done = list(self.study.results)
-        remaining = max(0, self.config.trials - len(done))
-        began, current = time.perf_counter(), ""
+        self.record = self._record()
+        self._save()
+        try:
+            if team is None:
+                self._work(self._save_in_turn)
+            else:
+                self._lead(team)
+        finally:  # after Ctrl-C too
+            self._save()
+        standing = self.study.standing()
+        self._tell("test split of the front", standing)
+        with locked(self.folder / LOCKS / "record.lock"):
+            record = self._tested(self.record.with_trials(self.study.results))
+            record.save(self.folder)
+        return record
+
+    def take_part(self) -> int:
+        """See :func:`run_worker`."""
+        if PARENT in os.environ:  # who started this worker writes the record
+            return self._work(lambda: None)
+        self.record = self._record()
+        try:
+            return self._work(self._save_in_turn)
+        finally:
+            self._save()
+
+    def _work(self, ended: Callable[[], None]) -> int:
+        """Runs trials in this process, and returns how many."""
+        count, standing, looked = 0, self.study.standing(), time.perf_counter()
+        first = standing.done
 
         def tell(steps_done: int, steps: int) -> None:
-            ended = len(done) - (self.config.trials - remaining)
-            share = ended + (steps_done / steps if steps else 0)
-            left = (time.perf_counter() - began) / share * (remaining - share) if ended and share else None
-            failed = sum(1 for r in done if r.state == "failed")
-            self.say(Progress(current, len(done), self.config.trials, steps_done, steps, failed, left))
+            nonlocal standing, looked
+            if not steps_done or time.perf_counter() - looked > LONGEST_LOOK:
+                standing, looked = self.study.standing(), time.perf_counter()
+            self._tell(self._current, standing, first, steps_done, steps)
 
         def run(number: int, knobs: Knobs) -> TrialResult:
-            nonlocal current
-            current = str(knobs)
+            self._current = str(knobs)
             tell(0, 0)
             started = time.perf_counter()
             try:
@@ -141,21 +206,53 @@ class _Sweep:
                 text = f"{type(error).__name__}: {error}"  # the task's own code, or torch
             return TrialResult(number, about(knobs, self.plan), "failed", seconds=time.perf_counter() - started, error=text.splitlines()[0])
 
-        record.with_trials(tuple(done)).save(self.folder)
-        for result in self.study.run(remaining, run, self._values):
-            done.append(result)
-            record.with_trials(tuple(done)).save(self.folder)
-        current = "test split of the front"
-        tell(0, 0)
-        record = self._tested(record.with_trials(tuple(done)))
-        record.save(self.folder)
-        return record
+        for _ in work(self.study, run, lambda standing: self._tell("the last trials, at other workers", standing, first)):
+            count += 1
+            ended()
+        return count
+
+    def _lead(self, team: Team) -> None:
+        """Watches the workers, and writes the record."""
+        standing = self.study.standing()
+        first, last = standing.done, standing.done
+        try:
+            if not standing.over:
+                team.start()
+            while not standing.over and team.watch(standing):
+                time.sleep(LOOK)
+                standing = self.study.standing()
+                self._tell("", standing, first)
+                if standing.done != last:
+                    last = standing.done
+                    self._save_in_turn()
+        finally:
+            team.interrupt()
+
+    def _tell(self, what: str, standing: Standing, first: int = 0, steps_done: int = 0, steps: int = 0) -> None:
+        ended = standing.done - first
+        share = ended + (steps_done / steps if steps else 0)
+        spent = time.perf_counter() - self._began
+        left = spent / share * (standing.trials - first - share) if ended and share else None
+        self.say(Progress(what, standing.done, standing.trials, steps_done, steps, standing.failed, left, standing.running))
+
+    def _save_in_turn(self) -> None:
+        """Saves the record, unless that was done so lately that it would take more than its share of the time."""
+        if time.perf_counter() - self._written > self._writing / RECORDING:
+            self._save()
+
+    def _save(self) -> None:
+        """From the study, under a lock: whoever writes last has seen the most."""
+        began = time.perf_counter()
+        with locked(self.folder / LOCKS / "record.lock"):
+            self.record.with_trials(self.study.results).save(self.folder)
+        self._written = time.perf_counter()
+        self._writing = self._written - began
 
     def _tested(self, record: SweepRecord) -> SweepRecord:
         """Scores the points of every front on the test split, from their checkpoints. Validation has picked; this is the one look."""
         wanted = {t.number for m in record.costs for t in ParetoFront.of(record.trials, (m, record.score)).trials}
         wanted |= {t.number for t in record.complete if t.knobs.get("origin") == "baseline"}
-        trials = []
+        trials, hosts = [], self.study.hosts()
         for trial in record.trials:
             path = self.folder / "checkpoints" / f"{trial.knobs.get('same_as', trial.number)}.pt"
             if trial.number in wanted and trial.test is None and path.exists():
@@ -163,6 +260,10 @@ class _Sweep:
                 model = self.bench.quantized(Scheme(*state["scheme"]))
                 model.load_state(state)
                 trial = replace(trial, test=evaluate(model.network, self.bench.task, "test").mean)
+            elif trial.number in wanted and trial.test is None:
+                name, host = path.relative_to(self.folder), hosts.get(trial.number) or "another worker"
+                said = f"no test score: {name} is not in this run folder; {host} ran the trial"
+                trial = replace(trial, notes=(*trial.notes, said))
             trials.append(trial)
         return record.with_trials(tuple(trials))
 

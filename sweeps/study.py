@@ -1,178 +1,356 @@
-"""The study behind a sweep: Optuna, in ``study.db`` of the run folder. The only file that imports it at work."""
+"""The study behind a sweep: trials that any number of workers take, run and give back, in an Optuna study.
+
+What makes it safe against death at any moment is counted, not timed. A trial that is tried again is a new trial of Optuna's under the
+number of the first (``again``): all of one first number are one trial of the sweep, with one result, however many workers ran it.
+Whoever takes a trial puts back, under the lock, every one that has no result, waits nowhere and runs at no living worker.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from hwdse.errors import FileFormatError, UsageError
+from hwdse.errors import UsageError
 from hwdse.records import TrialResult
-from hwdse.storage import StorageError
 
 from .config import SweepConfig
+from .database import Database, Place, open_database, persistent, shown
 from .knobs import Knobs, Plan
 from .samplers import make_sampler
+from .space import Space
+from .trial import about
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
+T = TypeVar("T")
 Values = Callable[[TrialResult], Sequence[float]]  # a result as the sampler's objectives, all finite
-Run = Callable[[int, Knobs], TrialResult]
+Say = Callable[[str], None]
 Direction = Literal["minimize", "maximize"]
+RETRIES = 3  # times that a trial is tried again whose worker died
 _KEPT = "result"  # user attribute with the JSON of a TrialResult: the study is the record's source
 
 
-class _Failed(Exception):
-    """Tells Optuna that a trial failed, after its result has been kept."""
+@dataclass(frozen=True)
+class Standing:
+    """Counts of a sweep's trials: wanted, ended (failed ones included), failed, and under way at living workers."""
+
+    trials: int
+    done: int
+    failed: int
+    running: int
+    stopped: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to start or to wait for."""
+        return self.done >= self.trials or bool(self.stopped)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this worker runs. ``number``: as the record numbers it."""
+
+    trial: optuna.Trial
+    number: int
+    knobs: Knobs
 
 
 class Study:
     """Trials, safe on disk as soon as each ends, and the sampler that proposes the next.
 
     Args:
-        folder: the run folder.
+        place: where the study is kept.
         config, plan: what to search.
-        identity: fingerprint of task, graph and seed. A folder of another identity is refused.
-        directions: ``maximize`` or ``minimize`` per objective.
+        identity: what must be equal for costs and scores to compare: name -> fingerprint. A study of another identity is refused.
+        directions: ``maximize`` or ``minimize`` per objective. values: a result as objectives.
+        first: the trials that are queued when the study is made, once, whoever makes it.
+        join: take part in a study that exists; False: make it where it does not.
+        say: told of a database that went away.
 
     Raises:
         FileFormatError: ``study.db`` is truncated or no database. UsageError: it belongs to another task or configuration.
+        StorageError: unreachable, or not to be written.
     """
 
-    def __init__(self, folder: Path, config: SweepConfig, plan: Plan, identity: str, directions: Sequence[Direction]) -> None:
-        import optuna
-        import sqlalchemy.exc
-
-        self.folder, self.config, self.plan = folder, config, plan
-        self._goals = {f"{target or 'any'} / budget {number + 1}": (target, number) for target, number in plan.limits}
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    def __init__(
+        self,
+        place: Place,
+        config: SweepConfig,
+        plan: Plan,
+        identity: Mapping[str, str],
+        directions: Sequence[Direction],
+        values: Values,
+        first: Iterable[Knobs] = (),
+        join: bool = False,
+        say: Say | None = None,
+    ) -> None:
+        self.place, self.config, self.plan, self.values = place, config, plan, values
+        self.space = Space(config, plan)
+        self._say: Say = say or (lambda text: None)
+        self._parsed: dict[int, TrialResult] = {}
+        make_sampler(config.sampler, 0)  # an unknown name is said before anything runs
+        self.database: Database = open_database(place)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.study = optuna.create_study(
-                storage=f"sqlite:///{(folder / 'study.db').resolve()}",
-                study_name="sweep",
-                directions=list(directions),
-                load_if_exists=True,
-            )
-            known = self.study.user_attrs
-        except OSError as error:
-            raise StorageError(f"cannot write {folder}: {error.strerror or error}. Give a folder that can be written.") from None
-        except sqlalchemy.exc.DatabaseError as error:
-            raise _database_error(folder, error) from None
-        except Exception as error:
-            if "sqlalchemy" in type(error.__cause__ or error).__module__ or type(error).__name__ == "StorageInternalError":
-                raise _database_error(folder, error.__cause__ or error) from None
+            self._locked(lambda: self._set_up(dict(identity), directions, list(first), join))
+        except BaseException:
+            self.close()
             raise
-        self.study.sampler = make_sampler(config.sampler, config.seed + len(self.study.trials))
-        if not known:
-            self.study.set_user_attr("identity", identity)
-            self.study.set_user_attr("config", config.plain())
-        else:
-            self._same(known, identity)
-        self._put_back()
 
-    def _same(self, known: dict[str, Any], identity: str) -> None:
-        """A run folder goes on only with its own task and configuration; the number of trials may grow."""
-        if known.get("identity") != identity:
+    def _locked(self, action: Callable[[], T]) -> T:
+        def alone() -> T:
+            with self.database.lock(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", category=UserWarning)  # Optuna's, on parameters of queued trials
+                return action()
+
+        return persistent(self.database, alone, self._say)
+
+    def _set_up(self, identity: dict[str, str], directions: Sequence[Direction], first: Sequence[Knobs], join: bool) -> None:
+        """Under the lock. Each step may have been done before, by one who died at the next."""
+        import optuna
+
+        self.study = optuna.create_study(
+            storage=self.database.storage, study_name=self.place.study, directions=list(directions), load_if_exists=True
+        )
+        known = self.study.user_attrs
+        if "config" in known:
+            self._same(known, identity, join)
+        else:
+            self.study.set_user_attr("identity", identity)
+            self.study.set_user_attr("config", self.config.plain())
+        if "queued" not in known:
+            there = {trial.user_attrs.get("place in the queue") for trial in self.study.get_trials(deepcopy=False)}
+            for number, knobs in enumerate(first):
+                if number not in there:
+                    self._queue(knobs, {"place in the queue": number})
+            self.study.set_user_attr("queued", len(first))
+
+    def _same(self, known: dict[str, Any], identity: dict[str, str], join: bool) -> None:
+        """A study goes on only with its own task and configuration; the number of trials may grow."""
+        was = known.get("identity")
+        theirs: dict[str, Any] = was if isinstance(was, dict) else {}  # a text: of the first version of hwdse
+        differs = sorted(part for part in {*identity, *theirs} if identity.get(part) != theirs.get(part))
+        if differs:
+            said = ", ".join(f"{part} ({theirs[part]} there, {identity[part]} here)" if _short(theirs, part) else part for part in differs)
+            hint = " Workers share the trained weights through the cache: set HWDSE_CACHE to one folder for all." if join else ""
             raise UsageError(
-                f"the run folder {self.folder} belongs to another task, model, seed, accelerator file or version of hwdse (task "
-                f"'{known.get('config', {}).get('task')}'): its costs or scores would not compare; "
-                "give another folder, or delete this one."
+                f"{self.place} belongs to another task, model, seed, accelerator file or version of hwdse or torch (task "
+                f"'{known.get('config', {}).get('task')}'); what differs: {said}. Its costs or scores would not compare; "
+                f"give another folder, or delete this one.{hint}"
             )
         old, new = known["config"], self.config.plain()
         changed = sorted(key for key in {*old, *new} - {"trials"} if old.get(key) != new.get(key))
         if changed:
-            was = "; ".join(f"{key}: was {old.get(key)}, now {new.get(key)}" for key in changed)
-            raise UsageError(f"the run folder {self.folder} was made with another configuration ({was}); give another folder.")
-        self.study.set_user_attr("config", new)
+            text = "; ".join(f"{key}: was {old.get(key)}, now {new.get(key)}" for key in changed)
+            raise UsageError(f"{self.place} was made with another configuration ({text}); give another folder.")
+        if not join:
+            self.study.set_user_attr("config", new)
+            self.study.set_user_attr("stopped", "")
 
-    def _put_back(self) -> None:
-        """Trials that ended without a result (Ctrl-C, a killed process) are queued again, once each."""
+    # Taking a trial and giving it back
+
+    def claim(self) -> Claim | Standing:
+        """The next trial, or how the sweep stands where none is to be started: it is over, or others run the last ones."""
+        trial = self._locked(self._take)
+        return trial if isinstance(trial, Standing) else self._proposed(trial)
+
+    def _take(self) -> optuna.Trial | Standing:
+        self.database.enrol()
+        self._put_back()
+        standing = self._standing()
+        if standing.over or standing.done + standing.running >= standing.trials:
+            return standing
+        # seeded by the number, so that two workers with the same trials before them do not propose the same
+        self.study.sampler = make_sampler(self.config.sampler, self.config.seed + len(self.study.get_trials(deepcopy=False)))
+        trial = self.study.ask()
+        trial.set_user_attr("worker", self.database.worker)
+        return trial
+
+    def _proposed(self, trial: optuna.Trial) -> Claim:
+        """Outside the lock: a sampler may think for long. Whoever dies here leaves a queued trial, or nothing that was decided."""
+
+        def decide() -> Knobs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", category=UserWarning)
+                knobs = self.space.knobs(trial)
+            trial.set_user_attr("knobs", json.dumps(knobs.to_dict()))
+            return knobs
+
+        knobs = persistent(self.database, decide, self._say)
+        return Claim(trial, int(trial.user_attrs.get("again", trial.number)), knobs)
+
+    def keep(self, claim: Claim, result: TrialResult) -> bool:
+        """Keeps a result. False: this worker was silent for so long that the trial was given to another; the result is dropped."""
+        return self._locked(lambda: self._keep(claim, result))
+
+    def _keep(self, claim: Claim, result: TrialResult) -> bool:
+        trial = self._trial(claim.trial.number)
+        if trial.state.is_finished():  # by a first try of this, whose answer was lost, or by one who took this worker for dead
+            return _KEPT in trial.user_attrs
+        claim.trial.set_constraint("budget", _violation(result))
+        claim.trial.set_user_attr(_KEPT, json.dumps(result.to_dict()))
+        self._tell(claim.trial.number, result)
+        return True
+
+    def release(self, claim: Claim) -> None:
+        """Gives a trial back that was interrupted: it is tried again, and that does not count as a death."""
+
+        def give() -> None:
+            trial = self._trial(claim.trial.number)
+            if not trial.state.is_finished():
+                claim.trial.set_user_attr("released", True)
+                self._tell(trial.number, None)
+
+        self._locked(give)
+
+    def _tell(self, number: int, result: TrialResult | None) -> None:
         from optuna.trial import TrialState
 
-        again = list(self.study.user_attrs.get("queued again", []))
-        for trial in self.study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
-            if _KEPT in trial.user_attrs or trial.number in again:
-                continue
-            if trial.state == TrialState.RUNNING:
-                self.study.tell(trial.number, state=TrialState.FAIL)
-            if "knobs" in trial.user_attrs:
-                self.study.enqueue_trial(trial.params, user_attrs={"knobs": trial.user_attrs["knobs"]})
-            again.append(trial.number)
-        self.study.set_user_attr("queued again", again)
+        if result is not None and result.state == "complete":
+            self.study.tell(number, list(self.values(result)))
+        else:
+            self.study.tell(number, state=TrialState.FAIL)
 
-    def enqueue(self, trials: Iterable[Knobs]) -> None:
-        """Queues the first trials, once."""
-        if self.study.trials:
-            return
-        for knobs in trials:
-            self.study.enqueue_trial(self._params(knobs), user_attrs={"knobs": json.dumps(knobs.to_dict())})
+    def _trial(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
 
-    def _params(self, knobs: Knobs) -> dict[str, Any]:
-        """The point of the search space that a queued trial stands at; baselines stand nowhere."""
-        goal = next((name for name, key in self._goals.items() if key == (knobs.accelerator, knobs.goal)), None)
-        if goal is None or knobs.allocator not in self.config.allocators or knobs.epochs not in self.config.epochs:
-            return {}
-        return {"goal": goal, "allocator": knobs.allocator, "tightness": knobs.tightness, "epochs": knobs.epochs}
+    def stop(self, reason: str) -> None:
+        """No worker starts another trial; a later ``hwdse sweep`` lifts it."""
+        self._locked(lambda: self.study.set_user_attr("stopped", reason))
 
-    def _knobs(self, trial: optuna.Trial) -> Knobs:
-        """Of a queued trial: as queued. Otherwise the sampler's."""
-        queued = trial.user_attrs.get("knobs")
-        if queued is not None and not self._params(Knobs.from_dict(json.loads(queued))):
-            return Knobs.from_dict(json.loads(queued))
-        goal = trial.suggest_categorical("goal", list(self._goals))
-        allocator = trial.suggest_categorical("allocator", list(self.config.allocators))
-        tightness = trial.suggest_float("tightness", self.config.tightness[0], 1.0)
-        epochs = trial.suggest_categorical("epochs", list(self.config.epochs))
-        if queued is not None:
-            return Knobs.from_dict(json.loads(queued))
-        target, number = self._goals[goal]
-        # the sampler's range is laid over what can be met, so that no two of its values mean the same
-        (low, high), least = self.config.tightness, self.plan.least[target, number]
-        share = (tightness - low) / (1 - low) if low < 1 else 1.0
-        inside = least + share * (max(high, least) - least)
-        return Knobs(allocator, target, number, round(inside, 4), epochs, self.config.seed)
+    # Trials whose workers died
+
+    def _put_back(self) -> None:
+        """Under the lock: ends what dead workers left, and queues again what has no result. Anyone may do it, any number of times."""
+        from optuna.trial import TrialState
+
+        trials = self.study.get_trials(deepcopy=False)
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        alive = self.database.alive({t.user_attrs.get("worker", "") for t in running}) - {self.database.worker}
+        for trial in running:  # one of this worker's own is one whose taking was cut off: it holds none while it takes another
+            if trial.user_attrs.get("worker") not in alive:
+                kept = trial.user_attrs.get(_KEPT)
+                self._tell(trial.number, TrialResult.from_dict(json.loads(kept)) if kept else None)
+        lines = defaultdict(list)
+        for trial in self.study.get_trials(deepcopy=False):
+            lines[trial.user_attrs.get("again", trial.number)].append(trial)
+        for first, line in lines.items():
+            ended = all(t.state.is_finished() for t in line)
+            if not ended or any(_KEPT in t.user_attrs for t in line) or "knobs" not in line[-1].user_attrs:
+                continue  # it waits, runs, has its result, or nothing was decided yet when its worker died
+            knobs = Knobs.from_dict(json.loads(line[-1].user_attrs["knobs"]))
+            if sum("released" not in t.user_attrs for t in line) <= RETRIES:
+                self._queue(knobs, {"again": first}, line[-1].params)
+            else:
+                self._give_up(first, knobs)
+
+    def _give_up(self, first: int, knobs: Knobs) -> None:
+        import optuna
+
+        error = f"its worker died {RETRIES + 1} times (killed, out of memory?)"
+        result = TrialResult(first, about(knobs, self.plan), "failed", error=error)
+        attrs = {"again": first, "knobs": json.dumps(knobs.to_dict()), _KEPT: json.dumps(result.to_dict())}
+        self.study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=attrs))
+
+    def _queue(self, knobs: Knobs, attrs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> None:
+        where = self.space.point(knobs) if params is None else dict(params)
+        self.study.enqueue_trial(where, user_attrs={"knobs": json.dumps(knobs.to_dict()), **attrs})
+
+    # How it stands
 
     @property
     def results(self) -> tuple[TrialResult, ...]:
-        """Every finished trial, failed ones included, by number."""
-        kept = (trial.user_attrs.get(_KEPT) for trial in self.study.get_trials(deepcopy=False))
-        return tuple(TrialResult.from_dict(json.loads(text)) for text in kept if text)
+        """Every finished trial, failed ones included, by number; one result for one trial, however often it was run."""
+        found: dict[int, TrialResult] = {}
+        for trial in persistent(self.database, lambda: self.study.get_trials(deepcopy=False), self._say):
+            text = trial.user_attrs.get(_KEPT)
+            if text is not None:
+                if trial.number not in self._parsed:
+                    self._parsed[trial.number] = TrialResult.from_dict(json.loads(text))
+                result = self._parsed[trial.number]
+                found.setdefault(result.number, result)
+        return tuple(found[number] for number in sorted(found))
 
-    def run(self, remaining: int, run: Run, values: Values) -> Iterator[TrialResult]:
-        """Runs trials one after the other and yields each as it ends."""
-        for _ in range(remaining):
-            ended: list[TrialResult] = []
+    def standing(self) -> Standing:
+        """How it stands now."""
+        return self._locked(self._standing)
 
-            def objective(trial: optuna.Trial, ended: list[TrialResult] = ended) -> Sequence[float]:
-                knobs = self._knobs(trial)
-                trial.set_user_attr("knobs", json.dumps(knobs.to_dict()))
-                result = run(trial.number, knobs)
-                trial.set_user_attr(_KEPT, json.dumps(result.to_dict()))
-                ended.append(result)
-                trial.set_constraint("budget", -min([*result.slack.values(), 0.0]) if result.state == "complete" else 1.0)
-                if result.state != "complete":
-                    raise _Failed
-                return values(result)
+    def _standing(self) -> Standing:
+        from optuna.trial import TrialState
 
-            with warnings.catch_warnings(), contextlib.suppress(_Failed):
-                warnings.simplefilter("ignore", category=UserWarning)  # Optuna's, on parameters of queued trials
-                self.study.optimize(objective, n_trials=1, catch=(_Failed,))
-            yield from ended
+        trials = self.study.get_trials(deepcopy=False)
+        ended: dict[int, bool] = {}  # first number -> whether it failed
+        for trial in trials:
+            if _KEPT in trial.user_attrs:
+                ended.setdefault(trial.user_attrs.get("again", trial.number), trial.state == TrialState.FAIL)
+        running = [t for t in trials if t.state == TrialState.RUNNING and t.user_attrs.get("again", t.number) not in ended]
+        alive = self.database.alive({t.user_attrs.get("worker", "") for t in running})
+        attrs = self.study.user_attrs
+        return Standing(
+            trials=int(attrs["config"]["trials"]),
+            done=len(ended),
+            failed=sum(ended.values()),
+            running=sum(t.user_attrs.get("worker") in alive for t in running),
+            stopped=attrs.get("stopped", ""),
+        )
+
+    def hosts(self) -> Mapping[int, str]:
+        """Trial number -> name of the process that ran it, ``HOST-PID-..``."""
+        trials = persistent(self.database, lambda: self.study.get_trials(deepcopy=False), self._say)
+        return {t.user_attrs.get("again", t.number): t.user_attrs.get("worker", "") for t in trials if _KEPT in t.user_attrs}
+
+    def close(self) -> None:
+        """This process no longer counts as a living worker."""
+        self.database.close()
 
 
-def _database_error(folder: Path, error: BaseException) -> Exception:
-    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-    if "readonly" in reason or "unable to open" in reason or ("disk" in reason and "malformed" not in reason):
-        return StorageError(f"cannot write {folder / 'study.db'}: {reason}. Give a folder that can be written and has room.")
-    return FileFormatError(
-        folder / "study.db", f"is truncated or not a study database ({reason}). Delete it to start the sweep anew, or give another folder."
-    )
+def find_study(folder: Path | None, url: str | None, name: str | None) -> tuple[Place, dict[str, Any]]:
+    """Where a study is that exists, and its configuration.
+
+    Args:
+        folder: the run folder; None: ``runs/NAME``. url: of a server; None: the folder holds the study. name: None: the only one there.
+
+    Raises:
+        UsageError: there is none of that name, or several without one; those that are there are named.
+    """
+    import optuna
+
+    database = open_database(Place(folder or Path(), url))
+    try:
+        names = optuna.get_all_study_names(database.storage)
+        where = f"the run folder {folder}" if url is None else shown(url)
+        if name is None and len(names) != 1:
+            raise UsageError(
+                f"{where} holds {len(names)} studies; {'name one with --study: ' + ', '.join(sorted(names)) if names else _MAKE}"
+            )
+        name = name or names[0]
+        if name not in names:
+            raise UsageError(f"{where} holds no study '{name}'. There: {', '.join(sorted(names)) or 'none'}; {_MAKE}")
+        attrs = optuna.load_study(study_name=name, storage=database.storage).user_attrs
+        if "config" not in attrs:
+            raise UsageError(f"the study '{name}' in {where} is no sweep of hwdse.")
+        return Place(folder or Path("runs") / name, url, name), dict(attrs["config"])
+    finally:
+        database.close()
+
+
+_MAKE = "hwdse sweep makes one, and workers take part in it."
+
+
+def _violation(result: TrialResult) -> float:
+    """By how much a budget is broken; a failed trial breaks it."""
+    return -min([*result.slack.values(), 0.0]) if result.state == "complete" else 1.0
+
+
+def _short(theirs: Mapping[str, Any], part: str) -> bool:
+    return part in ("hwdse", "torch", "seed") and part in theirs
 
 
 def finite(values: Sequence[float], instead: float) -> list[float]:

@@ -53,6 +53,10 @@ Decode = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="HWDSE_STORAGE", help="Keep the study on a server: postgresql://USER@HOST/DATABASE; default: in the run folder."),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
 Budgets = Annotated[
@@ -232,6 +236,7 @@ def explore_hardware(
     epilog=_examples(
         "hwdse sweep my_sweep.toml",
         'hwdse sweep --task digits -a mpic -b "latency <= 70% of w8a8" --trials 20 -o runs/mine',
+        "hwdse sweep my_sweep.toml --workers 4",
         last="Stopped (Ctrl-C)? The same command goes on from there. Several -b are several budgets, tried one by one; limits that "
         "must hold together go into a sweep file.",
     )
@@ -247,6 +252,9 @@ def sweep(
     seed: Annotated[int | None, typer.Option(help="Seed of everything.")] = None,
     decode: Decode = None,
     device: Annotated[str | None, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that run trials here; 0 watches those started elsewhere.")] = 1,
+    storage: Storage = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study on the server; default: the run folder's.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     init: Annotated[Path | None, typer.Option("--init", metavar="NEW.toml", help="Only write a commented sweep file.")] = None,
@@ -264,7 +272,26 @@ def sweep(
         "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
         "trials": trials, "epochs": epochs, "seed": seed, "decode": decode, "device": device,
     }  # fmt: skip
-    run(file, {key: value for key, value in values.items() if value is not None}, output, report, json)
+    run(file, {key: value for key, value in values.items() if value is not None}, output, report, json, workers, storage, study)
+
+
+@app.command(
+    epilog=_examples(
+        "hwdse worker runs/demo",
+        "HWDSE_STORAGE=postgresql://me@server/studies hwdse worker /shared/runs/demo --study demo",
+        last="The password stands in PGPASSWORD or ~/.pgpass. Trained weights are shared through HWDSE_CACHE, checkpoints through RUN.",
+    )
+)
+def worker(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The run folder; with --storage default runs/STUDY.")] = None,
+    storage: Storage = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study on the server; default: the only one there.")] = None,
+    json: Json = False,
+) -> None:
+    """Takes part in a sweep: runs its trials until none is left. Start as many as you like, on as many machines; any may die."""
+    from .worker import run as take_part
+
+    take_part(run, storage, study, json)
 
 
 @app.command(epilog=_examples("hwdse status runs/demo", "hwdse status runs/demo --json"))

@@ -60,13 +60,14 @@ def prepared(bench: Workbench) -> Workbench:
     _note_cache(bench)
     if not bench.graph.data_flow and any(m.metric.name == "activations" for m in bench.cost_models):
         bench.cost_models = tuple(m for m in bench.cost_models if m.metric.name != "activations")
-        _note("the model could only be traced layer by layer, without the tensors between them: 'activations' (peak memory) is left out.")
+        note("the model could only be traced layer by layer, without the tensors between them: 'activations' (peak memory) is left out.")
     if bench.graph.macs < SMALL:
         torch.set_num_threads(1)
     return bench
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Says what the user should know, and goes on."""
     err.print(Text(f"hwdse: note: {text}"), soft_wrap=True)
 
 
@@ -80,7 +81,7 @@ def _note_cache(bench: Workbench) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:
-        _note(f"nothing can be kept in {bench.cache} ({reason}); training and sensitivities are repeated each time.")
+        note(f"nothing can be kept in {bench.cache} ({reason}); training and sensitivities are repeated each time.")
         bench.cache = None
 
 

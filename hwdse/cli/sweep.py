@@ -13,15 +13,25 @@ from hwdse.errors import UsageError
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report
 from hwdse.reports.budgets import budget_results
-from hwdse.sweeps import Progress, SweepConfig, run_sweep
+from hwdse.sweeps import Place, Progress, SweepConfig, run_sweep
 from hwdse.sweeps.engine import Say
 
-from .setup import make_bench
+from .setup import note
 from .show import err, out, print_json, print_table, print_text, seconds, telling
+from .worker import bench_of, interruptible, make_team
 
 
-def run(file: Path | None, values: dict[str, Any], output: Path | None, report: bool, json: bool) -> None:
-    """Runs it."""
+def run(
+    file: Path | None,
+    values: dict[str, Any],
+    output: Path | None,
+    report: bool,
+    json: bool,
+    workers: int = 1,
+    storage: str | None = None,
+    study: str | None = None,
+) -> None:
+    """Runs it: in this process, or with several workers of its own; none: it watches those that others start."""
     if file is None and ("task" not in values or "budgets" not in values):
         raise UsageError(
             'give a sweep file, or at least --task and --budget: hwdse sweep --task digits -a npu -b "latency <= 60% of w8a8" --trials 40'
@@ -34,14 +44,11 @@ def run(file: Path | None, values: dict[str, Any], output: Path | None, report: 
     folder = output or Path("runs") / (file.stem if file is not None else config.task.rpartition(":")[2].lower())
     began = time.perf_counter()
     with telling(json) as say:
-        bench = make_bench(
-            config.task, config.accelerators, cost_models=config.cost_models, method=config.sensitivity, seed=config.seed,
-            weights=config.weights, activations=config.activations, device=config.device, decode=config.decode, say=say,
-        )  # fmt: skip
-        bench.reference  # noqa: B018  # trains the FP32 network now, under its own progress line
-        bench.loss()
-    with _watching(json) as watch:
-        record = run_sweep(bench, config, folder, watch)
+        bench = bench_of(config, say)
+    place = Place(folder, storage, study or (folder.name if storage else "sweep"))
+    team = None if workers == 1 else make_team(place, config.device, workers, bench)
+    with _watching(json) as watch, interruptible(team):
+        record = run_sweep(bench, config, folder, watch, place=place, team=team, note=note)
     if report:
         with telling(json) as say:
             say("report", 0, 1)
@@ -66,8 +73,9 @@ def _watching(quiet: bool) -> Iterator[Say]:
                 last[0] = p.trials_done
                 left = f", {seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
                 failed = f", {p.failed} failed" if p.failed else ""
-                trial = f"trial {p.trials_done + 1}/{p.trials}{failed}{left}: " if p.trials_done < p.trials else ""
-                err.print(f"{trial}{p.what}", markup=False, soft_wrap=True)
+                trial = f"trial {p.trials_done + 1}/{p.trials}{failed}{left}" if p.trials_done < p.trials else ""
+                what = p.what or (_running(p) if p.trials_done < p.trials else "")
+                err.print(": ".join(filter(None, (trial, what))), markup=False, soft_wrap=True)
 
         yield line
         return
@@ -85,9 +93,15 @@ def _watching(quiet: bool) -> Iterator[Say]:
             step = f" ({p.steps_done / p.steps:.0%})" if p.steps else ""
             failed = f"[red]{p.failed} failed[/red]  " if p.failed else ""
             left = f"{seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
-            bar.update(task, completed=p.trials_done, total=p.trials, left=left, description=f"{failed}{p.what}{step}")
+            what = p.what or _running(p)
+            bar.update(task, completed=p.trials_done, total=p.trials, left=left, description=f"{failed}{what}{step}")
 
         yield draw
+
+
+def _running(p: Progress) -> str:
+    """What a team does."""
+    return f"{p.running} running" if p.running else "waiting for workers"
 
 
 def _summary(record: SweepRecord, folder: Path) -> dict[str, Any]:

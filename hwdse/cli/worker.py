@@ -1,0 +1,117 @@
+"""``hwdse worker``: takes part in a sweep that ``hwdse sweep`` has made; and the team of workers that ``hwdse sweep --workers`` starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from hwdse.errors import UsageError
+from hwdse.sweeps import Place, Progress, SweepConfig, Team, run_worker
+from hwdse.sweeps.study import find_study
+from hwdse.sweeps.workers import PARENT, environment
+from hwdse.workbench import Say, Workbench
+
+from .setup import make_bench, note
+from .show import err, print_json, seconds, telling
+
+STORAGE = "HWDSE_STORAGE"  # the URL by environment: an argument would show its password to everyone who lists processes
+
+
+def run(folder: Path | None, storage: str | None, study: str | None, json: bool) -> None:
+    """Runs it."""
+    if folder is None and storage is None:
+        raise UsageError("give the run folder of a sweep, or the URL of its server: hwdse worker runs/demo, or hwdse worker --storage URL")
+    if storage is None and folder is not None and not (folder / "study.db").exists():
+        raise UsageError(f"there is no sweep in {folder}; hwdse sweep -o {folder} makes one, and workers take part in it.")
+    place, values = find_study(folder, storage, study)
+    config = SweepConfig.make(place, **values)
+    began = time.perf_counter()
+    with telling(json) as say, interruptible():
+        bench = bench_of(config, say)
+        count = run_worker(bench, config, place, _lines(), note)
+    if json:
+        print_json({"run": str(place.folder), "study": place.study, "trials": count, "seconds": time.perf_counter() - began})
+    else:
+        err.print(f"{count} trials run here, {seconds(time.perf_counter() - began)}; nothing is left to do.", markup=False, soft_wrap=True)
+
+
+def bench_of(config: SweepConfig, say: Say) -> Workbench:
+    """The workbench of a sweep, with what takes time done: the FP32 network trained, its sensitivities taken."""
+    bench = make_bench(
+        config.task, config.accelerators, cost_models=config.cost_models, method=config.sensitivity, seed=config.seed,
+        weights=config.weights, activations=config.activations, device=config.device, decode=config.decode, say=say,
+    )  # fmt: skip
+    bench.reference  # noqa: B018  # trains the FP32 network now, under its own progress line
+    bench.loss()
+    return bench
+
+
+def make_team(place: Place, device: str, count: int, bench: Workbench) -> Team:
+    """``count`` workers on this machine, which share its cores, its GPUs and what the workbench has made.
+
+    Raises:
+        UsageError: nothing can be shared, since the cache cannot be written.
+    """
+    if count and bench.cache is None:
+        raise UsageError("workers share the trained weights through the cache, which cannot be written; set HWDSE_CACHE to a folder.")
+    command = [sys.executable, "-c", "from hwdse.cli import main; main()", "worker", str(place.folder), "--study", place.study]
+    environments = [environment(number, count, _gpus() if device == "cuda" else ()) for number in range(count)]
+    for one in environments:
+        one.pop(STORAGE, None)
+        if place.url is not None:
+            one[STORAGE] = place.url
+    return Team(command, environments, place.folder / "logs", note)
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [one.strip() for one in stated.split(",") if one.strip()] or [str(n) for n in range(torch.cuda.device_count())]
+
+
+@contextlib.contextmanager
+def interruptible(team: Team | None = None) -> Iterator[None]:
+    """Ctrl-C, or SIGTERM as cluster managers send it: trials under way are given back. A second one: stopped at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        if len(told) == 1:
+            if PARENT not in os.environ:
+                os.write(2, b"\nhwdse: stopping; trials under way are given back. Once more stops at once.\n")
+            raise KeyboardInterrupt
+        if team is not None:
+            team.kill()
+        os.write(2, b"hwdse: stopped at once; what has been written is whole, and trials under way are run again.\n")
+        os._exit(130)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _lines() -> Callable[[Progress], None]:
+    """One line per trial, which is what a log wants."""
+    last = [""]
+
+    def line(p: Progress) -> None:
+        if p.what != last[0]:
+            last[0] = p.what
+            failed = f", {p.failed} failed" if p.failed else ""
+            err.print(f"{p.trials_done}/{p.trials} done{failed}, {p.running} running: {p.what}", markup=False, soft_wrap=True)
+
+    return line
