@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from .signature import Op
 
 SCHEMA = "hwdse.accelerator/1"
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+LARGEST = 1e30  # no quantity of a device is beyond it, or below its inverse; products of a few of them stay finite and above 0
+
+
+def _of_a_device(value: float) -> float:
+    if value and not 1 / LARGEST <= value <= LARGEST:
+        raise PydanticCustomError("of_a_device", "Input should be between 1e-30 and 1e30")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_of_a_device)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_of_a_device)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), AfterValidator(_of_a_device)]
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Width = Annotated[int, Field(ge=1, le=32)]
 Widths = Annotated[list[Width], Field(min_length=1)]

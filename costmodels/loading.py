@@ -76,6 +76,8 @@ def _built(path: Path, keys: AcceleratorKeys) -> Accelerator:
     for table in keys.table:
         if not (path.parent / table.file).resolve().is_relative_to(inside.resolve()):
             raise FileFormatError(path, f"must stay in the folder of the accelerator's file, got '{table.file}'.", "key 'table.file'")
+        if (path.parent / table.file).is_dir():
+            raise FileFormatError(path, f"must name a CSV file, got '{table.file}'.", "key 'table.file'")
         rows.extend(read_table(path.parent / table.file, clock, table.sha256))
     return Accelerator(keys.name, keys.description, path, keys, tuple(rows))
 
