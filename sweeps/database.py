@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 T = TypeVar("T")
-BEAT, GRACE = 15.0, 90.0  # seconds between signs of life; seconds without one after which a worker counts as dead
+GRACE = 90.0  # seconds without a sign of life after which a worker counts as dead; HWDSE_GRACE says otherwise
 PATIENCE = 900.0  # seconds that a worker goes on asking for a server that went away
 LOCKS = "workers"  # folder inside the run folder
 Say = Callable[[str], None]
@@ -70,6 +70,9 @@ class Database(Protocol):
 
     def alive(self, workers: set[str]) -> set[str]:
         """Those of ``workers`` that live."""
+
+    def bury(self, process: int) -> None:
+        """A process of this machine that has ended counts as dead from here on."""
 
     def lost(self, error: BaseException) -> bool:
         """Whether an error may be gone when the same is asked again."""
@@ -115,6 +118,9 @@ class FileDatabase:
         """See :class:`Database`. Asked under the lock."""
         return {name for name in workers if name == self.worker or self._lives(self.locks / f"{name}.lock")}
 
+    def bury(self, process: int) -> None:
+        """See :class:`Database`. Its lock file says so already."""
+
     def _lives(self, path: Path) -> bool:
         if not path.exists():
             return False
@@ -150,7 +156,7 @@ class FileDatabase:
 
 
 class ServerDatabase:
-    """A PostgreSQL server. A living worker writes its name every ``BEAT`` seconds; only the server's clock is asked.
+    """A PostgreSQL server. A living worker signs there, six times in each grace period; only the server's clock is asked.
 
     Raises:
         UsageError: not a URL of PostgreSQL, no driver, tables of another version. StorageError: unreachable, or access denied.
@@ -162,6 +168,7 @@ class ServerDatabase:
         assert place.url is not None
         self.url, self.study, self.worker = _postgresql(place.url), place.study, worker_name()
         self._stop: threading.Event | None = None
+        self._grace = _grace()
         # the server gives up on a machine that vanished after a minute, and on a frozen one that holds the lock
         options = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
         kwargs = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "options": options}}
@@ -205,14 +212,19 @@ class ServerDatabase:
         self._do("INSERT INTO hwdse_workers VALUES (:worker, now()) ON CONFLICT (worker) DO UPDATE SET seen = now()", worker=self.worker)
 
     def _beating(self, stop: threading.Event) -> None:
-        while not stop.wait(BEAT):
+        while not stop.wait(self._grace / 6):
             with contextlib.suppress(Exception):  # the server is away: the next beat may reach it
                 self._beat()
 
     def alive(self, workers: set[str]) -> set[str]:
         """See :class:`Database`."""
-        living = self._do("SELECT worker FROM hwdse_workers WHERE seen > now() - make_interval(secs => :grace)", grace=GRACE)
+        living = self._do("SELECT worker FROM hwdse_workers WHERE seen > now() - make_interval(secs => :grace)", grace=self._grace)
         return workers & {*living, self.worker}
+
+    def bury(self, process: int) -> None:
+        """See :class:`Database`."""
+        with contextlib.suppress(Exception):  # the server is away: it will be missed after the grace period
+            self._do("DELETE FROM hwdse_workers WHERE worker LIKE :name", name=f"{socket.gethostname()}-{process}-%")
 
     def lost(self, error: BaseException) -> bool:
         """See :class:`Database`."""
@@ -322,6 +334,17 @@ def _translated(database: FileDatabase | ServerDatabase) -> Iterator[None]:
         if failure is None:
             raise
         raise failure from None
+
+
+def _grace() -> float:
+    text = os.environ.get("HWDSE_GRACE", str(GRACE))
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < float("inf"):
+        raise UsageError(f"HWDSE_GRACE must be a number of seconds, at least 1, got '{text}'.")
+    return value
 
 
 def _cause(error: BaseException) -> BaseException:

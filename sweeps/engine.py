@@ -218,7 +218,7 @@ class _Sweep:
         try:
             if not standing.over:
                 team.start()
-            while not standing.over and team.watch(standing):
+            while not standing.over and team.watch(standing, self.study.database.bury):
                 time.sleep(LOOK)
                 standing = self.study.standing()
                 self._tell("", standing, first)
@@ -226,7 +226,7 @@ class _Sweep:
                     last = standing.done
                     self._save_in_turn()
         finally:
-            team.interrupt()
+            team.end(LONGEST_LOOK if standing.over else 0.0)
 
     def _tell(self, what: str, standing: Standing, first: int = 0, steps_done: int = 0, steps: int = 0) -> None:
         ended = standing.done - first

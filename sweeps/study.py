@@ -34,7 +34,7 @@ T = TypeVar("T")
 Values = Callable[[TrialResult], Sequence[float]]  # a result as the sampler's objectives, all finite
 Say = Callable[[str], None]
 Direction = Literal["minimize", "maximize"]
-RETRIES = 3  # times that a trial is tried again whose worker died
+RETRIES = 5  # times that a trial is tried again whose worker died
 _KEPT = "result"  # user attribute with the JSON of a TrialResult: the study is the record's source
 
 
@@ -71,7 +71,7 @@ class Study:
         config, plan: what to search.
         identity: what must be equal for costs and scores to compare: name -> fingerprint. A study of another identity is refused.
         directions: ``maximize`` or ``minimize`` per objective. values: a result as objectives.
-        first: the trials that are queued when the study is made, once, whoever makes it.
+        first: the trials that come before the sampler's; queued once, whoever makes the study.
         join: take part in a study that exists; False: make it where it does not.
         say: told of a database that went away.
 
@@ -125,12 +125,11 @@ class Study:
         else:
             self.study.set_user_attr("identity", identity)
             self.study.set_user_attr("config", self.config.plain())
-        if "queued" not in known:
-            there = {trial.user_attrs.get("place in the queue") for trial in self.study.get_trials(deepcopy=False)}
-            for number, knobs in enumerate(first):
-                if number not in there:
-                    self._queue(knobs, {"place in the queue": number})
-            self.study.set_user_attr("queued", len(first))
+        # no more than are wanted: with others waiting, one whose worker died would come after trials that nobody asked for
+        there = {trial.user_attrs.get("place in the queue") for trial in self.study.get_trials(deepcopy=False)}
+        for number, knobs in enumerate(first[: self.config.trials]):
+            if number not in there:
+                self._queue(knobs, {"place in the queue": number})
 
     def _same(self, known: dict[str, Any], identity: dict[str, str], join: bool) -> None:
         """A study goes on only with its own task and configuration; the number of trials may grow."""

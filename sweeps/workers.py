@@ -106,8 +106,11 @@ class Team:
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number + 1}.log"
 
-    def watch(self, standing: Standing) -> bool:
+    def watch(self, standing: Standing, bury: Callable[[int], None]) -> bool:
         """Starts again those that have died. False: none is left, and none will be started again.
+
+        Args:
+            standing: of the sweep. bury: told the process id of each that has ended.
 
         Raises:
             HwdseError: the workers die of the same again and again.
@@ -117,7 +120,8 @@ class Team:
             if member.process is None and member.again and time.monotonic() >= member.again:
                 member.again = 0.0
                 self._start(number, standing.done)
-            elif code is not None:
+            elif member.process is not None and code is not None:
+                bury(member.process.pid)
                 member.process = None
                 if code not in (0, 130) and not standing.over:
                     self._died(number, code, standing)
@@ -138,8 +142,11 @@ class Team:
         member.again = time.monotonic() + 0.5 * 2 ** (member.deaths - 1)
         self.say(f"worker {number + 1} {why} ({log}); its trial is tried again, and so is it.")
 
-    def interrupt(self) -> None:
-        """Asks them to give their trials back, and waits for it."""
+    def end(self, grace: float) -> None:
+        """Lets them end by themselves for some seconds; then asks them to give their trials back, and waits for it."""
+        until = time.monotonic() + grace
+        while self._living and time.monotonic() < until:
+            time.sleep(0.05)
         for process in self._living:
             process.send_signal(signal.SIGINT)
         for process in self._living:

@@ -46,6 +46,16 @@ class Server:
         self.url = f"postgresql://{USER}:{URL_PASSWORD}@127.0.0.1:{self.port}/{DATABASE}"
         self.psql(f"CREATE DATABASE {DATABASE}", "postgres")
 
+    def described(self) -> dict[str, object]:
+        """For another process, which may stop and start it."""
+        return {"bin": str(self.bin), "owner": self.owner, "folder": str(self.folder), "port": self.port, "url": self.url}
+
+    @classmethod
+    def attached(cls, described: dict[str, object]) -> Server:
+        made = cls.__new__(cls)
+        vars(made).update(described, bin=Path(str(described["bin"])), folder=Path(str(described["folder"])))
+        return made
+
     def _run(self, program: str, *arguments: object) -> None:
         assert self.bin is not None
         done = subprocess.run(

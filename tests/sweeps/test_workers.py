@@ -1,0 +1,519 @@
+"""Workers that die, freeze and come back: nothing is lost, nothing is counted twice. On SQLite, and on a PostgreSQL server of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import cache, hwdse, task_file
+from postgres import NoServer, Server
+
+from hwdse.cli.worker import bench_of, make_team
+from hwdse.constraints import Budget
+from hwdse.errors import HwdseError, UsageError
+from hwdse.records import SweepRecord, TrialResult
+from hwdse.storage import locked
+from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep
+from hwdse.sweeps.database import persistent, shown
+from hwdse.sweeps.engine import _Sweep
+from hwdse.sweeps.study import RETRIES, Claim, Standing, Study
+from hwdse.workbench import Workbench
+
+ROOT = Path(__file__).parents[1]
+PLAN = Plan({(None, 0): Budget()}, {(None, 0): 0.5})
+QUEUE = [Knobs("uniform", None, None, widths=f"w{n}a{n}", origin="baseline") for n in (8, 6, 4)]
+BASE: dict[str, Any] = {"task": "digits", "budgets": [["weights <= 2 KiB"]], "epochs": [0]}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    try:
+        made = Server()
+    except NoServer as reason:
+        pytest.skip(str(reason))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return Place(tmp_path)
+    return Place(tmp_path, request.getfixturevalue("server").url, tmp_path.name)
+
+
+@pytest.fixture
+def join(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Study]]:
+    """Makes workers, each as another process would be."""
+    made: list[Study] = []
+    monkeypatch.setattr("hwdse.sweeps.study.about", lambda knobs, plan: knobs.to_dict())
+
+    def make(trials: int = 3, identity: str = "same", queue: list[Knobs] = QUEUE, **more: Any) -> Study:
+        config = SweepConfig.make("test", trials=trials, **BASE)
+        values = {"seed": "0", "torch": "2", "trained weights": identity}
+        made.append(Study(place, config, PLAN, values, ["maximize", "minimize"], lambda r: [r.measures["score"], 0.5], queue, **more))
+        return made[-1]
+
+    yield make
+    for study in made:
+        study.close()
+
+
+def died(study: Study) -> None:
+    """As the system and the server see it after kill -9."""
+    study.database.close()
+
+
+def claimed(study: Study) -> Claim:
+    claim = study.claim()
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def result(claim: Claim, score: float = 0.5) -> TrialResult:
+    return TrialResult(claim.number, claim.knobs.to_dict(), "complete", measures={"score": score}, slack={"weights": 1.0})
+
+
+def finish(study: Study) -> list[int]:
+    numbers = []
+    while isinstance(claim := study.claim(), Claim):
+        assert study.keep(claim, result(claim))
+        numbers.append(claim.number)
+    return numbers
+
+
+def test_the_trial_of_a_dead_worker_is_run_again_under_its_number(join: Callable[..., Study]) -> None:
+    one, other = join(), join(join=True)
+    lost = claimed(one)
+    died(one)
+    assert finish(other) == [1, 2, 0]
+    assert lost.number == 0
+    assert [r.number for r in other.results] == [0, 1, 2]
+    assert [r.knobs["widths"] for r in other.results] == ["w8a8", "w6a6", "w4a4"]
+
+
+def test_a_worker_that_died_between_keeping_and_telling_is_counted_once(
+    join: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = join(), join(join=True)
+    claim = claimed(one)
+    monkeypatch.setattr(one, "_tell", lambda number, result: None)
+    one.keep(claim, result(claim))
+    died(one)
+    assert finish(other) == [1, 2]
+    assert [r.number for r in other.results] == [0, 1, 2]
+    assert other.standing() == Standing(3, 3, 0, 0)
+    assert all(t.values for t in other.study.trials)  # the sampler has seen it too
+
+
+def test_a_frozen_worker_finds_its_trial_given_to_another(join: Callable[..., Study]) -> None:
+    frozen, other = join(), join(join=True)
+    claim = claimed(frozen)
+    died(frozen)  # so it seems
+    finish(other)
+    assert not frozen.keep(claim, result(claim, 0.9))
+    assert [r.measures["score"] for r in other.results] == [0.5] * 3
+    assert frozen.claim() == Standing(3, 3, 0, 0)  # and it goes on
+
+
+def test_a_result_that_was_kept_unknowingly_may_be_kept_again(join: Callable[..., Study]) -> None:
+    one = join()
+    claim = claimed(one)
+    assert one.keep(claim, result(claim))
+    assert one.keep(claim, result(claim))  # the answer to the first was lost
+    assert one.standing().done == 1
+
+
+def test_a_taking_that_was_cut_off_is_taken_again(join: Callable[..., Study]) -> None:
+    one = join()
+    claimed(one)  # as if its answer had been lost
+    assert sorted(finish(one)) == [0, 1, 2]
+
+
+def test_no_more_are_started_than_are_missing(join: Callable[..., Study]) -> None:
+    one, other = join(trials=2), join(trials=2, join=True)
+    first, second = claimed(one), claimed(other)
+    third = join(trials=2, join=True)
+    assert third.claim() == Standing(2, 0, 0, 2)  # waits
+    one.keep(first, result(first))
+    died(other)
+    assert claimed(third).number == second.number  # the last one's worker died: it is taken over
+    assert third.standing() == Standing(2, 1, 0, 1)
+
+
+def test_an_interrupted_trial_is_given_back_and_no_death_counted(join: Callable[..., Study]) -> None:
+    one = join(queue=QUEUE[:1], trials=1)
+    for _ in range(RETRIES + 2):
+        one.release(claimed(one))
+    assert finish(one) == [0]
+
+
+def test_a_trial_that_kills_its_workers_is_given_up(join: Callable[..., Study]) -> None:
+    for _ in range(RETRIES + 1):
+        one = join(queue=QUEUE[:1], trials=1)
+        assert claimed(one).number == 0
+        died(one)
+    last = join(queue=QUEUE[:1], trials=1)
+    assert last.claim() == Standing(1, 1, 1, 0)
+    assert [(r.number, r.state, r.error) for r in last.results] == [(0, "failed", "its worker died 6 times (killed, out of memory?)")]
+
+
+def test_what_the_sampler_had_proposed_is_proposed_again(join: Callable[..., Study]) -> None:
+    one, other = join(queue=[]), join(queue=[], join=True)
+    lost = claimed(one)
+    died(one)
+    again = claimed(other)
+    assert (again.number, again.knobs) == (lost.number, lost.knobs)
+    assert claimed(join(queue=[], join=True)).knobs != again.knobs  # workers at one time do not propose the same
+
+
+def test_the_queue_is_made_once_whoever_dies_while_making_it(join: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = Study._queue, []
+
+    def dying(self: Study, *rest: Any) -> None:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(rest)
+        real(self, *rest)
+
+    monkeypatch.setattr(Study, "_queue", dying)
+    with pytest.raises(KeyboardInterrupt):
+        join()
+    monkeypatch.setattr(Study, "_queue", real)
+    made = [threading.Thread(target=join) for _ in range(3)]  # several at once
+    for thread in made:
+        thread.start()
+    for thread in made:
+        thread.join()
+    assert finish(join()) == [0, 1, 2]
+
+
+def test_another_identity_is_refused_and_what_differs_is_said(join: Callable[..., Study]) -> None:
+    join()
+    with pytest.raises(UsageError, match=r"what differs: trained weights\..*set HWDSE_CACHE to one folder"):
+        join(identity="other", join=True)
+
+
+def test_a_stopped_sweep_starts_nothing_until_it_is_asked_for_again(join: Callable[..., Study]) -> None:
+    one = join()
+    one.stop("the hypervolume has stopped growing")
+    assert one.claim() == Standing(3, 0, 0, 0, "the hypervolume has stopped growing")
+    assert finish(join()) == [0, 1, 2]
+
+
+def test_a_server_that_goes_away_is_waited_for(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    study = Study(
+        Place(tmp_path, server.url, tmp_path.name), SweepConfig.make("test", trials=3, **BASE), PLAN, {}, ["maximize", "minimize"],
+        lambda r: [0.5, 0.5], QUEUE, say=said.append,
+    )  # fmt: skip
+    claim = claimed(study)
+    server.stop()
+    threading.Timer(1.0, server.start).start()
+    assert study.keep(claim, result(claim))
+    assert finish(study) == [1, 2]
+    assert said
+    assert "se%7B" not in str(said)
+    assert "me:***@127.0.0.1" in said[0]
+    server.stop()
+    monkeypatch.setattr("hwdse.sweeps.database.PATIENCE", 0.0)
+    with pytest.raises(HwdseError, match=r"cannot reach postgresql://me:\*\*\*@.*Is the server running"):
+        persistent(study.database, study.standing, said.append)
+    study.close()
+    server.start()
+
+
+# Processes that are killed
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        task_file(folder, name="killed")
+    return folder
+
+
+@pytest.fixture
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HWDSE_CACHE", str(cache()))
+    return home
+
+
+@pytest.fixture
+def toy(at_home: Path) -> tuple[SweepConfig, Workbench]:
+    config = SweepConfig.make(
+        "test", task="killed:Toy", budgets=[["weights <= 70% of w8a8"], ["bitops <= 50% of w8a8"]], epochs=[0, 1], trials=17
+    )
+    return config, bench_of(config, lambda what, done, total: None)
+
+
+def measured(record: SweepRecord) -> dict[int, Any]:
+    """What must not depend on who ran a trial, and in which order."""
+    told = ("allocator", "budget", "epochs", "widths", "origin", "scheme")
+    return {t.number: ({k: t.knobs[k] for k in told}, t.allocation, t.measures, t.state) for t in record.trials}
+
+
+def test_killed_at_random_moments(toy: tuple[SweepConfig, Workbench], place: Place, request: pytest.FixtureRequest, at_home: Path) -> None:
+    config, bench = toy
+    whole = run_sweep(bench, config, place.folder / "whole")
+    place = Place(place.folder / "run", place.url, place.study)
+    _Sweep(bench, config, place, None, None).study.close()
+    asked: dict[str, Any] = {"folder": str(place.folder), "study": place.study, "workers": 2, "kills": 8, "mean": 0.5, "seed": 1}
+    environment = {**os.environ, "HWDSE_GRACE": "2", "PYTHONPATH": str(at_home)}
+    if place.url is not None:
+        environment["HWDSE_STORAGE"] = place.url
+        asked["server"] = request.getfixturevalue("server").described()  # restarted in the middle
+    done = subprocess.run(
+        [sys.executable, "-P", str(ROOT / "killing.py"), json.dumps(asked)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["killed"] == 8
+    assert found["restarted"] == (place.url is not None)
+    record = run_sweep(bench, config, place.folder, place=place)
+    assert measured(record) == measured(whole)
+
+
+def test_interrupting_a_team(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = """
+import os, pathlib, time
+class Slow(Toy):
+    name = "slow"
+
+    def loss(self, output, target):
+        if pathlib.Path("run/workers").exists() and pathlib.Path("slow").exists():
+            pathlib.Path(f"training{os.getpid()}").touch()
+            time.sleep(0.05)
+        return super().loss(output, target)
+"""
+    (tmp_path / "slow.py").write_text((at_home / "killed.py").read_text() + changes)
+    (tmp_path / "slow").touch()
+    asked = ["sweep", "--task", "slow:Slow", "-b", "weights <= 70% of w8a8", "--trials", "3", "--epochs", "20", "-o", "run", "--no-report"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from hwdse.cli import main; main()", *asked, "--json", "--workers", "2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while len(list(tmp_path.glob("training*"))) < 2 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "interrupted; what has been written is whole" in err
+    assert "Traceback" not in err + "".join(p.read_text() for p in (tmp_path / "run" / "logs").iterdir())
+    workers = [int(p.name.removeprefix("training")) for p in tmp_path.glob("training*")]
+    assert len(workers) == 2
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+    assert not list((tmp_path / "run" / "workers").glob("*-*.lock"))
+    assert SweepRecord.load(tmp_path / "run").trials == ()
+    (tmp_path / "slow").unlink()
+    monkeypatch.chdir(tmp_path)
+    ran = hwdse(*asked, "--json")  # goes on
+    assert ran.code == 0, ran.err
+    assert [t.number for t in SweepRecord.load(tmp_path / "run").trials] == [0, 1, 2]
+
+
+def team(tmp_path: Path, code: str, count: int = 1) -> tuple[Team, list[str]]:
+    said: list[str] = []
+    return Team([sys.executable, "-c", code], [dict(os.environ)] * count, tmp_path / "logs", said.append), said
+
+
+def watched(made: Team, standing: Standing) -> list[int]:
+    buried: list[int] = []
+    until = time.monotonic() + 30
+    made.start()
+    while made.watch(standing, buried.append) and time.monotonic() < until:
+        time.sleep(0.01)
+    return buried
+
+
+def test_a_worker_that_dies_is_started_again_and_in_the_end_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwdse.sweeps.workers.RESTARTS", 2)
+    made, said = team(tmp_path, "import os; print('hwdse: no memory'); os.kill(os.getpid(), 9)")
+    with pytest.raises(
+        HwdseError, match=r"every worker has died 3 times in a row with no trial done; the last was killed by SIGKILL: no memory"
+    ):
+        watched(made, Standing(3, 0, 0, 0))
+    assert len(said) == 2
+    assert "worker 1 was killed by SIGKILL" in said[0]
+
+
+def test_a_worker_that_says_what_is_wrong_is_not_started_again(tmp_path: Path) -> None:
+    made, said = team(tmp_path, "import sys; print('hwdse: another identity'); sys.exit(2)", 2)
+    with pytest.raises(HwdseError, match=r"worker \d ended with status 2: another identity"):
+        watched(made, Standing(3, 0, 0, 0))
+    made.end(0)
+    assert said == []
+
+
+def test_workers_that_end_are_left_alone(tmp_path: Path) -> None:
+    made, said = team(tmp_path, "", 2)
+    assert len(watched(made, Standing(3, 3, 0, 0))) == 2
+    assert said == []
+
+
+def test_each_worker_has_its_share_of_the_machine(
+    toy: tuple[SweepConfig, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bench = toy
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8))
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    made = make_team(Place(tmp_path, "postgresql://me:secret@host/db", "mine"), "cuda", 3, bench)
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in made.environments] == ["4", "6", "4"]
+    assert {e["OMP_NUM_THREADS"] for e in made.environments} == {"2"}
+    assert "secret" not in " ".join(made.command)  # everyone may list the arguments of processes
+    bare = Workbench(bench.task, cache=None)
+    with pytest.raises(UsageError, match="set HWDSE_CACHE"):
+        make_team(Place(tmp_path), "cpu", 2, bare)
+
+
+# Shared work once
+
+
+def test_what_several_need_is_made_once(bench: Workbench, tmp_path: Path) -> None:
+    calls, said = [], []
+
+    def make() -> bytes:
+        calls.append(1)
+        time.sleep(0.3)
+        return b"made"
+
+    def one() -> None:
+        own = Workbench(bench.task, cache=tmp_path, say=lambda what, done, total: said.append(what))
+        assert own._kept("it", "key", make, lambda data, path: data) == b"made"
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+    assert said.count("waiting for another process that makes it") == 2
+
+
+def test_a_lock_goes_with_its_holder(tmp_path: Path) -> None:
+    code = "import sys, time, pathlib; from hwdse.storage import locked\n"
+    code += f"with locked(pathlib.Path({str(tmp_path / 'l')!r})): print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        threading.Timer(0.2, holder.kill).start()
+        waited: list[int] = []
+        with locked(tmp_path / "l", lambda: waited.append(1)):
+            assert waited
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me:geheim@h:1/d", "postgresql://me:***@h:1/d"),
+        ("postgresql+psycopg://me:ge:h@im@h/d", "postgresql://me:***@h/d"),
+        ("postgresql://h/d?user=me&password=geheim&sslmode=require", "postgresql://h/d?user=me&password=***&sslmode=require"),
+        ("postgresql://me@h/d", "postgresql://me@h/d"),
+    ],
+)
+def test_passwords_are_never_shown(url: str, told: str) -> None:
+    assert shown(url) == told
+    assert "geheim" not in str(Place(Path("runs/x"), url))
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "sentence"),
+    [
+        ("postgresql://me:geheim@127.0.0.1:{port}/studies", 1, "denies access: .*password authentication failed for user"),
+        ("postgresql://me@127.0.0.1:{port}/studies", 1, "denies access: .*no password supplied.*PGPASSWORD"),
+        ("{url}x", 1, 'database "studiesx" does not exist. Make it with createdb'),
+        ("postgresql://me:geheim@127.0.0.1:1/x", 1, "cannot reach postgresql://me:\\*\\*\\*@127.0.0.1:1/x: .*Connection refused"),
+        ("mysql://me:geheim@host/x", 2, "must be a URL such as postgresql://USER@HOST:5432/DATABASE, got mysql://"),
+        ("geheim", 2, "must be a URL such as postgresql://"),
+        ("{url}", 2, "holds no study 'nothing'"),
+    ],
+)
+def test_servers_that_cannot_be_used(url: str, code: int, sentence: str, server: Server, at_home: Path, tmp_path: Path) -> None:
+    import re
+
+    url = url.format(port=server.port, url=server.url)
+    ran = hwdse("worker", tmp_path, "--storage", url, "--study", "nothing")
+    assert re.search(sentence, ran.said), ran.err
+    assert ran.code == code
+    assert "geheim" not in ran.err
+    assert "se%7B" not in ran.err
+
+
+def test_tables_of_another_version(server: Server, at_home: Path, tmp_path: Path) -> None:
+    server.psql("CREATE DATABASE older", "postgres")
+    url = server.url.replace("/studies", "/older")
+    hwdse("worker", tmp_path, "--storage", url, "--study", "nothing")  # makes the tables
+    server.psql("UPDATE alembic_version SET version_num = 'v0.9.0.a'", "older")
+    ran = hwdse("worker", tmp_path, "--storage", url, "--study", "nothing")
+    assert "are of another version of Optuna than the one here" in ran.said
+    assert ran.code == 2
+
+
+def test_a_missing_driver(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    ran = hwdse("worker", tmp_path, "--storage", "postgresql://me@host/x")
+    assert ran.code == 2
+    assert "pip install 'hwdse[postgres]'" in ran.said
+
+
+def test_workers_with_nothing_to_take_part_in(at_home: Path, tmp_path: Path) -> None:
+    assert "there is no sweep in" in hwdse("worker", tmp_path / "nothing").said
+    assert not (tmp_path / "nothing").exists()
+    assert "give the run folder of a sweep, or the URL" in hwdse("worker").said
+
+
+def test_a_worker_takes_part(toy: tuple[SweepConfig, Workbench], tmp_path: Path) -> None:
+    config, bench = toy
+    _Sweep(bench, config.model_copy(update={"trials": 3}), Place(tmp_path), None, None).study.close()
+    ran = hwdse("worker", tmp_path, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["trials"] == 3
+    assert len(SweepRecord.load(tmp_path).trials) == 3
+
+
+def test_a_worker_whose_task_differs(toy: tuple[SweepConfig, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, bench = toy
+    _Sweep(bench, config, Place(tmp_path / "run"), None, None).study.close()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task_file(tmp_path, "Toy.changed = 1\nclass Toy(Toy):\n    pass\n", name="killed")
+    ran = hwdse("worker", "run")
+    sys.modules.pop("killed")
+    assert ran.code == 2
+    assert "what differs: task, data or model" in ran.said
+
+
+def test_a_point_whose_weights_are_elsewhere_is_noted(toy: tuple[SweepConfig, Workbench], tmp_path: Path) -> None:
+    config, bench = toy
+    few = config.model_copy(update={"trials": 2})
+    run_sweep(bench, few, tmp_path)
+    (tmp_path / "checkpoints" / "0.pt").unlink()
+    record = run_sweep(bench, few, tmp_path)
+    assert record.trials[0].test is None
+    assert "no test score: checkpoints/0.pt is not in this run folder" in record.trials[0].notes[-1]
+    assert record.trials[1].test is not None
