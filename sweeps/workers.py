@@ -18,6 +18,7 @@ from .study import Claim, Say, Standing, Study
 
 PARENT = "HWDSE_PARENT"  # set for the workers of a team: process id of who started them, and who writes the record
 RESTARTS = 4  # deaths of one worker in a row, with no trial ended between them, after which it is not started again
+STUBBORN = 30.0  # seconds after which a worker that was asked to end is killed; its trial is put back all the same
 LONGEST_WAIT = 2.0  # seconds between two looks at trials that others run
 
 Run = Callable[[int, Knobs], TrialResult]
@@ -149,8 +150,13 @@ class Team:
             time.sleep(0.05)
         for process in self._living:
             process.send_signal(signal.SIGINT)
-        for process in self._living:
-            process.wait()
+        until = time.monotonic() + STUBBORN
+        while self._living and time.monotonic() < until:
+            time.sleep(0.05)
+        self.kill()
+        for member in self._members:
+            if member.process is not None:
+                member.process.wait()
 
     def kill(self) -> None:
         """At once; their trials are put back by whoever looks next."""

@@ -21,7 +21,7 @@ from hwdse.cli.worker import bench_of, make_team
 from hwdse.constraints import Budget
 from hwdse.errors import HwdseError, UsageError
 from hwdse.records import SweepRecord, TrialResult
-from hwdse.storage import locked
+from hwdse.storage import StorageError, locked
 from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep
 from hwdse.sweeps.database import persistent, shown
 from hwdse.sweeps.engine import _Sweep
@@ -123,6 +123,33 @@ def test_a_frozen_worker_finds_its_trial_given_to_another(join: Callable[..., St
     assert not frozen.keep(claim, result(claim, 0.9))
     assert [r.measures["score"] for r in other.results] == [0.5] * 3
     assert frozen.claim() == Standing(3, 3, 0, 0)  # and it goes on
+
+
+def test_a_worker_that_has_not_signed_for_long_counts_as_dead(server: Server, join: Callable[..., Study], place: Place) -> None:
+    one, other = join(), join(join=True)
+    lost = claimed(one)
+    if place.url is None:  # no clock is asked where the study is a file
+        assert finish(other) == [1, 2]
+        return
+    server.psql("UPDATE hwdse_workers SET seen = now() - interval '1 day'")  # or its clock has jumped
+    assert finish(other) == [1, 2, lost.number]
+    assert not one.keep(lost, result(lost))
+
+
+def test_a_full_disk_is_said(join: Callable[..., Study], place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlalchemy.exc
+
+    def full(*rest: object) -> None:
+        raise sqlalchemy.exc.OperationalError("INSERT", {}, OSError("database or disk is full"))
+
+    one = join()
+    claim = claimed(one)
+    monkeypatch.setattr(one, "_keep", full)
+    monkeypatch.setattr("hwdse.sweeps.database.PATIENCE", 0.0)
+    with pytest.raises(StorageError, match="database or disk is full"):
+        one.keep(claim, result(claim))
+    monkeypatch.undo()
+    assert one.keep(claim, result(claim))  # there is room again
 
 
 def test_a_result_that_was_kept_unknowingly_may_be_kept_again(join: Callable[..., Study]) -> None:
