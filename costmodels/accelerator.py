@@ -20,7 +20,7 @@ from .latency_table import CostLookup
 from .memory import WeightMemory
 from .precision import Precision
 from .resolution import Formula, Refusal, Resolver
-from .table_file import Row
+from .table_rows import Row
 
 if TYPE_CHECKING:
     from .accelerator_format import AcceleratorKeys

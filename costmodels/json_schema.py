@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from .signature import OPS
-from .table_file import ENERGIES, KNOWN, SHAPE, SPREADS, TIMES, WIDTHS
-from .table_file import SCHEMA as TABLE
+from .table_columns import ENERGIES, KNOWN, SHAPE, SPREADS, TIMES, WIDTHS
+from .table_columns import SCHEMA as TABLE
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

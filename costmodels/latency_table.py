@@ -12,7 +12,7 @@ from typing import Literal
 from ..bits import BitWidths
 from .answers import Answer
 from .signature import Signature
-from .table_file import Row
+from .table_rows import Row
 
 Quantity = Literal["seconds", "joules"]
 Point = tuple[int, Answer]

@@ -9,7 +9,8 @@ from ..errors import FileFormatError, UnknownName, UsageError
 from .accelerator import Accelerator
 from .accelerator_file import check_keys, read_keys
 from .analytic.models import compute_model, energy_model
-from .table_file import Row, read_table
+from .table_file import read_table
+from .table_rows import Row
 
 if TYPE_CHECKING:
     from .accelerator_format import AcceleratorKeys

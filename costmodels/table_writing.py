@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from .signature import Signature
-from .table_file import SCHEMA, SHAPE
+from .table_columns import SCHEMA, SHAPE
 
 _SPATIAL = ("in_h", "in_w", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "groups")
 

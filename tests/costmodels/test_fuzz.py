@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hwdse.bits import BitWidths, grid
 from hwdse.cli.calibrate import read_measured
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
-from hwdse.costmodels.table_file import KNOWN
+from hwdse.costmodels.table_columns import KNOWN
 from hwdse.errors import HwdseError, MissingCost
 
 OPTIONS = (*grid([2, 3, 4, 8], [4, 8]), BitWidths(8, 16))

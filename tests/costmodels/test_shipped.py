@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.costmodels.json_schema import accelerator_schema, table_schema
-from hwdse.costmodels.table_file import KNOWN
+from hwdse.costmodels.table_columns import KNOWN
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import csv
+import gc
 import io
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths
 from hwdse.costmodels.signature import Signature
-from hwdse.costmodels.table_file import KNOWN, read_table
+from hwdse.costmodels.table_columns import KNOWN
+from hwdse.costmodels.table_file import read_table
 from hwdse.errors import FileFormatError, HwdseError
 
 HEAD = "op,batch,in_channels,out_channels,w_bits,a_bits,latency_s"
@@ -109,6 +112,25 @@ def test_bad_tables_are_explained(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileFormatError, match=BAD[text]) as caught:
         read_table(save(tmp_path, text))
     assert "t.csv" in str(caught.value)
+
+
+def test_what_the_clock_makes_of_a_cost_is_a_cost(tmp_path: Path) -> None:
+    for cycles, clock, size in (("1e300", 1e-20, "large"), ("1e-300", 1e30, "small")):
+        with pytest.raises(FileFormatError, match=f"line 2, column 'cycles': is too {size} to be a cost: '{cycles}'"):
+            read_table(save(tmp_path, f"{HEAD.replace('latency_s', 'cycles')}\nlinear,1,3,5,4,8,{cycles}"), clock)
+
+
+def test_shapes_written_differently_are_one_shape(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="line 3: has the same operation, widths and instance as line 2"):
+        read_table(save(tmp_path, f"{HEAD},groups\nlinear,1,3,5,4,8,1,1\nlinear,1.0,3,5,4,8,1,\n"))
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    assert gc.isenabled()
+    for text in (f"{HEAD}\n{ROW}", f"{HEAD}\n"):
+        with contextlib.suppress(FileFormatError):
+            read_table(save(tmp_path, text))
+        assert gc.isenabled()
 
 
 def test_missing_files_folders_and_other_encodings(tmp_path: Path) -> None:

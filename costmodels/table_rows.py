@@ -1,0 +1,184 @@
+"""A row of a look-up table, from the text of its cells.
+
+Large tables repeat themselves: the same shape at many widths, the same few numbers in every row. What was read once is kept, so that a
+row costs little more than its numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from ..bits import BitWidths
+from ..errors import FileFormatError
+from .signature import OPS, Signature
+from .table_columns import ENERGIES, LARGEST, NEEDED, SHAPE, SPREADS, TIMES
+
+
+class Row(NamedTuple):
+    """One measurement. ``unsupported`` rows have no costs."""
+
+    signature: Signature
+    widths: BitWidths
+    output_bits: int | None
+    fused: str
+    instance: str
+    seconds: float | None
+    spread: float | None
+    joules: float | None
+    source: str
+    line: int
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether the row says that the device cannot run this."""
+        return self.source == "unsupported"
+
+
+class _Column(NamedTuple):
+    """Where a quantity stands: its place, name, factor to SI units, and the clock where it is in cycles."""
+
+    place: int
+    name: str
+    factor: float
+    clock: float | None
+
+
+class RowReader:
+    """Reads the rows under one header.
+
+    Args:
+        path: of the file, for messages. clock: Hz, for columns in cycles. header: names of the columns, checked already.
+    """
+
+    def __init__(self, path: Path, clock: float | None, header: Sequence[str]) -> None:
+        self.path, self.clock = path, clock
+        self._at = {name: i for i, name in enumerate(header)}
+        self._shape = itemgetter(*(i for name, i in self._at.items() if name in ("op", *SHAPE)))
+        self._names = [name for name in self._at if name in ("op", *SHAPE)]
+        texts = ("source", "w_bits", "a_bits", "o_bits", "fused", "instance")
+        self._texts = itemgetter(*(self._at.get(name, -1) for name in texts))  # -1: the blank cell behind each row
+        self._time, self._spread, self._energy = (self._column(group) for group in (TIMES, SPREADS, ENERGIES))
+        self._signatures: dict[tuple[str, ...], tuple[Signature, int]] = {}
+        self._numbers: dict[Signature, int] = {}
+        self._widths: dict[tuple[str, str], BitWidths] = {}
+        self._wholes: dict[tuple[str, int, int], int] = {}
+        self._seen: dict[object, int] = {}
+
+    def _column(self, group: Mapping[str, float | None]) -> _Column | None:
+        for name, factor in group.items():
+            if name in self._at:
+                return _Column(self._at[name], name, factor or 1.0, self.clock if factor is None else None)
+        return None
+
+    def row(self, cells: list[str], number: int) -> Row:
+        """One row.
+
+        Args:
+            cells: as many as the header has. number: of its line.
+
+        Raises:
+            FileFormatError: a cell that is wrong, or a row that says the same as one before it.
+        """
+        cells.append("")
+        source, w_bits, a_bits, o_bits, fused, instance = self._texts(cells)
+        seconds = self._cost(cells, self._time, number)
+        spread = self._cost(cells, self._spread, number, zero=True)
+        joules = self._cost(cells, self._energy, number)
+        if (source == "unsupported") is not (seconds is None and joules is None):
+            self._contradiction(source, number)
+        widths = self._widths.get((w_bits, a_bits))
+        if widths is None:
+            widths = self._pair(w_bits, a_bits, number)
+        shape = self._shape(cells)
+        known = self._signatures.get(shape)
+        if known is None:
+            signature = self._signature(dict(zip(self._names, shape, strict=True)), number)
+            known = self._signatures[shape] = signature, self._numbers.setdefault(signature, len(self._numbers))
+        output_bits = self._whole(o_bits, "o_bits", number, 1, 32) if o_bits else None
+        key = known[1], widths.weight, widths.activation, output_bits, fused, instance
+        before = self._seen.setdefault(key, number)
+        if before != number:
+            raise FileFormatError(
+                self.path, f"has the same operation, widths and instance as line {before}: {known[0]} at {widths}."
+                " Keep one, or their mean.", f"line {number}",
+            )  # fmt: skip
+        return Row(known[0], widths, output_bits, fused, instance, seconds, spread, joules, source, number)
+
+    def _contradiction(self, source: str, number: int) -> None:
+        if source == "unsupported":
+            text = "says 'unsupported' and gives a cost; leave the cost blank, or name the source."
+        else:
+            text = "gives no cost. Remove the row if it was not measured, or set its source to 'unsupported'."
+        raise FileFormatError(self.path, text, f"line {number}")
+
+    def _pair(self, w_bits: str, a_bits: str, number: int) -> BitWidths:
+        weight, activation = self._whole(w_bits, "w_bits", number, 1, 32), self._whole(a_bits, "a_bits", number, 1, 32)
+        if weight is None or activation is None:
+            raise FileFormatError(self.path, "must give w_bits and a_bits.", f"line {number}")
+        return self._widths.setdefault((w_bits, a_bits), BitWidths(weight, activation))
+
+    def _signature(self, cells: Mapping[str, str], number: int) -> Signature:
+        op = cells["op"]
+        if op not in OPS:
+            near = difflib.get_close_matches(op, OPS, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            raise FileFormatError(self.path, f"op '{op}' is not known{hint} Known: {', '.join(OPS)}.", f"line {number}")
+        shape = {name: self._whole(cells.get(name, ""), name, number, 0 if name.startswith("pad") else 1, LARGEST) for name in SHAPE}
+        lacking = [name for name in NEEDED.get(op, SHAPE[:3]) if shape[name] is None]
+        if lacking:
+            raise FileFormatError(
+                self.path, f"lacks the shape of its {op}: {', '.join(lacking)}. Without it no other layer can use the row.",
+                f"line {number}",
+            )  # fmt: skip
+        given = {name: value for name, value in shape.items() if value is not None}
+        if op == "conv" and given.get("groups", 1) > 1 and given["groups"] == given["in_channels"]:
+            op = "depthwise"
+        signature = Signature(op, **given)
+        if signature.in_channels % signature.groups or signature.out_channels % signature.groups:
+            raise FileFormatError(self.path, f"has channels that {signature.groups} groups do not divide.", f"line {number}")
+        if signature.out_h < 1 or signature.out_w < 1:
+            raise FileFormatError(self.path, f"has a kernel larger than its input: {signature}.", f"line {number}")
+        return signature
+
+    def _whole(self, text: str, name: str, number: int, low: int, high: int) -> int | None:
+        if not text:
+            return None
+        value = self._wholes.get((text, low, high))
+        if value is not None:
+            return value
+        found = _number(text)
+        if found is None or found != int(found) or not low <= found <= high:
+            most = f" to {high}" if high != LARGEST else " or more"
+            raise FileFormatError(self.path, f"must be a whole number, {low}{most}, got '{text}'.", f"line {number}, column '{name}'")
+        return self._wholes.setdefault((text, low, high), int(found))
+
+    def _cost(self, cells: Sequence[str], column: _Column | None, number: int, zero: bool = False) -> float | None:
+        if column is None or not (text := cells[column.place]):
+            return None
+        try:
+            result = float(text) * column.factor if column.clock is None else float(text) / column.clock
+        except ValueError:
+            result = math.nan
+        if 0 < result < math.inf:
+            return result
+        value = _number(text)
+        if value is None or value < 0 or (value == 0 and not zero):
+            text = f"must be a finite number above 0, got '{text}'. What was not measured stays blank."
+            raise FileFormatError(self.path, text, f"line {number}, column '{column.name}'")
+        if value > 0:
+            size = "small" if result == 0 else "large"
+            raise FileFormatError(self.path, f"is too {size} to be a cost: '{text}'.", f"line {number}, column '{column.name}'")
+        return 0.0
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
