@@ -106,9 +106,7 @@ def audit_proxies(
     runs = np.isfinite(np.stack(list(totals.values()))).all(axis=0)
     if runs.sum() < 10:
         if len(drawn) < 10:
-            raise UsageError(
-                f"there are only {len(drawn)} different allocations of this model: too few to audit a proxy on (10)."
-            )
+            raise UsageError(f"there are only {len(drawn)} different allocations of this model: too few to audit a proxy on (10).")
         raise UsageError(f"only {int(runs.sum())} of {len(drawn)} sampled allocations run on every device: audit fewer devices at a time.")
     groups = list(np.arange(int(runs.sum()))[:, None])
     found = []
