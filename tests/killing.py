@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.cli.worker import bench_of
+from hwdse.storage import StorageError
 from hwdse.sweeps import SweepConfig, run_worker
 from hwdse.sweeps.study import find_study
 
 sys.path.append(str(Path(__file__).parent))  # at the end, and started with -P: there is a folder hwdse beside this file
 from postgres import Server
+
+AWAY = 3  # status of a worker that was started while the server was away, and will be again
 
 
 def killing(
@@ -48,6 +51,9 @@ def killing(
         try:
             run_worker(bench, config, place, note=lambda text: print(text, flush=True))
             os._exit(0)
+        except StorageError as error:  # started while the server was away
+            print(error, flush=True)
+            os._exit(AWAY if server is not None else 1)
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()
@@ -57,7 +63,7 @@ def killing(
         nonlocal over
         while alive and (ended := os.waitpid(-1, os.WNOHANG))[0]:
             alive.discard(ended[0])
-            if ended[1] and not os.WIFSIGNALED(ended[1]):
+            if ended[1] and not os.WIFSIGNALED(ended[1]) and os.WEXITSTATUS(ended[1]) != AWAY:
                 raise RuntimeError((folder / "killing.log").read_text()[-3000:])
             over = over or not ended[1]
 
