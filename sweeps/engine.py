@@ -190,7 +190,9 @@ class _Sweep:
 
         def tell(steps_done: int, steps: int) -> None:
             nonlocal standing, looked
-            if not steps_done or time.perf_counter() - looked > LONGEST_LOOK:
+            if not steps_done:
+                standing, looked = self.study.last, time.perf_counter()  # just claimed
+            elif time.perf_counter() - looked > LONGEST_LOOK:
                 standing, looked = self.study.standing(), time.perf_counter()
             self._tell(self._current, standing, first, steps_done, steps)
 

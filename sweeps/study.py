@@ -12,7 +12,7 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -142,16 +142,20 @@ class Study:
             raise UsageError(
                 f"{self.place} belongs to another task, model, seed, accelerator file or version of hwdse or torch (task "
                 f"'{known.get('config', {}).get('task')}'); what differs: {said}. Its costs or scores would not compare; "
-                f"give another folder, or delete this one.{hint}"
+                f"{self._instead}, or delete this one.{hint}"
             )
         old, new = known["config"], self.config.plain()
         changed = sorted(key for key in {*old, *new} - {"trials"} if old.get(key) != new.get(key))
         if changed:
             text = "; ".join(f"{key}: was {old.get(key)}, now {new.get(key)}" for key in changed)
-            raise UsageError(f"{self.place} was made with another configuration ({text}); give another folder.")
+            raise UsageError(f"{self.place} was made with another configuration ({text}); {self._instead}.")
         if not join:
             self.study.set_user_attr("config", new)
             self.study.set_user_attr("stopped", "")
+
+    @property
+    def _instead(self) -> str:
+        return "give another folder" if self.place.url is None else "give another name (--study)"
 
     # Taking a trial and giving it back
 
@@ -162,14 +166,15 @@ class Study:
 
     def _take(self) -> optuna.Trial | Standing:
         self.database.enrol()
-        self._put_back()
-        standing = self._standing()
+        trials = self._put_back()
+        standing = self._standing(trials)
         if standing.over or standing.done + standing.running >= standing.trials:
             return standing
         # seeded by the number, so that two workers with the same trials before them do not propose the same
-        self.study.sampler = make_sampler(self.config.sampler, self.config.seed + len(self.study.get_trials(deepcopy=False)))
+        self.study.sampler = make_sampler(self.config.sampler, self.config.seed + len(trials))
         trial = self.study.ask()
         trial.set_user_attr("worker", self.database.worker)
+        self.last = replace(standing, running=standing.running + 1)
         return trial
 
     def _proposed(self, trial: optuna.Trial) -> Claim:
@@ -190,7 +195,7 @@ class Study:
         return self._locked(lambda: self._keep(claim, result))
 
     def _keep(self, claim: Claim, result: TrialResult) -> bool:
-        trial = self._trial(claim.trial.number)
+        trial = self.database.storage.get_trial(claim.trial._trial_id)
         if trial.state.is_finished():  # by a first try of this, whose answer was lost, or by one who took this worker for dead
             return _KEPT in trial.user_attrs
         claim.trial.set_constraint("budget", _violation(result))
@@ -202,7 +207,7 @@ class Study:
         """Gives a trial back that was interrupted: it is tried again, and that does not count as a death."""
 
         def give() -> None:
-            trial = self._trial(claim.trial.number)
+            trial = self.database.storage.get_trial(claim.trial._trial_id)
             if not trial.state.is_finished():
                 claim.trial.set_user_attr("released", True)
                 self._tell(trial.number, None)
@@ -217,28 +222,31 @@ class Study:
         else:
             self.study.tell(number, state=TrialState.FAIL)
 
-    def _trial(self, number: int) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[number]
-
     def stop(self, reason: str) -> None:
         """No worker starts another trial; a later ``hwdse sweep`` lifts it."""
         self._locked(lambda: self.study.set_user_attr("stopped", reason))
 
     # Trials whose workers died
 
-    def _put_back(self) -> None:
-        """Under the lock: ends what dead workers left, and queues again what has no result. Anyone may do it, any number of times."""
+    def _put_back(self) -> Sequence[FrozenTrial]:
+        """Under the lock: ends what dead workers left, and queues again what has no result. Anyone may do it, any number of times.
+
+        Returns all trials as they are then: to read them is what costs most.
+        """
         from optuna.trial import TrialState
 
         trials = self.study.get_trials(deepcopy=False)
         running = [t for t in trials if t.state == TrialState.RUNNING]
         alive = self.database.alive({t.user_attrs.get("worker", "") for t in running}) - {self.database.worker}
+        changed = False
         for trial in running:  # one of this worker's own is one whose taking was cut off: it holds none while it takes another
             if trial.user_attrs.get("worker") not in alive:
                 kept = trial.user_attrs.get(_KEPT)
                 self._tell(trial.number, TrialResult.from_dict(json.loads(kept)) if kept else None)
+                changed = True
+        trials = self.study.get_trials(deepcopy=False) if changed else trials
         lines = defaultdict(list)
-        for trial in self.study.get_trials(deepcopy=False):
+        for trial in trials:
             lines[trial.user_attrs.get("again", trial.number)].append(trial)
         for first, line in lines.items():
             ended = all(t.state.is_finished() for t in line)
@@ -249,6 +257,8 @@ class Study:
                 self._queue(knobs, {"again": first}, line[-1].params)
             else:
                 self._give_up(first, knobs)
+            changed = True
+        return self.study.get_trials(deepcopy=False) if changed else trials
 
     def _give_up(self, first: int, knobs: Knobs) -> None:
         import optuna
@@ -279,12 +289,11 @@ class Study:
 
     def standing(self) -> Standing:
         """How it stands now."""
-        return self._locked(self._standing)
+        return self._locked(lambda: self._standing(self.study.get_trials(deepcopy=False)))
 
-    def _standing(self) -> Standing:
+    def _standing(self, trials: Sequence[FrozenTrial]) -> Standing:
         from optuna.trial import TrialState
 
-        trials = self.study.get_trials(deepcopy=False)
         ended: dict[int, bool] = {}  # first number -> whether it failed
         for trial in trials:
             if _KEPT in trial.user_attrs:
@@ -292,13 +301,14 @@ class Study:
         running = [t for t in trials if t.state == TrialState.RUNNING and t.user_attrs.get("again", t.number) not in ended]
         alive = self.database.alive({t.user_attrs.get("worker", "") for t in running})
         attrs = self.study.user_attrs
-        return Standing(
+        self.last = Standing(
             trials=int(attrs["config"]["trials"]),
             done=len(ended),
             failed=sum(ended.values()),
             running=sum(t.user_attrs.get("worker") in alive for t in running),
             stopped=attrs.get("stopped", ""),
         )
+        return self.last
 
     def hosts(self) -> Mapping[int, str]:
         """Trial number -> name of the process that ran it, ``HOST-PID-..``."""
