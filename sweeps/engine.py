@@ -26,9 +26,12 @@ from hwdse.records import SweepRecord, TrialResult
 from hwdse.storage import locked, read_checkpoint
 from hwdse.workbench import Workbench
 
+from . import log
 from .config import SweepConfig
 from .database import LOCKS, Place
 from .knobs import Knobs, Plan, first_trials
+from .refining import refinement
+from .stopping import stalled
 from .study import Direction, Standing, Study, finite
 from .trial import about, run_trial
 from .workers import PARENT, Team, work
@@ -113,9 +116,15 @@ class _Sweep:
         }  # fmt: skip
         costs: list[Direction] = ["minimize"] * self._costs
         first = () if join else first_trials(config, self.plan)
-        self.study = Study(place, config, self.plan, identity, [direction, *costs], self._values, first, join, note)
+        self.study = Study(place, config, self.plan, identity, [direction, *costs], self._values, first, self._refined, join, note)
         self._began, self._current = time.perf_counter(), ""
         self._written = self._writing = 0.0
+
+    def _refined(self, results: Sequence[TrialResult], at_work: Sequence[Knobs]) -> Knobs | None:
+        """The last share of the trials refines the front."""
+        if len(results) + len(at_work) < self.config.trials * (1 - self.config.refine):
+            return None
+        return refinement(self.bench, self.plan, results, at_work, self.config.seed)
 
     def _objective_names(self) -> tuple[str, ...] | None:
         if self.config.objective is None:
@@ -200,6 +209,7 @@ class _Sweep:
             self._current = str(knobs)
             tell(0, 0)
             started = time.perf_counter()
+            log.append(self.folder, "started", number, what=self._current)
             try:
                 return run_trial(self.bench, self.plan, knobs, number, self.folder, tell, self.study.results)
             except HwdseError as error:
@@ -208,9 +218,13 @@ class _Sweep:
                 text = f"{type(error).__name__}: {error}"  # the task's own code, or torch
             return TrialResult(number, about(knobs, self.plan), "failed", seconds=time.perf_counter() - started, error=text.splitlines()[0])
 
-        for _ in work(self.study, run, lambda standing: self._tell("the last trials, at other workers", standing, first)):
+        for result in work(self.study, run, lambda standing: self._tell("the last trials, at other workers", standing, first)):
             count += 1
+            score = result.measures.get(self.bench.task.metric.key)
+            log.append(self.folder, "ended", result.number, state=result.state, seconds=result.seconds, score=score, error=result.error)
             ended()
+            if stalled(self.study.results, self.plan, self.bench.task.metric, self.config.patience):
+                self.study.stop(f"the last {self.config.patience} trials won nothing")
         return count
 
     def _lead(self, team: Team) -> None:

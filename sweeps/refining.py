@@ -21,16 +21,21 @@ from hwdse.workbench import Workbench
 from .knobs import Knobs, Plan
 
 
-def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], seed: int) -> Knobs | None:
-    """The next change to try; None where every neighbour of the front has been measured, or there is no front yet."""
-    done = {(t.knobs.get("scheme"), t.knobs.get("epochs"), t.allocation) for t in trials if t.state == "complete"}
+def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_work: Sequence[Knobs], seed: int) -> Knobs | None:
+    """The next change to try; None where every neighbour of the front has been measured, or there is no front yet.
+
+    Args:
+        trials: that have ended. at_work: knobs of those that run.
+    """
+    done = {(t.knobs.get("scheme"), t.knobs.get("epochs"), t.allocation) for t in trials}
+    taken = {(k.epochs, Allocation.from_dict(k.allocation)) for k in at_work if k.allocation is not None}
     for parent in _parents(bench, plan, trials):
         knobs = Knobs.from_dict({key: parent.knobs[key] for key in Knobs.__dataclass_fields__ if key in parent.knobs})
         scheme = Scheme.parse(str(parent.knobs["scheme"]))
         problem = Problem(bench.choices, bench.loss(scheme), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs))
         assert parent.allocation is not None  # complete trials have one
         for allocation in neighbours(problem, parent.allocation):
-            if (str(scheme), knobs.epochs, allocation) not in done:
+            if (str(scheme), knobs.epochs, allocation) not in done and (knobs.epochs, allocation) not in taken:
                 return Knobs(
                     knobs.allocator, knobs.accelerator, knobs.goal, knobs.tightness, knobs.epochs, seed,
                     allocation=allocation.to_dict(), origin="refine",

@@ -15,22 +15,23 @@ from .knobs import Plan
 LEAST_GAIN = 1e-3  # share of the hypervolume that a row of trials must win
 
 
-def growth(trials: Sequence[TrialResult], plan: Plan, score: Metric) -> list[float]:
-    """Hypervolume after each trial, summed over accelerators and the first limited metric of each budget, each scaled to 1 at its largest.
+def growth(trials: Sequence[TrialResult], plan: Plan, score: Metric, counts: Sequence[int]) -> list[float]:
+    """Hypervolume of the first ``counts`` trials each, summed over accelerators and the first limited metric of each budget.
 
-    The reference point is the worst score and the largest cost of all trials, so that the series compares with itself alone.
+    Each is a share of what all trials reach; the reference point is the worst score and the largest cost of all of them, so that the
+    numbers compare with one another alone.
     """
-    total = np.zeros(len(trials))
+    total = np.zeros(len(counts))
     for target, metric in dict.fromkeys((target, next(iter(budget)).metric) for (target, _), budget in plan.limits.items()):
         points = np.array([_point(t, target, metric, score) for t in trials])
         known = np.isfinite(points).all(axis=1)
         if not known.any():
             continue
-        reference = points[known].max(axis=0) * 1.0
-        reference += 1e-9 + 0.01 * np.ptp(points[known], axis=0)
-        scale = np.maximum(reference - points[known].min(axis=0), 1e-12)
-        volumes = [hypervolume((points[: i + 1][known[: i + 1]] - reference) / scale + 1, np.ones(2)) for i in range(len(trials))]
-        total += np.array(volumes) / max(volumes[-1], 1e-12)
+        reference = points[known].max(axis=0) + 1e-9 + 0.01 * np.ptp(points[known], axis=0)
+        scale = reference - points[known].min(axis=0)
+        scaled = np.where(known[:, None], (points - reference) / scale + 1, 2.0)  # outside the reference: adds nothing
+        whole = hypervolume(scaled, np.ones(2))
+        total += [hypervolume(scaled[:count], np.ones(2)) / whole for count in counts]
     return [float(v) for v in total]
 
 
@@ -38,8 +39,8 @@ def stalled(trials: Sequence[TrialResult], plan: Plan, score: Metric, patience: 
     """Whether the last ``patience`` trials together have won less than :data:`LEAST_GAIN` of the hypervolume."""
     if patience is None or len(trials) <= patience:
         return False
-    volumes = growth(trials, plan, score)
-    return volumes[-1] - volumes[-1 - patience] < LEAST_GAIN * volumes[-1]
+    before, now = growth(trials, plan, score, (len(trials) - patience, len(trials)))
+    return now - before < LEAST_GAIN * now
 
 
 def _point(trial: TrialResult, target: str | None, metric: Metric, score: Metric) -> tuple[float, float]:

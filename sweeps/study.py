@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Values = Callable[[TrialResult], Sequence[float]]  # a result as the sampler's objectives, all finite
 Say = Callable[[str], None]
+Propose = Callable[[Sequence[TrialResult], Sequence[Knobs]], Knobs | None]
 Direction = Literal["minimize", "maximize"]
 RETRIES = 5  # times that a trial is tried again whose worker died
 _KEPT = "result"  # user attribute with the JSON of a TrialResult: the study is the record's source
@@ -72,6 +73,7 @@ class Study:
         identity: what must be equal for costs and scores to compare: name -> fingerprint. A study of another identity is refused.
         directions: ``maximize`` or ``minimize`` per objective. values: a result as objectives.
         first: the trials that come before the sampler's; queued once, whoever makes the study.
+        propose: what to try where no trial waits, from the results and the knobs of trials that run; None leaves it to the sampler.
         join: take part in a study that exists; False: make it where it does not.
         say: told of a database that went away.
 
@@ -89,10 +91,11 @@ class Study:
         directions: Sequence[Direction],
         values: Values,
         first: Iterable[Knobs] = (),
+        propose: Propose | None = None,
         join: bool = False,
         say: Say | None = None,
     ) -> None:
-        self.place, self.config, self.plan, self.values = place, config, plan, values
+        self.place, self.config, self.plan, self.values, self.propose = place, config, plan, values, propose
         self.space = Space(config, plan)
         self._say: Say = say or (lambda text: None)
         self._parsed: dict[int, TrialResult] = {}
@@ -172,10 +175,25 @@ class Study:
             return standing
         # seeded by the number, so that two workers with the same trials before them do not propose the same
         self.study.sampler = make_sampler(self.config.sampler, self.config.seed + len(trials))
+        self._steer(trials)
         trial = self.study.ask()
         trial.set_user_attr("worker", self.database.worker)
         self.last = replace(standing, running=standing.running + 1)
         return trial
+
+    def _steer(self, trials: Sequence[FrozenTrial]) -> None:
+        """Under the lock, where no trial waits: queues what is proposed, or lets the sampler choose for the next goal in turn."""
+        from optuna.trial import TrialState
+
+        if any(t.state == TrialState.WAITING for t in trials):
+            return
+        texts = [t.user_attrs.get("knobs") for t in trials if t.state == TrialState.RUNNING]
+        at_work = [Knobs.from_dict(json.loads(text)) for text in texts if text]
+        knobs = self.propose(self.results, at_work) if self.propose else None
+        if knobs is not None:
+            self._queue(knobs, {})
+        else:
+            self.study.enqueue_trial(self.space.turn(len(trials)))
 
     def _proposed(self, trial: optuna.Trial) -> Claim:
         """Outside the lock: a sampler may think for long. Whoever dies here leaves a queued trial, or nothing that was decided."""

@@ -17,7 +17,8 @@ from hwdse.metrics import Metric
 from hwdse.pareto import hypervolume
 from hwdse.problem import Problem
 from hwdse.records import TrialResult
-from hwdse.sweeps import Knobs, Plan, SweepConfig, run_trial
+from hwdse.sweeps import Knobs, Plan, SweepConfig, run_sweep, run_trial
+from hwdse.sweeps.log import read, running
 from hwdse.sweeps.refining import neighbours, refinement
 from hwdse.sweeps.spending import POST_TRAINING, measured_before, promising
 from hwdse.sweeps.stopping import growth, stalled
@@ -115,16 +116,19 @@ def test_neighbours_differ_by_a_step_or_a_swap_and_keep_the_budget(bench: Workbe
 
 def test_refinement_proposes_what_was_not_tried_until_nothing_is_left(bench: Workbench, plan: Plan) -> None:
     first = run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=0.8), 0)
-    one = refinement(bench, plan, [first], 0)
+    one = refinement(bench, plan, [first], [], 0)
     assert one is not None
     assert (one.origin, one.goal, one.accelerator, one.epochs) == ("refine", 0, "npu", 0)
+    other = refinement(bench, plan, [first], [one], 0)
+    assert other is not None
+    assert other.allocation != one.allocation
     tried = run_trial(bench, plan, one, 1)
     assert tried.allocation == Allocation.from_dict(one.allocation or {})
     assert all(room >= 0 for room in tried.slack.values())
-    two = refinement(bench, plan, [first, tried], 0)
+    two = refinement(bench, plan, [first, tried], [], 0)
     assert two is not None
     assert two.allocation != one.allocation
-    assert refinement(bench, plan, [], 0) is None
+    assert refinement(bench, plan, [], [], 0) is None
 
 
 def test_a_given_allocation_over_budget_is_refused(bench: Workbench, plan: Plan) -> None:
@@ -136,7 +140,7 @@ def test_a_given_allocation_over_budget_is_refused(bench: Workbench, plan: Plan)
 def test_hypervolume_grows_with_each_point_that_wins_and_with_no_other(plan: Plan) -> None:
     one = Plan({(None, 0): Budget((Constraint(COST, 10.0),))}, {(None, 0): 0.5})
     trials = [result(0, 0.5, 5.0), result(1, 0.4, 6.0), result(2, 0.9, 4.0), result(3, 0.2, 9.0), result(4, 0.0, 1.0, state="failed")]
-    volumes = growth(trials, one, ACCURACY)
+    volumes = growth(trials, one, ACCURACY, range(1, 6))
     assert volumes[0] == pytest.approx(volumes[1], rel=0.05)
     assert volumes[2] > volumes[1]
     assert volumes[2] == volumes[3] == volumes[4] == pytest.approx(1)
@@ -152,3 +156,33 @@ def test_a_sweep_has_stalled_when_the_last_trials_won_nothing(plan: Plan) -> Non
     assert not stalled(trials, one, ACCURACY, None)
     assert not stalled(trials[:3], one, ACCURACY, 4)
     assert not list(itertools.compress(trials, [stalled(trials[:2], one, ACCURACY, 1)]))
+
+
+def test_a_sweep_takes_goals_by_turns_refines_at_the_end_and_logs(bench: Workbench, tmp_path: Path) -> None:
+    values = {
+        "task": "digits", "accelerators": ["npu"], "budgets": [["weights@npu <= 60% of w8a8"], ["energy@npu <= 60% of w8a8"]], "trials": 14,
+        "epochs": [0], "baselines": ["w8a8"], "allocators": ["qbitopt"], "refine": 0.3, "ladder": 2,
+        "rounding": "nearest",
+    }  # fmt: skip
+    record = run_sweep(bench, SweepConfig.make("test", **values), tmp_path)
+    origins = [t.knobs["origin"] for t in record.trials]
+    assert origins.count("search") == 14 - 5 - 4
+    assert origins[-4:] == ["refine"] * 4
+    goals = [t.knobs["goal"] for t in record.trials if t.knobs["origin"] == "search"]
+    assert set(goals) == {0, 1}
+    assert all(a != b for a, b in itertools.pairwise(goals))
+    refined = [t.allocation for t in record.trials if t.knobs["origin"] == "refine"]
+    assert len(set(refined)) == len(refined)
+    events = read(tmp_path)
+    assert [e["trial"] for e in events if e["event"] == "ended"] == [t.number for t in record.trials]
+    assert running(events) == []
+
+
+def test_a_sweep_that_wins_nothing_stops(bench: Workbench, tmp_path: Path) -> None:
+    values = {
+        "task": "digits", "accelerators": ["npu"], "budgets": [["weights@npu <= 60% of w8a8"]], "trials": 40, "epochs": [0],
+        "baselines": ["w8a8"], "allocators": ["qbitopt"], "refine": 0.0, "ladder": 1, "patience": 3, "tightness": [0.99, 1.0],
+        "rounding": "nearest",
+    }  # fmt: skip
+    record = run_sweep(bench, SweepConfig.make("test", **values), tmp_path)
+    assert 5 <= len(record.trials) < 15
