@@ -51,5 +51,5 @@ def test_constraints_pin_the_torch_of_the_makefile_and_every_dependency() -> Non
     pins = [line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
-        name = "".join(c for c in requirement.split(">")[0].split("<")[0] if c not in " =").lower()
+        name = "".join(c for c in requirement.split(">")[0].split("<")[0].split("[")[0] if c not in " =").lower()
         assert name in pins, f"{name} is not pinned"
