@@ -18,6 +18,7 @@ from .coverage import listed
 from .device_costs import DeviceCost
 from .latency_table import CostLookup
 from .memory import WeightMemory
+from .power import PowerTimesLatency
 from .precision import Precision
 from .resolution import Formula, Refusal, Resolver
 from .table_rows import Row
@@ -77,7 +78,7 @@ class Accelerator:
         if self.keys.compute is not None or any(row.seconds is not None for row in self.rows):
             models.append(self._latency(network))
         if self.keys.compute is not None and self.keys.compute.model == "pipelined":
-            models.append(replace(self._latency(network), metric=replace(INTERVAL, on=self.name), network=0.0, slowest=True))
+            models.append(self._interval(network))
         if self.keys.energy is not None or any(row.joules is not None for row in self.rows):
             models.append(self._energy(network))
         return (*models, self._weights())
@@ -96,7 +97,19 @@ class Accelerator:
             conversion=conversion(*self._conversion_s, self.precision),
         )  # fmt: skip
 
-    def _energy(self, network: str | None) -> DeviceCost:
+    def _interval(self, network: str | None) -> DeviceCost:
+        """The slowest layer. A calibration is one of end-to-end times, and says nothing of it."""
+        latency = self._latency(network)
+        notes = tuple(n for n in latency.notes if not n.startswith("calibration: "))
+        metric = replace(INTERVAL, on=self.name)
+        return replace(latency, metric=metric, network=0.0, offset=0.0, scale=1.0, error=None, slowest=True, notes=notes)
+
+    def _energy(self, network: str | None) -> CostModel:
+        if self.keys.energy is not None and self.keys.energy.model == "power" and all(row.joules is None for row in self.rows):
+            watts, (each, element) = self.keys.energy.watts, self._conversion_s
+            stated = 1e-12 * self.keys.conversion.pj_per_element if self.keys.conversion else 0.0  # beside the power, as seconds of it
+            latency = replace(self._latency(network), conversion=conversion(each, element + stated / watts, self.precision))
+            return PowerTimesLatency(replace(ENERGY, on=self.name), watts, latency)
         model = energy_model(self.keys)
         resolver = self._resolver("energy", model.joules if model else None, network)
         convention = self._convention("energy", model.sentence if model else "")

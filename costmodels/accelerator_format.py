@@ -91,7 +91,8 @@ class Storage(Keys):
         default="dense", description="'dense', 'byte', 'pow2' or 'align=N' bytes"
     )
     widths: Literal["executed", "chosen"] = Field(
-        default="executed", description="whether weights are stored at the width they run at, or at the chosen one"
+        default="executed",
+        description="whether weights are stored at the width they run at (as traffic is counted), or at the chosen one",
     )
     scale_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=32, description="bits of a scale")
     zero_point_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=0, description="bits of a zero point")

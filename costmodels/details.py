@@ -21,8 +21,8 @@ class Detail:
         layer: its name. runs: the pair it is executed at; None where the device cannot run it.
         time: seconds, with source and estimated error.
         compute: seconds of arithmetic alone. memory: level -> seconds of its traffic alone. bits: level -> bits moved.
-        utilisation: share of the peak rate, over the time above. bound: ``compute`` or a memory level. None and empty without an
-            analytic model.
+        utilisation: share of the peak rate, over the time above. bound: ``compute``, a memory level, or ``least time``
+            (of a launch). None and empty without an analytic model.
     """
 
     layer: str
@@ -55,5 +55,7 @@ def details(accelerator: Accelerator, layers: Sequence[Layer], widths: BitWidths
         rate = float(one.utilisation(work)[0, 0] * one.seconds[0, 0] / time.value) if time.value else 0.0
         memory = {name: float(seconds[0, 0]) for name, seconds in one.memory.items()}
         moved = {name: float(bits[0, 0]) for name, bits in one.bits.items()}
-        found.append(Detail(layer.name, runs, time, float(one.compute[0, 0]), memory, moved, rate, str(one.bound[0, 0])))
+        # a time that was raised to the least a layer takes is bound by neither
+        bound = "least time" if resolver.least and time.source == "analytic" and time.value <= resolver.least else str(one.bound[0, 0])
+        found.append(Detail(layer.name, runs, time, float(one.compute[0, 0]), memory, moved, rate, bound))
     return found

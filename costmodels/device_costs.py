@@ -74,14 +74,14 @@ class DeviceCost:
             self.metric, [layer.name for layer in layers], options, self.scale * (values + self.layer),
             self.offset + self.scale * (self.network + sum(apart)), codes, self.convention, [n for some in notes for n in some],
         )  # fmt: skip
-        # a single measurement states no spread, and is taken at its word; an estimate that nothing was compared with has no error to state
-        relative = [[a.error if a.error is not None else np.nan if a.source == "analytic" else 0.0 for a in row] for row in answers]
-        errors = self.scale * np.where(np.isinf(values), 0.0, values) * np.array(relative, np.float64).reshape(values.shape)
-        table = replace(table, errors=errors, whole_error=self.error)
+        off = self.scale * np.array([[_off(a) for a in row] for row in answers], np.float64).reshape(values.shape)
+        off_apart = [self.scale * _off(a) for a in others]
+        table = replace(table, errors=off, fixed_errors=np.array([sum(off_apart)], np.float64), whole_error=self.error)
         if self.slowest:
             fixed = self.offset + self.scale * np.array([0.0] * len(layers) + apart)
             names = tuple(layer.name for layer in (*layers, *rest))
-            table = replace(table, row=np.arange(len(layers)), fixed=fixed, row_names=names)
+            apart_off = np.array([0.0] * len(layers) + off_apart)
+            table = replace(table, row=np.arange(len(layers)), fixed=fixed, fixed_errors=apart_off, row_names=names)
         return table if self.conversion is None else self.conversion.added(table, graph, self.scale)
 
     def explain(self, graph: LayerGraph, layer: str, widths: BitWidths) -> Answer:
@@ -126,7 +126,7 @@ class DeviceCost:
         """Says so where the tables would have an answer at another batch size."""
         measured = {s.batch for s in self.resolver.lookup.signatures}
         traced = {s.batch for layer in graph.quantisable if (s := signature_of(layer))}
-        if not analytic or measured & traced or not traced:
+        if not analytic or not measured or measured & traced or not traced:
             return []
         have, want = (listed([str(b) for b in sorted(batches)]) for batches in (measured, traced))
         return [f"the tables were measured at batch {have}; the model was traced at {want}."]
@@ -136,3 +136,11 @@ class DeviceCost:
             return []
         sources = ", ".join(sorted({a.source for a in others}))
         return [f"layers that no widths are chosen for are fixed at {self.resolver.precision.other} ({sources}): {listed(names)}."]
+
+
+def _off(answer: Answer) -> float:
+    """How far off an answer may be. A single measurement that states no spread is taken at its word; an estimate that nothing was compared
+    with has no error to state."""
+    if answer.error is None:
+        return float("nan") if answer.source == "analytic" else 0.0
+    return 0.0 if np.isinf(answer.value) else answer.value * answer.error

@@ -69,10 +69,10 @@ class Precision:
         """
         if chosen in self.native:
             return chosen
-        if self.unsupported == "error":
-            return None
         if self.semantics == "bit_serial" and self._spans(chosen):
             return chosen
+        if self.unsupported == "error":
+            return None
         wide = (p for p in self.native if p.weight >= chosen.weight and p.activation >= chosen.activation)
         return next(wide, None)
 

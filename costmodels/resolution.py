@@ -94,7 +94,7 @@ class Resolver:
         answers = []
         for i, layer in enumerate(layers):
             signature, instance = signature_of(layer), self._instance(layer)
-            key = (signature, instance) if signature else layer.name
+            key = (signature, instance, work_of_layer(layer)) if signature else layer.name
             if key not in known:
                 at = {run: self._at(layer, signature, instance, run, float(modelled[i, column[run]])) for run in runs}
                 known[key] = [self._chosen(signature, pair, executed[pair], at) for pair in pairs]
@@ -199,7 +199,8 @@ class Resolver:
 def _spread(signatures: Sequence[Signature]) -> list[Signature]:
     """At most :data:`COMPARED` shapes of each operation, evenly from the smallest to the largest: a model may take its time."""
     found: dict[str, list[Signature]] = {}
-    for signature in sorted(signatures, key=lambda s: work_of_signature(s).macs):
+    countable = [s for s in signatures if s.op not in ("attention", "recurrent", "matmul")]  # whose work no signature holds in full
+    for signature in sorted(countable, key=lambda s: work_of_signature(s).macs):
         found.setdefault(signature.op, []).append(signature)
     return [s for same in found.values() for s in same[:: -(-len(same) // COMPARED)]]
 

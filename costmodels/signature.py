@@ -30,6 +30,7 @@ class Signature:
         batch: samples of one call.
         in_h, in_w, kernel_h ... groups: of convolutions; a one-dimensional convolution has height 1.
         tokens: rows of a linear layer (or of a product) beyond the batch.
+        length: keys of an attention; multiply-accumulates per output element of a recurrent layer.
     """
 
     op: str
@@ -48,6 +49,7 @@ class Signature:
     dilation_w: int = 1
     groups: int = 1
     tokens: int = 1
+    length: int = 1
 
     @property
     def spatial(self) -> bool:
@@ -65,6 +67,8 @@ class Signature:
         return _extent(self.op, self.in_w, self.kernel_w, self.stride_w, self.pad_w, self.dilation_w)
 
     def __str__(self) -> str:
+        if self.length > 1:
+            return f"{self.op} {self.in_channels}->{self.out_channels}, batch {self.batch}, {self.tokens} tokens, length {self.length}"
         if not self.spatial:
             return f"{self.op} {self.in_channels}->{self.out_channels}, batch {self.batch}, {self.tokens} tokens"
         groups = f", {self.groups} groups" if self.groups > 1 else ""
@@ -92,7 +96,12 @@ def signature_of(layer: Layer) -> Signature | None:
     last = layer.output_shape[-1] if layer.output_shape else 1
     tokens = math.prod(layer.output_shape[:-1]) // batch if batch else 1
     inner = layer.weight_shape[0] if layer.kind == "embedding" and layer.weight_shape else layer.input_shape[-1]
-    return Signature(layer.kind, batch, inner, last, tokens=max(1, tokens))
+    length = 1
+    if layer.kind == "attention":
+        length = layer.other_shape[-2] if layer.other_shape else max(1, layer.macs // max(1, 2 * math.prod(layer.output_shape)))
+    elif layer.kind == "recurrent":
+        length = max(1, layer.macs // max(1, math.prod(layer.output_shape)))
+    return Signature(layer.kind, batch, inner, last, tokens=max(1, tokens), length=length)
 
 
 def _convolution(layer: Layer) -> Signature | None:

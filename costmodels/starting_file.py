@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..storage import write
 from .file_edits import confirmed, with_files, with_top_key
-from .loading import load_accelerator
+from .loading import accelerator_names, load_accelerator
 
 _NAME = re.compile(r"[A-Za-z][\w.\-]*")
 
@@ -27,6 +27,8 @@ def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"an accelerator's name begins with a letter and has letters, digits, '_', '-' and '.', got '{name}'.")
+    if name in accelerator_names():
+        raise UsageError(f"'{name}' is the name of an accelerator that comes with the package; choose another.")
     model = load_accelerator(like)
     if name == model.name:
         raise UsageError(f"'{name}' is the name of the file to copy; choose another, or results of the two cannot be told apart.")

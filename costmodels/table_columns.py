@@ -7,7 +7,7 @@ from collections.abc import Mapping
 SCHEMA = "hwdse.table/1"
 SHAPE = (
     "batch", "in_channels", "out_channels", "in_h", "in_w", "kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w",
-    "dilation_h", "dilation_w", "groups", "tokens",
+    "dilation_h", "dilation_w", "groups", "tokens", "length",
 )  # fmt: skip
 TEXT = ("op", "fused", "instance", "source")
 WIDTHS = ("w_bits", "a_bits", "o_bits")
@@ -17,5 +17,8 @@ TIMES = {f"latency_{u}": f for u, f in _TIME.items()} | {"cycles": None}
 SPREADS = {f"latency_std_{u}": f for u, f in _TIME.items()}
 ENERGIES = {f"energy_{u}": f for u, f in _ENERGY.items()}
 KNOWN = ("op", *SHAPE, "fused", *WIDTHS, "instance", *TIMES, *SPREADS, "runs", *ENERGIES, "source")
-NEEDED = {"conv": SHAPE[:7], "depthwise": SHAPE[:7], "conv_transpose": SHAPE[:7]}
+NEEDED = {
+    **dict.fromkeys(("conv", "depthwise", "conv_transpose"), SHAPE[:7]),
+    **dict.fromkeys(("attention", "recurrent"), (*SHAPE[:3], "length")),
+}
 LARGEST = 2**40

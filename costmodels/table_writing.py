@@ -35,5 +35,5 @@ def number_cell(value: float | None) -> str:
 
 def shape_cells(signature: Signature) -> dict[str, object]:
     """``op`` and the columns of the shape, blank where they do not apply."""
-    hidden = ("tokens",) if signature.spatial else _SPATIAL
+    hidden = ("tokens", "length") if signature.spatial else _SPATIAL if signature.length > 1 else (*_SPATIAL, "length")
     return {"op": signature.op, **{name: "" if name in hidden else getattr(signature, name) for name in SHAPE}}

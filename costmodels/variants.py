@@ -15,6 +15,7 @@ from .accelerator import Accelerator
 from .accelerator_file import checked
 from .loading import contradictions
 
+UNMEASURED = {"storage", "energy", "overheads", "conversion", "calibration"}  # sections that no row of a table depends on
 _PART = re.compile(r"([\w\-]+)(?:\[(\d+|[A-Za-z]\w*)\])?")
 
 
@@ -44,7 +45,7 @@ def variants(base: Accelerator, varied: Mapping[str, Sequence[Any]]) -> list[tup
     """Every combination of the values, each an accelerator named ``base-1``, ``base-2`` ..., with what was changed.
 
     Keys are dotted as in error messages; a level of memory by its name or number: ``memory[dram].bytes_per_s``. Look-up tables stay with a
-    variant only where nothing was changed that they were measured under (storage and energy may be).
+    variant only where nothing was changed that they were measured under; measured energies go where those of arithmetic or memory change.
 
     Raises:
         UsageError: a key that the file does not have a place for. FileFormatError: values that make no valid file.
@@ -53,15 +54,21 @@ def variants(base: Accelerator, varied: Mapping[str, Sequence[Any]]) -> list[tup
     found = []
     for number, values in enumerate(itertools.product(*varied.values()), 1):
         changed = dict(zip(varied, values, strict=True))
+        if "name" in changed or "schema" in changed:
+            raise UsageError("variants are named after the file they come from; vary another key than its name or schema.")
         data = json.loads(json.dumps(plain))
         data["name"] = f"{base.name}-{number}"
         for key, value in changed.items():
             _set(data, key, value)
         said = ", ".join(f"{key} = {value}" for key, value in changed.items())
         data["provenance"]["notes"] = [*data["provenance"].get("notes", []), f"a variant of {base.name} that nobody built: {said}."]
-        data.get("calibration", {}).pop("error", None)  # it was found on another device
+        if not {key.partition(".")[0] for key in changed} <= {"storage", "energy"}:
+            data.get("calibration", {}).pop("error", None)  # it was found on another device
         keys = checked(data, f"{base.file} with {said}")
-        measured = base.rows if all(key.partition(".")[0] in ("storage", "energy") for key in changed) else ()
+        parts = {key.partition(".")[0].partition("[")[0] for key in changed}
+        measured = base.rows if parts <= UNMEASURED else ()
+        if parts & {"energy"}:
+            measured = tuple(row._replace(joules=None) for row in measured if row.seconds is not None)
         variant = replace(base, name=keys.name, keys=keys, rows=measured)
         if wrong := contradictions(variant):
             raise UsageError(f"with {said}: {wrong[0]}")

@@ -17,7 +17,7 @@ from .costs import SOURCE_CODE, CostModel, CostTable
 from .graph import LayerGraph
 from .quantizers.codebook import code_bits
 
-COMPUTED = ("bitops", "latency", "energy")
+COMPUTED = ("bitops", "latency", "interval", "energy")
 
 
 def tabulate_codebook(model: CostModel, graph: LayerGraph, options: Sequence[BitWidths], looked_up: bool = True) -> CostTable:

@@ -48,6 +48,7 @@ class CostTable:
         row_names: (R,) label of each row; empty where there is one.
         edges: what pairs of layers cost together; None where nothing does.
         errors: (E, O) how far off each cell may be, in the metric's unit, NaN where nobody knows; None: they are exact by definition.
+        fixed_errors: (R,) the same of the fixed parts.
         whole_error: how far off totals were found to be against whole networks, relative (calibration); it then stands for the cells'.
 
     Raises:
@@ -67,6 +68,7 @@ class CostTable:
     row_names: tuple[str, ...] = field(default=())
     edges: Edges | None = None
     errors: FloatArray | None = None
+    fixed_errors: FloatArray | None = None
     whole_error: float | None = None
 
     def __post_init__(self) -> None:
@@ -78,6 +80,7 @@ class CostTable:
             and self.row.shape == self.layer.shape == (entries,)
             and self.sources.shape == self.cells.shape
             and (self.errors is None or self.errors.shape == self.cells.shape)
+            and (self.fixed_errors is None or self.fixed_errors.shape == self.fixed.shape)
             and (entries == 0 or 0 <= self.row.min() <= self.row.max() < len(self.fixed))
             and (entries == 0 or 0 <= self.layer.min() <= self.layer.max() < len(self.layers))
             and bool((np.diff(self.row) >= 0).all())
@@ -123,7 +126,9 @@ class CostTable:
     def numbers(self) -> tuple[npt.NDArray[np.generic], ...]:
         """Every array that a cost depends on, for fingerprints."""
         pairs = () if self.edges is None else (self.edges.ends, self.edges.row, self.edges.cells)
-        return (self.cells, self.fixed, self.row, self.layer, *pairs)
+        off = [a for a in (self.errors, self.fixed_errors) if a is not None]
+        whole = () if self.whole_error is None else (np.array([self.whole_error]),)
+        return (self.cells, self.fixed, self.row, self.layer, *pairs, *off, *whole)
 
     @cached_property
     def dense(self) -> FloatArray:
@@ -226,10 +231,9 @@ class CostTable:
         worst = int(np.argmax(totals))
         if self.whole_error is not None:
             return float(self.whole_error * totals[worst])
-        if self.errors is None:
-            return 0.0
         mine = self.row == worst
-        return float(self.errors[mine, indices[self.layer[mine]]].sum())
+        cells = 0.0 if self.errors is None else float(self.errors[mine, indices[self.layer[mine]]].sum())
+        return cells + (0.0 if self.fixed_errors is None else float(self.fixed_errors[worst]))
 
     def by_source(self, indices: IntArray) -> dict[str, float]:
         """Share of the largest row by where its cells come from, adding up to 1; also ``"fixed"`` and ``"conversions"``, the edges."""

@@ -12,27 +12,36 @@ from collections import Counter
 from dataclasses import replace
 
 from .errors import UsageError
-from .graph import Layer, LayerGraph
+from .graph import Layer, LayerGraph, LeftOut
 
 
 def decode_step(graph: LayerGraph, context: int) -> LayerGraph:
     """The graph of generating one token per sequence with ``context`` tokens in the cache, that one included.
 
-    Linear layers and embeddings see one token in place of those traced; an attention, or the two products that it is spelled out in,
-    has one query and ``context`` keys and values. Layers that do not go over the tokens (a head on the last one) stay. The data
-    flow is left out: the peak of activation memory is that of the prefill, or the cache.
+    Linear layers and embeddings see one token in place of those traced, also where batch and tokens were flattened into rows; an
+    attention, or the two products that it is spelled out in, has one query and ``context`` keys and values; one over other keys (encoder
+    states) keeps those. A head on the last token stays. Everything else stays as traced and is named in ``left_out``. The data flow is
+    left out: the peak of activation memory is that of the prefill, beside the cache.
 
     Args:
         graph: traced on inputs (batch, tokens).
         context: tokens kept, at least 1.
 
     Raises:
-        UsageError: ``context`` below 1; a model without attention over tokens, or of other shapes.
+        UsageError: ``context`` below 1; a model without attention over tokens; as many tokens as numbers per head.
     """
     if context < 1:
         raise UsageError(f"the tokens in the cache must be at least 1, got {context}.")
     tokens = _tokens(graph)
-    return LayerGraph(tuple(_at_one(layer, tokens, context) for layer in graph.layers), {}, (), (), (), graph.left_out, data_flow=False)
+    batch = _batch(graph, tokens)
+    layers, kept = [], []
+    for layer in graph.layers:
+        one = _at_one(layer, tokens, batch, context)
+        layers.append(one or layer)
+        if one is None:
+            why = f"counted as traced, not for one token: it does not go over the {tokens} tokens in a way that decoding knows"
+            kept.append(LeftOut(layer.name, why))
+    return LayerGraph(tuple(layers), {}, (), (), (), (*graph.left_out, *kept), data_flow=False)
 
 
 def cache_elements(graph: LayerGraph, context: int) -> int:
@@ -65,12 +74,24 @@ def _tokens(graph: LayerGraph) -> int:
     return found.most_common(1)[0][0]
 
 
-def _at_one(layer: Layer, tokens: int, context: int) -> Layer:
+def _batch(graph: LayerGraph, tokens: int) -> int:
+    """Sequences of the trace."""
+    for layer in graph.layers:
+        shape = layer.input_shape
+        if layer.kind == "linear" and len(shape) > 2 and shape[-2] == tokens:
+            return math.prod(shape[:-2])
+        if layer.kind == "embedding" and len(shape) > 1 and shape[-1] == tokens:
+            return math.prod(shape[:-1])
+    return 1
+
+
+def _at_one(layer: Layer, tokens: int, batch: int, context: int) -> Layer | None:
+    """The layer at one token; None where it is not known how."""
     before, after = layer.input_shape, layer.output_shape
-    if layer.kind == "attention":
+    if layer.kind == "attention" and before[-2] == tokens:
         keys = layer.other_shape or before
-        if before[-2] != tokens or keys[-2] != tokens:
-            return layer  # over something else: encoder states, pooled queries
+        if keys[-2] != tokens:  # over encoder states
+            return replace(layer, macs=layer.macs // tokens, input_shape=_one(before), output_shape=_one(after))
         keys = (*keys[:-2], context, keys[-1])
         macs = layer.macs * context // (tokens * tokens)
         return replace(layer, macs=macs, input_shape=_one(before), output_shape=_one(after), other_shape=keys)
@@ -86,11 +107,23 @@ def _at_one(layer: Layer, tokens: int, context: int) -> Layer:
             other_shape=(*layer.other_shape[:-2], inner, outer),
         )  # fmt: skip
     if layer.kind in ("linear", "embedding"):
-        axis = len(before) - (1 if layer.kind == "embedding" else 2)
-        if axis >= 0 and before[axis] == tokens:
-            shrunk = (*before[:axis], 1, *before[axis + 1 :])
-            return replace(layer, macs=layer.macs // tokens, input_shape=shrunk, output_shape=(*after[:axis], 1, *after[axis + 1 :]))
-    return layer
+        rows = before[:-1] if layer.kind == "linear" else before
+        width = before[len(rows) :]
+        if len(rows) > 1 and rows[-1] == tokens:
+            shrunk = (*rows[:-1], 1)
+        elif len(rows) == 1 and rows[0] in (batch * tokens, tokens) and rows[0] != batch:
+            shrunk = (rows[0] // tokens,)  # flattened, or positions
+        elif math.prod(rows) == batch:
+            return layer  # a head on the last token
+        else:
+            return None
+        return replace(
+            layer,
+            macs=layer.macs * math.prod(shrunk) // max(1, math.prod(rows)),
+            input_shape=(*shrunk, *width),
+            output_shape=(*shrunk, *after[len(rows) :]),
+        )
+    return None
 
 
 def _one(shape: tuple[int, ...]) -> tuple[int, ...]:

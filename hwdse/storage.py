@@ -163,6 +163,7 @@ def tables_to_bytes(tables: Mapping[str, CostTable]) -> bytes:
                 "row_names": table.row_names,
                 "edges": table.edges is not None,
                 "errors": table.errors is not None,
+                "fixed_errors": table.fixed_errors is not None,
                 "whole_error": table.whole_error,
             }
         )
@@ -170,6 +171,8 @@ def tables_to_bytes(tables: Mapping[str, CostTable]) -> bytes:
             arrays[f"{number}.{part}"] = getattr(table, part)
         if table.errors is not None:
             arrays[f"{number}.errors"] = table.errors
+        if table.fixed_errors is not None:
+            arrays[f"{number}.fixed_errors"] = table.fixed_errors
         if table.edges is not None:
             arrays.update({f"{number}.edges.{part}": value for part, value in vars(table.edges).items()})
     buffer = io.BytesIO()
@@ -193,6 +196,8 @@ def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, Cos
                 parts = {p: archive[f"{number}.{p}"] for p in ("cells", "row", "layer", "fixed", "sources")}
                 if one.get("errors"):
                     parts["errors"] = archive[f"{number}.errors"]
+                if one.get("fixed_errors"):
+                    parts["fixed_errors"] = archive[f"{number}.fixed_errors"]
                 if one.get("edges"):
                     parts["edges"] = Edges(*(archive[f"{number}.edges.{p}"] for p in ("ends", "row", "cells")))
                 found[one["name"]] = CostTable(

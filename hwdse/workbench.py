@@ -162,6 +162,10 @@ class Workbench:
             if floating:
                 note = f"{len(floating)} layers take no widths and run in floating point in the measured score: {', '.join(floating[:8])}"
                 table = replace(table, notes=(*table.notes, note + (" ..." if len(floating) > 8 else ".")))
+            if step is not None and self.decode is not None and model.metric.name == "activations":
+                kept = cache_elements(self.graph, self.decode)  # a byte each
+                note = f"the peak of the traced pass, and the cache of {self.decode:,} tokens at 8 bits beside it: {kept / 2**20:.4g} MiB."
+                table = replace(table, fixed=table.fixed + kept, notes=(*table.notes, note))
             if generating:
                 table = replace(
                     table, convention=f"{table.convention.rstrip('.')}; of generating one token.", notes=(*table.notes, self._cache_note)

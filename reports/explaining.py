@@ -71,6 +71,11 @@ def explain(record: SweepRecord, number: int) -> Explained:
         raise UsageError(f"trial {number} has no allocation to explain: it {trial.state}{f' ({trial.error})' if trial.error else ''}.")
     if "loss" not in record.tables:
         raise UsageError("the run folder has no tables.npz: without the cost and loss tables there is nothing to explain from.")
+    if str(trial.knobs.get("scheme", "")).startswith("codebook"):
+        raise UsageError(
+            f"trial {number} holds its weights as indices into codebooks; the run keeps the tables of plain weights only, "
+            "which cost and lose otherwise. Explain a trial of another scheme, or see its allocations/N.json."
+        )
     limits = budget_limits(record, budget_of(trial)) or ()
     keys = list(dict.fromkeys([limit.metric.key for limit in limits if limit.metric.key in record.tables])) or [
         m.key for m in record.costs if m.key in record.tables and m.on in (None, trial.knobs.get("accelerator"))

@@ -18,6 +18,7 @@ from hwdse.records import TrialResult
 from .knobs import Knobs
 
 FIRST = 3  # proposals under a budget that are trained whatever their score: there is nothing to compare them with
+ALIKE = 0.1  # difference of tightness up to which budgets are the same: less room scores less
 POST_TRAINING = "post_training"  # knob with the score before training
 
 
@@ -31,13 +32,14 @@ class Verdict:
 
 
 def promising(score: float, knobs: Knobs, history: Sequence[TrialResult], metric: Metric, share: float) -> Verdict:
-    """Holds a post-training score against those of earlier trials under the same budget on the same accelerator.
+    """Holds a post-training score against those of earlier trials under about the same budget on the same accelerator.
 
     Args:
         score: of the proposal, without training. knobs: its decision. history: what ended so far. share: that is trained.
     """
     found = [
         float(s) for t in history if (t.knobs.get("accelerator"), t.knobs.get("goal")) == (knobs.accelerator, knobs.goal)
+        and abs(float(t.knobs.get("tightness", 1.0)) - knobs.tightness) <= ALIKE
         and (s := without_training(t, metric)) is not None
     ]  # fmt: skip
     if len(found) < FIRST:

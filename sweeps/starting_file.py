@@ -54,7 +54,7 @@ def new_sweep(path: Path, task: str, accelerators: Sequence[str], budgets: Seque
     if path.exists():
         raise UsageError(f"{path} is there already, and is not overwritten; give another file.")
     names = list(accelerators) or ["npu"]
-    texts = list(budgets) or [f"latency@{Path(names[0]).stem} <= 60% of w8a8"]
+    texts = list(budgets) or ["weights <= 50% of w8a8"]
     lines = "\n".join(f"  [{_quoted(text)}]," for text in texts)
     listed = "[" + ", ".join(_quoted(name) for name in names) + "]"
     write(path, _TEXT.format(name=path.name, task=_quoted(task), accelerators=listed, budgets=lines, trials=40))

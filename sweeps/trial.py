@@ -16,7 +16,7 @@ import torch
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.allocators.reallocation import Reallocating
 from hwdse.bits import Allocation, BitWidths
-from hwdse.errors import InfeasibleBudget, TrainingDiverged
+from hwdse.errors import HwdseError, InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
@@ -97,7 +97,13 @@ def run_trial(
     score = first.measures[metric.key]
     verdict = promising(score, knobs, history, metric, plan.promote)
     if verdict.train:
-        trained = _measured(bench, plan, knobs, number, folder, progress, history)
+        try:
+            trained = _measured(bench, plan, knobs, number, folder, progress, history)
+        except HwdseError:
+            for name in (f"allocations/{number}.json", f"checkpoints/{number}.pt"):  # those of the look without training
+                if folder is not None:
+                    (folder / name).unlink(missing_ok=True)
+            raise
         return replace(trained, knobs={**trained.knobs, POST_TRAINING: score}, seconds=trained.seconds + first.seconds)
     assert verdict.threshold is not None  # without one everything is trained
     threshold = f"{metric.format(verdict.threshold)}, from {verdict.of} trials"

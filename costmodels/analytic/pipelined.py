@@ -2,8 +2,8 @@
 
     cycles = ceil(MH / PE) · ceil(MW / SIMD) · vectors,     interval = max over layers, not their sum
 
-with MH = output channels, MW = input channels · kernel, ``vectors`` = batch · rows · columns of the output, ``PE`` outputs and
-``SIMD`` inputs at a time; a group has PE units of its own. Where a unit multiplies ``macs_per_unit`` pairs of narrower operands at
+with MH = output channels of all groups, MW = input channels of a group · kernel, ``vectors`` = batch · rows · columns of the output, ``PE``
+outputs and ``SIMD`` inputs at a time. Where a unit multiplies ``macs_per_unit`` pairs of narrower operands at
 once, SIMD is as many times larger. Reference: Umuroglu et al., FINN, FPGA 2017; Blott et al., FINN-R, TRETS 2018.
 """
 
@@ -42,7 +42,7 @@ class Pipelined:
         folds = [self.folding.get(op, self.folding["default"]) for op in work.ops]
         pe, simd = np.array(folds, np.float64).reshape(-1, 2).T
         at_once = self.macs_per_unit.of(pairs)
-        rows = work.groups * np.ceil(work.out_channels / work.groups / pe)
+        rows = np.ceil(work.out_channels / pe)
         columns = np.ceil((work.in_channels_per_group * work.kernel)[:, None] / (simd[:, None] * at_once))
         cycles = np.where(work.macs > 0, rows * work.positions, np.nan)[:, None] * columns
         seconds = cycles / self.clock

@@ -165,10 +165,10 @@ def test_narrow_operands_share_a_unit(build) -> None:
 
 def test_a_pipeline_folds_rows_and_columns(build) -> None:
     layers = build.conv("c", 6, 10, 5), build.conv("d", 6, 6, 5, groups=6)
-    model = Pipelined({"default": (4, 9), "depthwise": (1, 9)}, 2.0, Rates({W8A8: 1.0, W4A4: 2.0}))
+    model = Pipelined({"default": (4, 9), "depthwise": (4, 9)}, 2.0, Rates({W8A8: 1.0, W4A4: 2.0}))
     seconds = model.estimate(Work.of([work_of_layer(x) for x in layers]), [W8A8, W4A4]).seconds
     assert seconds[0].tolist() == [3 * 6 * 25 / 2, 3 * 3 * 25 / 2]
-    assert seconds[1].tolist() == [6 * 25 / 2, 6 * 25 / 2]
+    assert seconds[1].tolist() == [2 * 25 / 2, 2 * 25 / 2]  # 6 channels, 4 at a time
 
 
 def test_what_is_bound_by_what(build) -> None:

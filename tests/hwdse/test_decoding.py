@@ -63,3 +63,45 @@ def test_what_cannot_be_decoded_is_said() -> None:
         decode_step(trace(Block(False), (torch.zeros(1, 7, 24),)), 0)
     with pytest.raises(UsageError, match="trace with another number of tokens"):
         decode_step(trace(Block(True), (torch.zeros(1, 12, 24),)), 10)
+
+
+class Flat(nn.Module):
+    """Rows of tokens flattened into one dimension, cross-attention over encoder states, and a head on the last token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat, self.kv, self.q, self.head = nn.Linear(24, 24), nn.Linear(24, 48), nn.Linear(24, 24), nn.Linear(24, 5)
+        self.block = Block(False)
+
+    def forward(self, x: Tensor, states: Tensor) -> Tensor:
+        b, t, c = x.shape
+        x = self.block(self.flat(x.reshape(b * t, c)).reshape(b, t, c))
+        k, v = self.kv(states).chunk(2, -1)
+        x = F.scaled_dot_product_attention(self.q(x)[:, None], k[:, None], v[:, None])[:, 0]
+        return self.head(x[:, -1])
+
+
+def test_flattened_rows_cross_attention_and_heads() -> None:
+    graph = trace(Flat(), (torch.zeros(2, 7, 24), torch.zeros(2, 50, 24)))
+    step = decode_step(graph, 30)
+    assert step["flat"].macs * 7 == graph["flat"].macs
+    assert step["flat"].input_shape == (2, 24)
+    cross = [x for x in step.layers if x.kind == "attention"][1]
+    assert cross.other_shape == (2, 1, 50, 24)
+    assert cross.macs == 2 * 50 * 48
+    assert step["head"] == graph["head"]
+    assert [item.name for item in step.left_out] == ["kv"]  # over encoder states: once per prompt, and said
+
+
+def test_what_goes_over_tokens_in_another_way_is_named() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.block = nn.Conv1d(24, 24, 3, padding=1), Block(False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.block(self.conv(x.transpose(1, 2)).transpose(1, 2))
+
+    step = decode_step(trace(Mixed(), (torch.zeros(1, 7, 24),)), 10)
+    assert [item.name for item in step.left_out] == ["conv"]
+    assert "counted as traced, not for one token" in step.left_out[0].reason

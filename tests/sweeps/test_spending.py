@@ -51,6 +51,12 @@ def test_only_scores_without_training_under_the_same_budget_count() -> None:
     assert promising(0.1, knobs, [result(i, 0.99, epochs=5, **{POST_TRAINING: 0.2}) for i in range(4)], ACCURACY, 0.5).threshold == 0.2
 
 
+def test_proposals_with_less_room_are_held_against_their_like() -> None:
+    history = [result(i, 0.98, tightness=1.0) for i in range(4)] + [result(9, 0.9, tightness=0.5)]
+    assert promising(0.95, Knobs("qbitopt", None, 0, tightness=0.5, epochs=5), history, ACCURACY, 0.5).train
+    assert not promising(0.95, Knobs("qbitopt", None, 0, tightness=0.95, epochs=5), history, ACCURACY, 0.5).train
+
+
 def test_a_score_that_is_better_when_lower_is_held_the_other_way_round() -> None:
     error = Metric("error", "fraction", "lower")
     history = [replace(result(i, 0), measures={"error": s}) for i, s in enumerate([0.1, 0.2, 0.3, 0.4])]
@@ -81,7 +87,7 @@ def test_what_was_measured_is_not_measured_again(bench: Workbench, plan: Plan, t
 
 def test_a_proposal_that_is_not_promising_is_not_trained(bench: Workbench, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = replace(plan, promote=0.5)
-    history = [result(i, 1.0, accelerator="npu") for i in range(4)]
+    history = [result(i, 1.0, accelerator="npu", tightness=0.7) for i in range(4)]
     found = run_trial(bench, strict, Knobs("qbitopt", "npu", 0, tightness=0.7, epochs=1), 0, history=history)
     assert found.knobs["epochs"] == 0
     assert any("not trained" in n and "100.00 %, from 4 trials" in n for n in found.notes)
