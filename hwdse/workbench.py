@@ -233,7 +233,9 @@ class Workbench:
             return found
         content: bytes | None = None
         try:
-            with locked(path.with_name(f"{path.name}.lock"), lambda: self._say(f"waiting for another process that makes {name}", 0, 1)):
+            with locked(
+                path.parent / "locks" / f"{path.name}.lock", lambda: self._say(f"waiting for another process that makes {name}", 0, 1)
+            ):
                 found = _read(path, check)
                 if found is not None:
                     return found

@@ -234,7 +234,7 @@ def test_new_from_a_file_in_another_hand(networks: str) -> None:
     ("arguments", "code", "sentence"),
     [
         (["new", "2fast"], 2, "begins with a letter"),
-        (["new", "npu"], 2, "'npu' is the name of the file to copy; choose another"),
+        (["new", "npu"], 2, "'npu' is the name of an accelerator that comes with the package; choose another"),
         (["new", "mine", "--like", "npv"], 2, r"unknown accelerator 'npv'; did you mean 'npu'\?"),
         (["new", "chip"], 2, r"chip\.toml is there already, and is not overwritten"),
         (["new", "mine", "-o", "chip.toml"], 1, r"cannot write chip\.toml/mine\.toml"),

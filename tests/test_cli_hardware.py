@@ -161,7 +161,7 @@ def test_explore_json_has_every_combination(toy: str) -> None:
 
 def test_more_widths_are_never_called_worse(toy: str) -> None:
     vary = ["--vary", "precision.weights=[8];[4, 8];[2, 4, 8]", "-b", "weights <= 90% of w8a8"]
-    ran = hwdse("explore-hardware", toy, chip(), *vary, "--points", "4")
+    ran = hwdse("explore-hardware", toy, chip(), *vary, "--points", "4", columns=160)
     assert ran.code == 0, ran.err
     for theirs, first in re.findall(r"expected loss ([\d.e-]+) nats \(the first: ([\d.e-]+)\)", ran.text):
         assert float(theirs) <= float(first)
