@@ -146,6 +146,18 @@ def test_explore_measures_every_variant(toy: str) -> None:
     assert "--measure" not in ran.text
 
 
+def test_what_one_device_cannot_run_is_measured_on_the_other(toy: str) -> None:
+    """Each refuses widths that the other's front has."""
+    narrow, wide = chip("narrow", "[2, 8]", "error", "w8a8"), chip("wide", "[4, 8]", "error", "w8a8")
+    for path, rate in ((narrow, "w2a2"), (wide, "w4a4")):
+        Path(path).write_text(Path(path).read_text().replace("w4a4 = 4e6", f"{rate} = 4e6"))
+    ran = hwdse("compare", toy, "-a", narrow, "-a", wide, "--points", "3", "--measure", "--json")
+    assert ran.code == 0, ran.err
+    fronts = json.loads(ran.out)["fronts"]
+    assert [{w for rung in f["front"] for w in rung["widths"].values()} & {"w2a2", "w4a4"} for f in fronts] == [{"w2a2"}, {"w4a4"}]
+    assert all(0 <= rung["score"] <= 1 for f in fronts for rung in f["front"])
+
+
 def test_explore_json_has_every_combination(toy: str) -> None:
     vary = ["--vary", "memory[dram].bytes_per_s=1e5;1e9", "--vary", "precision.weights=[4, 8];[8]"]
     found = json.loads(hwdse("explore-hardware", toy, chip(), *vary, "--points", "3", "--measure", "--json").out)

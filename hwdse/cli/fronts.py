@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import typer
 
-from hwdse.allocators import QBitOpt
+from hwdse.allocators import Fixed
 from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costmodels import Accelerator, cost_model, load_accelerator
@@ -177,17 +177,16 @@ def _compared(fronts: Sequence[Front], relative: bool) -> tuple[list[str], list[
 
 def _measured(bench: Workbench, fronts: Sequence[Front], say: Say) -> list[Front]:
     """Every distinct allocation quantised without training, and scored on the validation split."""
-    wanted = {r.solution.allocation: r.solution for f in fronts for r in f.rungs}
+    wanted = list(dict.fromkeys(r.solution.allocation for f in fronts for r in f.rungs))
     scores: dict[Any, float] = {}
-    scheme = QBitOpt.scheme
-    for number, (allocation, _) in enumerate(wanted.items()):
+    scheme = Fixed.scheme
+    problem = Problem(bench.choices, bench.loss(scheme), ())  # no device's tables: what one cannot run, another may
+    recipe = recipes_of(bench.task).finetune.at(0, adaptive=True)
+    for number, allocation in enumerate(wanted):
         say("measuring without training", number, len(wanted))
         torch.manual_seed(bench.seed)
         model = bench.quantized(scheme)
-        held = bench.choices.pin(dict(allocation))
-        problem = Problem(held, bench.loss(scheme), bench.tables_for(None, scheme))
-        recipe = recipes_of(bench.task).finetune.at(0, adaptive=True)
-        train_quantized(model, bench.task, problem, QBitOpt(reallocate=False), recipe, seed=bench.seed)
+        train_quantized(model, bench.task, problem, Fixed(allocation), recipe, seed=bench.seed)
         scores[allocation] = evaluate(model.network, bench.task, "validation").mean
     return [replace(f, scores=[scores[r.solution.allocation] for r in f.rungs]) for f in fronts]
 
