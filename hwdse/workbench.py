@@ -27,6 +27,7 @@ from .codebook_costs import tabulate_codebook
 from .constraints import Budget, parse_budget
 from .costs import CostModel, CostTable
 from .decoding import cache_elements, decode_step
+from .devices import find_device
 from .errors import FileFormatError, TaskError, UnknownName, UsageError
 from .evaluation import evaluate
 from .graph import LayerGraph
@@ -109,7 +110,7 @@ class Workbench:
         self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
         find("sensitivity method", SENSITIVITIES, method, GROUP)  # an unknown name is said before anything is trained
         self.method, self.decode, self.seed = method, decode, seed
-        self.device = _device(device)
+        self.device = find_device(device)
         self.cache = cache_folder() if cache == "default" else Path(cache) if cache is not None else None
         self._say: Say = say or (lambda what, done, total: None)
         self._losses: dict[Scheme, CostTable] = {}
@@ -372,16 +373,3 @@ def _read(path: Path, check: Callable[[bytes, Path], Any]) -> Any:
         return check(path.read_bytes(), path)
     except (FileFormatError, OSError):
         return None
-
-
-def _device(name: str) -> torch.device:
-    """Raises UsageError for a device that torch does not know, or that is not there."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"torch knows no device '{name}'; write cpu, cuda, or cuda:0.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"networks are trained on cpu or cuda, got the device '{name}'.")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"the device '{name}' is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs. Use cpu.")
-    return device

@@ -122,7 +122,10 @@ def _measured(
     tables = bench.tables_for(knobs.accelerator, scheme) if knobs.widths is None else ()
     problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))
     said = {**about(knobs, plan), "scheme": str(scheme)}
-    before = measured_before(history, said, str(scheme), _known(allocator, problem) if not knobs.epochs else None)
+    if isinstance(allocator, Reallocating) and not knobs.epochs:  # without training it answers what the solver does
+        allocator = Fixed(solve(problem, allocator.solver))
+    known = allocator.allocation if isinstance(allocator, Fixed) else None
+    before = measured_before(history, said, str(scheme), known)
     if before is not None:
         return _again(before, said, number, problem, folder, time.perf_counter() - began)
     torch.manual_seed(knobs.seed)
@@ -169,13 +172,6 @@ def _allocator(knobs: Knobs) -> Allocator:
     if knobs.allocation is not None:
         return Fixed(Allocation.from_dict(knobs.allocation))
     return Uniform(BitWidths.parse(knobs.widths)) if knobs.widths else make_allocator(knobs.allocator)
-
-
-def _known(allocator: Allocator, problem: Problem) -> Allocation | None:
-    """What an allocator will answer without training, where that can be said beforehand."""
-    if isinstance(allocator, Fixed):
-        return allocator.allocation
-    return solve(problem, allocator.solver).allocation if isinstance(allocator, Reallocating) else None
 
 
 def _again(

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from ...bits import BitWidths
-from ...errors import UsageError
+from ...devices import find_device
 from ..signature import Signature
 from . import torch_int8
 from .extents import extents
@@ -28,7 +28,7 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self, device: str = "cpu", threads: int = 1) -> None:
-        self._device = _device(device)
+        self._device = find_device(device, "layers are timed")
         self.threads = threads
         self.tool = f"PyTorch {torch.__version__}"
         gpu = self._device.type == "cuda"
@@ -93,18 +93,6 @@ class TorchBackend:
         ended.record()
         torch.cuda.synchronize(self._device)
         return float(began.elapsed_time(ended)) * 1e-3
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"torch knows no device '{name}'; write cpu, cuda, or cuda:0.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"layers are timed on cpu or cuda, got the device '{name}'.")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"the device '{name}' is not there: torch {torch.__version__} sees {torch.cuda.device_count()} GPUs. Use cpu.")
-    return device
 
 
 def _fp32(signature: Signature, device: torch.device) -> tuple[Callable[[], Any], str]:

@@ -15,20 +15,24 @@ from ..training import Step
 class Fixed:
     """Holds one allocation from the first step to the last.
 
+    Args:
+        allocation: the widths, or a solution of the very problem that it will be given, which is then not solved or checked again.
+
     Raises:
-        UsageError: at the start, where it breaks the budget, the choices or the ties.
+        UsageError: at the start, where widths break the budget, the choices or the ties.
     """
 
     scheme = Scheme("lsq", "lsq")
     post_training_steps = 0
 
-    def __init__(self, allocation: Mapping[str, BitWidths]) -> None:
-        self.allocation = Allocation(allocation)
+    def __init__(self, allocation: Mapping[str, BitWidths] | Solution) -> None:
+        self._solution = allocation if isinstance(allocation, Solution) else None
+        self.allocation = allocation.allocation if isinstance(allocation, Solution) else Allocation(allocation)
 
     def start(self, model: QuantizedModel, problem: Problem) -> Allocation:
         """The allocation, checked."""
-        self._solution = Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given", seconds=0.0)
-        return self._solution.allocation
+        self._solution = self._solution or Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given", seconds=0.0)
+        return self.allocation
 
     def observe(self, step: Step) -> Allocation | None:
         """Nothing changes."""
@@ -36,6 +40,7 @@ class Fixed:
 
     def finish(self) -> Solution:
         """The allocation, with what it costs."""
+        assert self._solution is not None  # start comes first
         return self._solution
 
     def state(self) -> dict[str, Any]:
