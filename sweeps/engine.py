@@ -28,7 +28,8 @@ from hwdse.workbench import Workbench
 
 from . import log
 from .config import SweepConfig
-from .database import LOCKS, Place
+from .database import Place
+from .file_database import LOCKS
 from .knobs import Knobs, Plan, first_trials
 from .refining import refinement
 from .stopping import stalled
@@ -115,7 +116,7 @@ class _Sweep:
             "costs": bench.costs_fingerprint, "hwdse": __version__, "torch": torch.__version__,
         }  # fmt: skip
         costs: list[Direction] = ["minimize"] * self._costs
-        first = () if join else first_trials(config, self.plan)
+        first = tuple(first_trials(config, self.plan))
         self.study = Study(place, config, self.plan, identity, [direction, *costs], self._values, first, self._refined, join, note)
         self._began, self._current = time.perf_counter(), ""
         self._written = self._writing = 0.0

@@ -1,30 +1,29 @@
 """The study behind a sweep: trials that any number of workers take, run and give back, in an Optuna study.
 
-What makes it safe against death at any moment is counted, not timed. A trial that is tried again is a new trial of Optuna's under the
-number of the first (``again``): all of one first number are one trial of the sweep, with one result, however many workers ran it.
-Whoever takes a trial puts back, under the lock, every one that has no result, waits nowhere and runs at no living worker.
+What makes it safe against death at any moment is counted, not timed. A trial that is tried again is a new row of Optuna's under the number
+of the first (:mod:`~hwdse.sweeps.tries`). Whoever takes a trial ends, under the lock, every row that runs at no living worker, and takes
+what is lost before anything new.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hwdse.errors import UsageError
 from hwdse.records import TrialResult
 
 from .config import SweepConfig
-from .database import Database, Place, open_database, persistent, shown
+from .database import Database, Place, persistent
+from .finding import open_database
 from .knobs import Knobs, Plan
 from .samplers import make_sampler
 from .space import Space
 from .trial import about
+from .tries import KEPT, RELEASED, RETRIES, TRY, Tried, attempt, tried, worker_of
 
 if TYPE_CHECKING:
     import optuna
@@ -35,8 +34,7 @@ Values = Callable[[TrialResult], Sequence[float]]  # a result as the sampler's o
 Say = Callable[[str], None]
 Propose = Callable[[Sequence[TrialResult], Sequence[Knobs]], Knobs | None]
 Direction = Literal["minimize", "maximize"]
-RETRIES = 5  # times that a trial is tried again whose worker died
-_KEPT = "result"  # user attribute with the JSON of a TrialResult: the study is the record's source
+SCHEMA = "hwdse.study/2"  # of the rows and their attributes
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ class Study:
         config, plan: what to search.
         identity: what must be equal for costs and scores to compare: name -> fingerprint. A study of another identity is refused.
         directions: ``maximize`` or ``minimize`` per objective. values: a result as objectives.
-        first: the trials that come before the sampler's; queued once, whoever makes the study.
-        propose: what to try where no trial waits, from the results and the knobs of trials that run; None leaves it to the sampler.
+        first: the trials that come before the search, the same for every worker.
+        propose: what to try next, from the results and the knobs of trials that run; None leaves it to the sampler.
         join: take part in a study that exists; False: make it where it does not.
         say: told of a database that went away.
 
@@ -90,32 +88,31 @@ class Study:
         identity: Mapping[str, str],
         directions: Sequence[Direction],
         values: Values,
-        first: Iterable[Knobs] = (),
+        first: Sequence[Knobs] = (),
         propose: Propose | None = None,
         join: bool = False,
         say: Say | None = None,
     ) -> None:
-        self.place, self.config, self.plan, self.values, self.propose = place, config, plan, values, propose
+        self.place, self.config, self.plan, self.values, self.first, self.propose = place, config, plan, values, first, propose
         self.space = Space(config, plan)
         self._say: Say = say or (lambda text: None)
         self._parsed: dict[int, TrialResult] = {}
         make_sampler(config.sampler, 0)  # an unknown name is said before anything runs
         self.database: Database = open_database(place)
         try:
-            self._locked(lambda: self._set_up(dict(identity), directions, list(first), join))
+            self._locked(lambda: self._set_up(dict(identity), directions, join))
         except BaseException:
             self.close()
             raise
 
     def _locked(self, action: Callable[[], T]) -> T:
         def alone() -> T:
-            with self.database.lock(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", category=UserWarning)  # Optuna's, on parameters of queued trials
+            with self.database.lock():
                 return action()
 
         return persistent(self.database, alone, self._say)
 
-    def _set_up(self, identity: dict[str, str], directions: Sequence[Direction], first: Sequence[Knobs], join: bool) -> None:
+    def _set_up(self, identity: dict[str, str], directions: Sequence[Direction], join: bool) -> None:
         """Under the lock. Each step may have been done before, by one who died at the next."""
         import optuna
 
@@ -126,18 +123,18 @@ class Study:
         if "config" in known:
             self._same(known, identity, join)
         else:
+            self.study.set_user_attr("schema", SCHEMA)
             self.study.set_user_attr("identity", identity)
             self.study.set_user_attr("config", self.config.plain())
-        # no more than are wanted: with others waiting, one whose worker died would come after trials that nobody asked for
-        there = {trial.user_attrs.get("place in the queue") for trial in self.study.get_trials(deepcopy=False)}
-        for number, knobs in enumerate(first[: self.config.trials]):
-            if number not in there:
-                self._queue(knobs, {"place in the queue": number})
 
     def _same(self, known: dict[str, Any], identity: dict[str, str], join: bool) -> None:
         """A study goes on only with its own task and configuration; the number of trials may grow."""
-        was = known.get("identity")
-        theirs: dict[str, Any] = was if isinstance(was, dict) else {}  # a text: of the first version of hwdse
+        if known.get("schema") != SCHEMA:
+            raise UsageError(
+                f"{self.place} holds a study of the schema '{known.get('schema', 'hwdse.study/1')}', and this version of hwdse reads "
+                f"'{SCHEMA}'. Go on with the version that made it; or {self._instead}."
+            )
+        theirs: dict[str, Any] = known.get("identity", {})
         differs = sorted(part for part in {*identity, *theirs} if identity.get(part) != theirs.get(part))
         if differs:
             said = ", ".join(f"{part} ({theirs[part]} there, {identity[part]} here)" if _short(theirs, part) else part for part in differs)
@@ -164,81 +161,82 @@ class Study:
 
     def claim(self) -> Claim | Standing:
         """The next trial, or how the sweep stands where none is to be started: it is over, or others run the last ones."""
-        trial = self._locked(self._take)
-        return trial if isinstance(trial, Standing) else self._proposed(trial)
+        return self._locked(self._take)
 
-    def _take(self) -> optuna.Trial | Standing:
+    def _take(self) -> Claim | Standing:
         self.database.enrol()
-        trials = self._put_back()
+        trials = self._tried()
         standing = self._standing(trials)
         if standing.over or standing.done + standing.running >= standing.trials:
             return standing
-        # seeded by the number, so that two workers with the same trials before them do not propose the same
-        self.study.sampler = make_sampler(self.config.sampler, self.config.seed + len(trials))
-        self._steer(trials)
-        trial = self.study.ask()
-        trial.set_user_attr("worker", self.database.worker)
         self.last = replace(standing, running=standing.running + 1)
-        return trial
+        lost = next((t for t in trials.values() if t.lost), None)
+        if lost is not None:
+            return self._start(lost.number, lost.knobs)
+        number = len(trials)
+        if number < len(self.first):
+            return self._start(number, self.first[number])
+        at_work = [t.knobs for t in trials.values() if t.running is not None]
+        proposed = self.propose(self._results(trials), at_work) if self.propose else None
+        return self._ask(number) if proposed is None else self._start(number, proposed)
 
-    def _steer(self, trials: Sequence[FrozenTrial]) -> None:
-        """Under the lock, where no trial waits: queues what is proposed, or lets the sampler choose for the next goal in turn."""
-        from optuna.trial import TrialState
+    def _start(self, number: int, knobs: Knobs) -> Claim:
+        """A row for what is decided already, in one commit."""
+        import optuna
 
-        if any(t.state == TrialState.WAITING for t in trials):
-            return
-        texts = [t.user_attrs.get("knobs") for t in trials if t.state == TrialState.RUNNING]
-        at_work = [Knobs.from_dict(json.loads(text)) for text in texts if text]
-        knobs = self.propose(self.results, at_work) if self.propose else None
-        if knobs is not None:
-            self._queue(knobs, {})
-        else:
-            self.study.enqueue_trial(self.space.turn(len(trials)))
+        params = self.space.point(knobs)
+        distributions = {name: one for name, one in self.space.distributions.items() if name in params}
+        row = optuna.create_trial(
+            state=optuna.trial.TrialState.RUNNING, params=params, distributions=distributions,
+            user_attrs={TRY: attempt(number, self.database.worker, knobs)},
+        )  # fmt: skip
+        self.study.sampler = make_sampler("random", 0)  # nothing is left to it
+        return Claim(optuna.Trial(self.study, self.study._storage.create_new_trial(self.study._study_id, row)), number, knobs)
 
-    def _proposed(self, trial: optuna.Trial) -> Claim:
-        """Outside the lock: a sampler may think for long. Whoever dies here leaves a queued trial, or nothing that was decided."""
+    def _ask(self, number: int) -> Claim:
+        """The sampler chooses, for the next goal in turn. Seeded by the number: workers with the same trials before them differ."""
+        from optuna.samplers import PartialFixedSampler
 
-        def decide() -> Knobs:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", category=UserWarning)
-                knobs = self.space.knobs(trial)
-            trial.set_user_attr("knobs", json.dumps(knobs.to_dict()))
-            return knobs
-
-        knobs = persistent(self.database, decide, self._say)
-        return Claim(trial, int(trial.user_attrs.get("again", trial.number)), knobs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna's, on a sampler that it calls experimental
+            self.study.sampler = PartialFixedSampler(
+                {"goal": self.space.turn(number)}, make_sampler(self.config.sampler, self.config.seed + number)
+            )
+            trial = self.study.ask(self.space.distributions)
+        knobs = self.space.knobs(trial.params)
+        trial.set_user_attr(TRY, attempt(number, self.database.worker, knobs))
+        return Claim(trial, number, knobs)
 
     def keep(self, claim: Claim, result: TrialResult) -> bool:
         """Keeps a result. False: this worker was silent for so long that the trial was given to another; the result is dropped."""
         return self._locked(lambda: self._keep(claim, result))
 
     def _keep(self, claim: Claim, result: TrialResult) -> bool:
-        trial = self.database.storage.get_trial(claim.trial._trial_id)
-        if trial.state.is_finished():  # by a first try of this, whose answer was lost, or by one who took this worker for dead
-            return _KEPT in trial.user_attrs
+        row = self.database.storage.get_trial(claim.trial._trial_id)
+        if row.state.is_finished():  # by a first try of this, whose answer was lost, or by one who took this worker for dead
+            return KEPT in row.user_attrs
         claim.trial.set_constraint("budget", _violation(result))
-        claim.trial.set_user_attr(_KEPT, json.dumps(result.to_dict()))
-        self._tell(claim.trial.number, result)
+        claim.trial.set_user_attr(KEPT, result.to_dict())
+        self._end(claim.trial._trial_id, result)
         return True
 
     def release(self, claim: Claim) -> None:
         """Gives a trial back that was interrupted: it is tried again, and that does not count as a death."""
 
         def give() -> None:
-            trial = self.database.storage.get_trial(claim.trial._trial_id)
-            if not trial.state.is_finished():
-                claim.trial.set_user_attr("released", True)
-                self._tell(trial.number, None)
+            if not self.database.storage.get_trial(claim.trial._trial_id).state.is_finished():
+                claim.trial.set_user_attr(RELEASED, True)
+                self._end(claim.trial._trial_id, None)
 
         self._locked(give)
 
-    def _tell(self, number: int, result: TrialResult | None) -> None:
+    def _end(self, row: int, result: TrialResult | None) -> None:
         from optuna.trial import TrialState
 
         if result is not None and result.state == "complete":
-            self.study.tell(number, list(self.values(result)))
+            self.study._storage.set_trial_state_values(row, TrialState.COMPLETE, list(self.values(result)))
         else:
-            self.study.tell(number, state=TrialState.FAIL)
+            self.study._storage.set_trial_state_values(row, TrialState.FAIL)
 
     def stop(self, reason: str) -> None:
         """No worker starts another trial; a later ``hwdse sweep`` lifts it."""
@@ -246,129 +244,77 @@ class Study:
 
     # Trials whose workers died
 
-    def _put_back(self) -> Sequence[FrozenTrial]:
-        """Under the lock: ends what dead workers left, and queues again what has no result. Anyone may do it, any number of times.
+    def _tried(self) -> Mapping[int, Tried]:
+        """Under the lock: all trials, those of dead workers ended. Anyone may do it, any number of times."""
+        rows = self._rows()
+        running = [row for row in rows if not row.state.is_finished()]
+        # one of this worker's own is one whose taking was cut off: it holds none while it takes another
+        alive = self.database.alive({worker_of(row) for row in running}) - {self.database.worker}
+        dead = [row for row in running if worker_of(row) not in alive]
+        for row in dead:
+            kept = row.user_attrs.get(KEPT)
+            self._end(row._trial_id, TrialResult.from_dict(kept) if kept else None)
+        trials = tried(self._rows() if dead else rows)
+        hopeless = [t for t in trials.values() if t.lost and t.given_up]
+        for one in hopeless:
+            self._give_up(one)
+        return tried(self._rows()) if hopeless else trials
 
-        Returns all trials as they are then: to read them is what costs most.
-        """
-        from optuna.trial import TrialState
-
-        trials = self.study.get_trials(deepcopy=False)
-        running = [t for t in trials if t.state == TrialState.RUNNING]
-        alive = self.database.alive({t.user_attrs.get("worker", "") for t in running}) - {self.database.worker}
-        changed = False
-        for trial in running:  # one of this worker's own is one whose taking was cut off: it holds none while it takes another
-            if trial.user_attrs.get("worker") not in alive:
-                kept = trial.user_attrs.get(_KEPT)
-                self._tell(trial.number, TrialResult.from_dict(json.loads(kept)) if kept else None)
-                changed = True
-        trials = self.study.get_trials(deepcopy=False) if changed else trials
-        lines = defaultdict(list)
-        for trial in trials:
-            lines[trial.user_attrs.get("again", trial.number)].append(trial)
-        for first, line in lines.items():
-            ended = all(t.state.is_finished() for t in line)
-            if not ended or any(_KEPT in t.user_attrs for t in line) or "knobs" not in line[-1].user_attrs:
-                continue  # it waits, runs, has its result, or nothing was decided yet when its worker died
-            knobs = Knobs.from_dict(json.loads(line[-1].user_attrs["knobs"]))
-            if sum("released" not in t.user_attrs for t in line) <= RETRIES:
-                self._queue(knobs, {"again": first}, line[-1].params)
-            else:
-                self._give_up(first, knobs)
-            changed = True
-        return self.study.get_trials(deepcopy=False) if changed else trials
-
-    def _give_up(self, first: int, knobs: Knobs) -> None:
+    def _give_up(self, one: Tried) -> None:
         import optuna
 
         error = f"its worker died {RETRIES + 1} times (killed, out of memory?)"
-        result = TrialResult(first, about(knobs, self.plan), "failed", error=error)
-        attrs = {"again": first, "knobs": json.dumps(knobs.to_dict()), _KEPT: json.dumps(result.to_dict())}
+        result = TrialResult(one.number, about(one.knobs, self.plan), "failed", error=error)
+        attrs = {TRY: attempt(one.number, self.database.worker, one.knobs), KEPT: result.to_dict()}
         self.study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=attrs))
-
-    def _queue(self, knobs: Knobs, attrs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> None:
-        where = self.space.point(knobs) if params is None else dict(params)
-        self.study.enqueue_trial(where, user_attrs={"knobs": json.dumps(knobs.to_dict()), **attrs})
 
     # How it stands
 
+    def _rows(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
     @property
     def results(self) -> tuple[TrialResult, ...]:
-        """Every finished trial, failed ones included, by number; one result for one trial, however often it was run."""
-        found: dict[int, TrialResult] = {}
-        for trial in persistent(self.database, lambda: self.study.get_trials(deepcopy=False), self._say):
-            text = trial.user_attrs.get(_KEPT)
-            if text is not None:
-                if trial.number not in self._parsed:
-                    self._parsed[trial.number] = TrialResult.from_dict(json.loads(text))
-                result = self._parsed[trial.number]
-                found.setdefault(result.number, result)
-        return tuple(found[number] for number in sorted(found))
+        """Every finished trial, failed ones included, by number."""
+        return self._results(tried(persistent(self.database, self._rows, self._say)))
+
+    def _results(self, trials: Mapping[int, Tried]) -> tuple[TrialResult, ...]:
+        found = []
+        for number, one in trials.items():
+            if number not in self._parsed and one.kept is not None:
+                self._parsed[number] = TrialResult.from_dict(one.kept.user_attrs[KEPT])
+            if number in self._parsed:
+                found.append(self._parsed[number])
+        return tuple(found)
 
     def standing(self) -> Standing:
         """How it stands now."""
-        return self._locked(lambda: self._standing(self.study.get_trials(deepcopy=False)))
+        return self._locked(lambda: self._standing(tried(self._rows())))
 
-    def _standing(self, trials: Sequence[FrozenTrial]) -> Standing:
+    def _standing(self, trials: Mapping[int, Tried]) -> Standing:
         from optuna.trial import TrialState
 
-        ended: dict[int, bool] = {}  # first number -> whether it failed
-        for trial in trials:
-            if _KEPT in trial.user_attrs:
-                ended.setdefault(trial.user_attrs.get("again", trial.number), trial.state == TrialState.FAIL)
-        running = [t for t in trials if t.state == TrialState.RUNNING and t.user_attrs.get("again", t.number) not in ended]
-        alive = self.database.alive({t.user_attrs.get("worker", "") for t in running})
+        kept = [t.kept for t in trials.values() if t.kept is not None]
+        running = [worker_of(t.running) for t in trials.values() if t.running is not None]
+        alive = self.database.alive(set(running))
         attrs = self.study.user_attrs
         self.last = Standing(
             trials=int(attrs["config"]["trials"]),
-            done=len(ended),
-            failed=sum(ended.values()),
-            running=sum(t.user_attrs.get("worker") in alive for t in running),
+            done=len(kept),
+            failed=sum(row.state == TrialState.FAIL for row in kept),
+            running=sum(worker in alive for worker in running),
             stopped=attrs.get("stopped", ""),
         )
         return self.last
 
     def hosts(self) -> Mapping[int, str]:
         """Trial number -> name of the process that ran it, ``HOST-PID-..``."""
-        trials = persistent(self.database, lambda: self.study.get_trials(deepcopy=False), self._say)
-        return {t.user_attrs.get("again", t.number): t.user_attrs.get("worker", "") for t in trials if _KEPT in t.user_attrs}
+        trials = tried(persistent(self.database, self._rows, self._say))
+        return {number: worker_of(one.kept) for number, one in trials.items() if one.kept is not None}
 
     def close(self) -> None:
         """This process no longer counts as a living worker."""
         self.database.close()
-
-
-def find_study(folder: Path | None, url: str | None, name: str | None) -> tuple[Place, dict[str, Any]]:
-    """Where a study is that exists, and its configuration.
-
-    Args:
-        folder: the run folder; None: ``runs/NAME``. url: of a server; None: the folder holds the study. name: None: the only one there.
-
-    Raises:
-        UsageError: there is none of that name, or several without one; those that are there are named.
-    """
-    import optuna
-
-    database = open_database(Place(folder or Path(), url))
-    try:
-        names = optuna.get_all_study_names(database.storage)
-        where = f"the run folder {folder}" if url is None else shown(url)
-        if name is None and len(names) != 1:
-            raise UsageError(
-                f"{where} holds {len(names)} studies; {'name one with --study: ' + ', '.join(sorted(names)) if names else _MAKE}"
-            )
-        name = name or names[0]
-        if name not in names:
-            raise UsageError(f"{where} holds no study '{name}'. There: {', '.join(sorted(names)) or 'none'}; {_MAKE}")
-        attrs = optuna.load_study(study_name=name, storage=database.storage).user_attrs
-        if "config" not in attrs:
-            raise UsageError(f"the study '{name}' in {where} is no sweep of hwdse.")
-        return Place(folder or Path("runs") / name, url, name), dict(attrs["config"])
-    finally:
-        database.close()
-
-
-_MAKE = "hwdse sweep makes one, and workers take part in it."
 
 
 def _violation(result: TrialResult) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 from hwdse.cli.worker import bench_of
 from hwdse.storage import StorageError
 from hwdse.sweeps import SweepConfig, run_worker
-from hwdse.sweeps.study import find_study
+from hwdse.sweeps.finding import find_study
 
 sys.path.append(str(Path(__file__).parent))  # at the end, and started with -P: there is a folder hwdse beside this file
 from postgres import Server

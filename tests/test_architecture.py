@@ -170,7 +170,7 @@ def test_folders_load_without_torch(name: str) -> None:
 
 def test_only_the_study_and_the_samplers_know_optuna() -> None:
     users = {module for path, module in ALL if any(n.split(".")[0] == "optuna" for n in imports(path, module))}
-    assert users == {"hwdse.sweeps.database", "hwdse.sweeps.study", "hwdse.sweeps.samplers"}
+    assert users == {f"hwdse.sweeps.{name}" for name in ("database", "finding", "study", "space", "samplers")}
 
 
 def test_there_is_no_utils() -> None:

@@ -49,7 +49,7 @@ def attempts(place: Place) -> dict[str, int]:
     """How often trials had to be started, as Optuna's own table has it."""
     url = place.url.replace("postgresql://", "postgresql+psycopg://") if place.url else f"sqlite:///{place.folder / 'study.db'}"
     trials = optuna.load_study(study_name=place.study, storage=url).trials
-    often = Counter(t.user_attrs.get("again", t.number) for t in trials)
+    often = Counter(t.user_attrs["try"]["number"] for t in trials)
     return {
         "started": len(trials),
         "most for one trial": max(often.values()),

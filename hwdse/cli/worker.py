@@ -14,7 +14,7 @@ from types import FrameType
 
 from hwdse.errors import UsageError
 from hwdse.sweeps import Place, Progress, SweepConfig, Team, run_worker
-from hwdse.sweeps.study import find_study
+from hwdse.sweeps.finding import find_study
 from hwdse.sweeps.workers import PARENT, environment
 from hwdse.workbench import Say, Workbench
 

@@ -25,7 +25,8 @@ from hwdse.storage import StorageError, locked
 from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep
 from hwdse.sweeps.database import persistent, shown
 from hwdse.sweeps.engine import _Sweep
-from hwdse.sweeps.study import RETRIES, Claim, Standing, Study
+from hwdse.sweeps.study import Claim, Standing, Study
+from hwdse.sweeps.tries import RETRIES
 from hwdse.workbench import Workbench
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +96,7 @@ def test_the_trial_of_a_dead_worker_is_run_again_under_its_number(join: Callable
     one, other = join(), join(join=True)
     lost = claimed(one)
     died(one)
-    assert finish(other) == [1, 2, 0]
+    assert finish(other) == [0, 1, 2]
     assert lost.number == 0
     assert [r.number for r in other.results] == [0, 1, 2]
     assert [r.knobs["widths"] for r in other.results] == ["w8a8", "w6a6", "w4a4"]
@@ -106,7 +107,7 @@ def test_a_worker_that_died_between_keeping_and_telling_is_counted_once(
 ) -> None:
     one, other = join(), join(join=True)
     claim = claimed(one)
-    monkeypatch.setattr(one, "_tell", lambda number, result: None)
+    monkeypatch.setattr(one, "_end", lambda row, result: None)
     one.keep(claim, result(claim))
     died(one)
     assert finish(other) == [1, 2]
@@ -132,7 +133,7 @@ def test_a_worker_that_has_not_signed_for_long_counts_as_dead(server: Server, jo
         assert finish(other) == [1, 2]
         return
     server.psql("UPDATE hwdse_workers SET seen = now() - interval '1 day'")  # or its clock has jumped
-    assert finish(other) == [1, 2, lost.number]
+    assert finish(other) == [lost.number, 1, 2]
     assert not one.keep(lost, result(lost))
 
 
@@ -203,25 +204,41 @@ def test_what_the_sampler_had_proposed_is_proposed_again(join: Callable[..., Stu
     assert claimed(join(queue=[], join=True)).knobs != again.knobs  # workers at one time do not propose the same
 
 
-def test_the_queue_is_made_once_whoever_dies_while_making_it(join: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = Study._queue, []
+def test_a_worker_that_dies_while_the_sampler_thinks_leaves_nothing(join: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = join(queue=[]), join(queue=[], join=True)
 
-    def dying(self: Study, *rest: Any) -> None:
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(rest)
-        real(self, *rest)
+    def dying(found: Any) -> Knobs:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Study, "_queue", dying)
-    with pytest.raises(KeyboardInterrupt):
-        join()
-    monkeypatch.setattr(Study, "_queue", real)
-    made = [threading.Thread(target=join) for _ in range(3)]  # several at once
-    for thread in made:
+    with monkeypatch.context() as patch:
+        patch.setattr(one.space, "knobs", dying)
+        with pytest.raises(KeyboardInterrupt):
+            one.claim()
+    died(one)
+    assert finish(other) == [0, 1, 2]
+
+
+def test_workers_that_start_at_once_take_each_trial_once(join: Callable[..., Study]) -> None:
+    made: list[int] = []
+    threads = [threading.Thread(target=lambda: made.extend(finish(join()))) for _ in range(3)]
+    for thread in threads:
         thread.start()
-    for thread in made:
+    for thread in threads:
         thread.join()
-    assert finish(join()) == [0, 1, 2]
+    assert sorted(made) == [0, 1, 2]
+
+
+def test_a_study_of_another_schema_is_refused(join: Callable[..., Study]) -> None:
+    join().study.set_user_attr("schema", "hwdse.study/9")
+    with pytest.raises(UsageError, match=r"study of the schema 'hwdse.study/9'.*reads 'hwdse.study/2'"):
+        join()
+
+
+def test_more_trials_than_before_go_on_with_the_first(join: Callable[..., Study]) -> None:
+    assert finish(join(trials=2)) == [0, 1]
+    more = join(trials=4)
+    assert finish(more) == [2, 3]
+    assert [r.knobs["widths"] for r in more.results] == ["w8a8", "w6a6", "w4a4", None]
 
 
 def test_another_identity_is_refused_and_what_differs_is_said(join: Callable[..., Study]) -> None:
