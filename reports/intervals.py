@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import math
+from statistics import NormalDist
 
+from ..intervals import Z95, wilson
 from ..metrics import Metric
+from ..records import SweepRecord, TrialResult
 
-Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+__all__ = ["Z95", "counts", "interval", "lower_bound", "reference_interval", "trial_interval", "wilson"]
+
 _SHARES_OF_RIGHT_ANSWERS = ("accuracy", "top1", "top-1", "top5", "top-5")
 
 
-def wilson(share: float, samples: int, z: float = Z95) -> tuple[float, float]:
-    """Interval of a share ``p`` measured on ``n`` independent samples.
-
-    ``(p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``. Unlike ``p -+ z sqrt(p(1-p)/n)`` it stays inside 0..1 and does
-    not collapse at p = 0 and p = 1.
-
-    Reference: E. B. Wilson, JASA 22 (1927) 209; R. G. Newcombe, Statistics in Medicine 17 (1998) 857, method 3.
-    """
-    spread = z * z / samples
-    centre = share + spread / 2
-    half = z * math.sqrt(max(share * (1 - share), 0.0) / samples + spread / (4 * samples))
-    return max((centre - half) / (1 + spread), 0.0), min((centre + half) / (1 + spread), 1.0)
+def counts(score: Metric) -> bool:
+    """Whether a score is a share of right answers, of which the number of samples says how sure it is."""
+    return score.unit == "fraction" and any(word in score.name.lower() for word in _SHARES_OF_RIGHT_ANSWERS)
 
 
 def interval(score: Metric, value: float | None, samples: float | None) -> tuple[float, float] | None:
     """The 95 % interval of a score; None where it is not a share of right answers, or the number of samples is unknown."""
-    counts = score.unit == "fraction" and any(word in score.name.lower() for word in _SHARES_OF_RIGHT_ANSWERS)
-    if not counts or value is None or not samples or samples < 1 or not 0 <= value <= 1:
+    if not counts(score) or value is None or not samples or samples < 1 or not 0 <= value <= 1:
         return None
     return wilson(value, int(samples))
+
+
+def lower_bound(share: float, samples: int, confidence: float) -> float:
+    """The one-sided Wilson bound: a true share below it would give so good a measurement with probability 1 - ``confidence`` at most.
+
+    The lower end of :func:`wilson` at the one-sided quantile of ``confidence`` (1.645 for 95 %); as an approximation by the normal
+    distribution, to within about a percentage point of coverage.
+    """
+    return wilson(share, samples, NormalDist().inv_cdf(confidence))[0]
+
+
+def trial_interval(record: SweepRecord, trial: TrialResult) -> tuple[float, float] | None:
+    """The 95 % interval of a trial's score, as measured; else from the number of samples, where the score is a share of right answers."""
+    return trial.interval or interval(record.score, trial.measures.get(record.score.key), trial.samples)
+
+
+def reference_interval(record: SweepRecord) -> tuple[float, float] | None:
+    """The same of the FP32 network."""
+    known = record.reference
+    if "validation_low" in known:
+        return known["validation_low"], known["validation_high"]
+    return interval(record.score, known.get("validation"), known.get("validation_samples"))

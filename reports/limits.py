@@ -36,6 +36,10 @@ class Limit:
         """Room left, at least 0 inside."""
         return self.value - found if self.upper else found - self.value
 
+    def found(self, trial: TrialResult) -> float:
+        """What a trial has of the limited metric, in its stored unit; NaN where that was not measured."""
+        return trial.measures.get(self.metric.key, math.nan)
+
     def miss(self, found: float) -> float:
         """How far a measured value is from the inside: 0 there, +inf where nothing was measured."""
         return max(-self.slack(found), 0.0) if math.isfinite(found) else math.inf
@@ -43,7 +47,7 @@ class Limit:
 
 def inside(trial: TrialResult, limits: Iterable[Limit]) -> bool:
     """Whether a trial's measures meet all limits."""
-    return all(limit.holds(trial.measures.get(limit.metric.key, math.nan)) for limit in limits)
+    return all(limit.holds(limit.found(trial)) for limit in limits)
 
 
 def parse_limit(text: str, record: SweepRecord, *, upper: bool) -> Limit:

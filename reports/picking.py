@@ -6,13 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import InfeasibleBudget, UsageError
+from ..errors import UsageError
 from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
+from .choosing import Choice, best_score, given_up, knee, lexicographic
+from .confidence import Sure, parse_confidence, parse_sure, sure_text
 from .intervals import interval
 from .limits import Limit, inside, parse_limit
-from .points import Point, measured, ranked
+from .out_of_reach import nothing_inside
+from .points import Point, measured
 from .wording import gap_text, overlap_text, score_text, shown
 
 
@@ -21,11 +24,12 @@ class Pick:
     """A choice.
 
     Attributes:
-        trial: the best measured point inside the limits, by validation score; ties go to the cheaper on the first limited cost.
-        limits: what it was held against. inside: how many measured points meet them. measured: of how many.
-        cost: the metric whose front the neighbours lie on: the first limited cost, else the run's first.
-        cheaper: the next cheaper point of that front. better: the next better one; it is outside some limit.
-        runner_up: the second best inside the limits that has other widths.
+        trial: the chosen point inside the limits: by default of the best validation score, ties to the cheaper on the first limited cost.
+        limits: what it was held against, confidences among them. inside: how many measured points meet them. measured: of how many.
+        cost: the metric whose front the neighbours lie on: the one that the rule weighed, the first limited cost, else the run's first.
+        cheaper: the next cheaper point of that front. better: the next better one; it is outside some limit, or the rule passed it over.
+        runner_up: the second by the rule that has other widths.
+        rule: ``"best"``, ``"knee"`` or ``"lexicographic"``.
         explanation: the paragraph.
     """
 
@@ -37,23 +41,50 @@ class Pick:
     cheaper: TrialResult | None
     better: TrialResult | None
     runner_up: TrialResult | None
+    rule: str
     explanation: str
 
 
-def pick(record: SweepRecord, maxima: Sequence[str] = (), minima: Sequence[str] = ()) -> Pick:
+def pick(
+    record: SweepRecord,
+    maxima: Sequence[str] = (),
+    minima: Sequence[str] = (),
+    *,
+    sure: Sequence[str] = (),
+    confidence: str | float | None = None,
+    knee_of: str | None = None,
+    order: Sequence[str] = (),
+    tolerance: str | None = None,
+) -> Pick:
     """Chooses from the measured points of a run.
 
     Args:
         record: the run.
         maxima: upper limits, ``"latency@t4 = 3 ms"`` or ``"latency <= 3 ms"``.
         minima: lower limits, ``"accuracy = 97 %"`` or ``"accuracy >= 97 %"``.
+        sure: lower limits of the score that its one-sided confidence bound must reach.
+        confidence: of ``sure``, ``"95 %"`` or 0.95 (the default).
+        knee_of: a cost: the knee of the front of the score against it, in place of the best score.
+        order: metrics, the most important first, in place of the best score; see :func:`~hwdse.reports.choosing.lexicographic`.
+        tolerance: what counts as equal by the first of ``order``, in its unit.
 
     Raises:
-        UsageError: a limit that cannot be read, or a run without measured points.
+        UsageError: a limit that cannot be read, options that cannot go together, or a run without measured points.
         InfeasibleBudget: no measured point is inside; the message names the nearest reachable value of each limit.
     """
-    limits = (*(parse_limit(t, record, upper=True) for t in maxima), *(parse_limit(t, record, upper=False) for t in minima))
+    if knee_of is not None and order:
+        raise UsageError("--knee and --lexicographic are two rules to choose by: give one of them.")
+    if tolerance is not None and not order:
+        raise UsageError("--tolerance says what counts as equal in --lexicographic: give that too, or leave it out.")
+    if confidence is not None and not sure:
+        raise UsageError('--confidence says how sure --sure must be: give that too, as --sure "accuracy >= 97 %".')
     points = measured(record)
+    certain = 0.95 if confidence is None else parse_confidence(str(confidence))
+    limits = (
+        *(parse_limit(t, record, upper=True) for t in maxima),
+        *(parse_limit(t, record, upper=False) for t in minima),
+        *(parse_sure(t, record, certain) for t in sure),
+    )
     if not points:
         failed = sum(t.state == "failed" for t in record.trials)
         raise UsageError(
@@ -61,16 +92,21 @@ def pick(record: SweepRecord, maxima: Sequence[str] = (), minima: Sequence[str] 
             f"{sum(t.state == 'interrupted' for t in record.trials)} were interrupted; see the errors in the report, then run more."
         )
     limited = [x.metric for x in limits if x.metric in record.costs]
-    costs = [*limited[:1], *record.costs]
-    found = ranked(record, (t for t in points if inside(t, limits)), costs[:1])
+    first = next(iter([*limited, *record.costs]), None)
+    found = [t for t in points if inside(t, limits)]
+    for name in (*order, *([] if knee_of is None else [knee_of])):
+        record.metric(name)  # an unknown name is said before a limit that nothing meets
     if not found:
-        raise _nothing_inside(points, limits)
-    best, cost = found[0], costs[0] if costs else None
-    others = [t for t in found[1:] if t.allocation is None or t.allocation != best.allocation]
+        raise nothing_inside(points, limits)
+    if knee_of is not None:
+        choice = knee(record, found, knee_of)
+    else:
+        choice = lexicographic(record, found, order, tolerance) if order else best_score(record, found, first)
+    best, cost = choice.order[0], choice.cost or first
+    runner_up = next((t for t in choice.order[1:] if t.allocation is None or t.allocation != best.allocation), None)
     cheaper, better = _neighbours(record, points, best, cost)
-    runner_up = others[0] if others else None
-    text = _explain(record, best, limits, len(found), len(points), cost, cheaper, better, runner_up)
-    return Pick(best, limits, len(found), len(points), cost, cheaper, better, runner_up, text)
+    text = _explain(record, choice, limits, found, len(points), cost, cheaper, better, runner_up)
+    return Pick(best, limits, len(found), len(points), cost, cheaper, better, runner_up, choice.rule, text)
 
 
 def _neighbours(
@@ -89,35 +125,37 @@ def _neighbours(
 
 def _explain(
     record: SweepRecord,
-    best: TrialResult,
+    choice: Choice,
     limits: Sequence[Limit],
-    count: int,
+    found: Sequence[TrialResult],
     total: int,
     cost: Metric | None,
     cheaper: TrialResult | None,
     better: TrialResult | None,
     runner_up: TrialResult | None,
 ) -> str:
-    score = record.score
+    score, best = record.score, choice.order[0]
     point = Point.of(record, best)
     rules = " and ".join(map(str, limits)) or "no limits"
-    text = [f"{point.name}: of {total} measured points {count} meet {rules}, and it has the best validation {score.name},"]
+    text = [f"{point.name}: of {total} measured points {len(found)} meet {rules}, and it {choice.clause}"]
     text.append(f"{score_text(score, point.score, point.interval)}{'' if best.test is None else f', test {shown(score, best.test)}'}.")
     reference = record.reference.get("validation")
     if reference is not None:
         sure = overlap_text(point.interval, interval(score, reference, record.reference.get("validation_samples")))
         text.append(f"That is {gap_text(score, point.score, reference)} FP32{sure}.")
+    text.extend(choice.details)
     for limit in limits:
+        if isinstance(limit, Sure):
+            text.append(sure_text(limit, best, total))
+            continue
         used = best.measures[limit.metric.key]
         text.append(f"{limit.metric.key} is {shown(limit.metric, used)}, {gap_text(limit.metric, used, limit.value)} the limit.")
+    text.append(given_up(record, best, found, cost))
     text.append(_compare(record, "The runner-up inside the limits", best, runner_up, cost) or "No other allocation is inside the limits.")
-    text.append(_compare(record, "The next cheaper point of the front", best, cheaper, cost))
-    outside = [] if better is None else [str(x) for x in limits if not x.holds(better.measures.get(x.metric.key, math.nan))]
-    text.append(
-        _compare(
-            record, "The next better point of the front", best, better, cost, f"; it breaks {' and '.join(outside)}" if outside else ""
-        )
-    )
+    for what, other in (("cheaper", cheaper), ("better", better)):
+        outside = [] if other is None else [str(x) for x in limits if not x.holds(x.found(other))]
+        breaks = f"; it breaks {' and '.join(outside)}" if outside else ""
+        text.append(_compare(record, f"The next {what} point of the front", best, other, cost, breaks))
     text.extend(f"Note: {said}." for said in best.notes)
     return " ".join(t for t in text if t)
 
@@ -129,38 +167,3 @@ def _compare(record: SweepRecord, what: str, best: TrialResult, other: TrialResu
     text = f"{what}, {there.name}, is {gap_text(record.score, there.score, here.score)} it{overlap_text(here.interval, there.interval)}"
     text += f" at {shown(cost, there.costs.get(cost.key))} {cost.key}" if cost else ""
     return f"{text}{more}."
-
-
-def _nothing_inside(points: Sequence[TrialResult], limits: Sequence[Limit]) -> InfeasibleBudget:
-    """Names for each limit the nearest value that is reached where the others hold, or, failing that, reached at all."""
-    lines, reached = [], []
-    for limit in limits:
-        others = [x for x in limits if x is not limit]
-        alone, alone_at = _nearest(points, limit)
-        given, given_at = _nearest([t for t in points if inside(t, others)], limit)
-        reached.append((alone, given))
-        if not math.isfinite(alone):
-            lines.append(f"{limit}: no measured point has a finite {limit.metric.key}")
-        elif not limit.holds(alone):
-            lines.append(f"{limit}: the nearest of all points is {shown(limit.metric, alone)} (#{alone_at})")
-        elif math.isfinite(given):
-            lines.append(f"{limit}: where the other limits hold, the nearest is {shown(limit.metric, given)} (#{given_at})")
-        else:
-            lines.append(f"{limit}: met by itself (#{alone_at} has {shown(limit.metric, alone)}), but no point meets all the other limits")
-    first = next((i for i, (alone, _) in enumerate(reached) if not limits[i].holds(alone)), None)
-    metric = limits[first or 0]
-    rules = " and ".join(map(str, limits))
-    message = f"no measured point of {len(points)} meets {rules}. {'. '.join(lines)}. Loosen a limit, or measure more points."
-    value = reached[first][0] if first is not None else reached[0][1]
-    other = limits[1].metric.key if first is None and len(limits) == 2 else None
-    return InfeasibleBudget(message, metric.metric.key, metric.value, value, other)
-
-
-def _nearest(points: Sequence[TrialResult], limit: Limit) -> tuple[float, int]:
-    """The value nearest to the inside of a limit (the smallest cost, the highest score), and the trial that has it."""
-    key, sign = limit.metric.key, 1.0 if limit.upper else -1.0
-    values = [(sign * t.measures[key], t.number) for t in points if math.isfinite(t.measures.get(key, math.nan))]
-    if not values:
-        return math.inf, -1
-    value, number = min(values)
-    return sign * value, number

@@ -315,7 +315,12 @@ def report(
 
 
 @app.command(
-    epilog=_examples('hwdse pick runs/demo --max "latency@mpic = 1.2 ms"', 'hwdse pick runs/demo --min "accuracy = 97 %" -o widths.json')
+    epilog=_examples(
+        'hwdse pick runs/demo --max "latency@mpic = 1.2 ms"',
+        'hwdse pick runs/demo --min "accuracy = 97 %" -o widths.json',
+        'hwdse pick runs/demo --sure "accuracy >= 94 %" --confidence 99% --knee latency@mpic',
+        'hwdse pick runs/demo --lexicographic accuracy,latency@mpic,weights --tolerance "0.5 %"',
+    )
 )
 def pick(
     run: RunFolder,
@@ -323,13 +328,27 @@ def pick(
         list[str] | None, typer.Option("--max", help='Limit on a cost, such as "latency = 3 ms"; repeat for several.')
     ] = None,
     minimum: Annotated[list[str] | None, typer.Option("--min", help='Least score, such as "accuracy = 97 %".')] = None,
+    sure: Annotated[
+        list[str] | None, typer.Option(help='Score that the lower confidence bound must reach, such as "accuracy >= 97 %".')
+    ] = None,
+    confidence: Annotated[str | None, typer.Option(help="Of --sure: one-sided, from the validation samples; default 95%.")] = None,
+    knee: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="The knee of the front against this cost, in place of the best score.")
+    ] = None,
+    lexicographic: Annotated[
+        str | None, typer.Option(metavar="METRICS", help="Metrics in order of importance, such as accuracy,latency@mpic,weights.")
+    ] = None,
+    tolerance: Annotated[
+        str | None, typer.Option(help='What counts as equal by the first of them, such as "0.5 %"; default: what noise explains.')
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the allocation file here.")] = None,
     json: Json = False,
 ) -> None:
-    """The best measured point inside the limits, its allocation, and its neighbours."""
-    from .report import run_pick
+    """The best measured point inside the limits, its allocation, and its neighbours; or the knee, or the first in an order of metrics."""
+    from .pick import Wanted
+    from .pick import run as choose
 
-    run_pick(run, maximum or [], minimum or [], output, json)
+    choose(run, Wanted(maximum or [], minimum or [], sure or [], confidence, knee, lexicographic, tolerance), output, json)
 
 
 @app.command(epilog=_examples("hwdse explain runs/demo 10", "hwdse explain runs/demo 10 --layer block1.conv1"))

@@ -1,0 +1,88 @@
+"""``hwdse pick``: one of a run's measured points, and why; from records alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hwdse.records import SweepRecord, TrialResult
+from hwdse.reports import Pick, pick
+from hwdse.reports.confidence import Sure
+from hwdse.storage import StorageError, write
+
+from .show import print_json, print_table, print_text
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What someone who picks has written."""
+
+    maxima: list[str] = field(default_factory=list)
+    minima: list[str] = field(default_factory=list)
+    sure: list[str] = field(default_factory=list)
+    confidence: str | None = None
+    knee: str | None = None
+    lexicographic: str | None = None
+    tolerance: str | None = None
+
+    def of(self, record: SweepRecord) -> Pick:
+        """The pick."""
+        order = [] if self.lexicographic is None else [name.strip() for name in self.lexicographic.split(",")]
+        return pick(
+            record, self.maxima, self.minima, sure=self.sure, confidence=self.confidence, knee_of=self.knee, order=order,
+            tolerance=self.tolerance,
+        )  # fmt: skip
+
+
+def run(folder: Path, wanted: Wanted, output: Path | None, json: bool) -> None:
+    """Prints the pick, its neighbours and its widths."""
+    record = SweepRecord.load(folder)
+    found = wanted.of(record)
+    source = folder / "allocations" / f"{found.trial.number}.json"
+    if output is not None:
+        try:
+            write(output, source.read_bytes())
+        except FileNotFoundError:
+            raise StorageError(f"the run has no {source}; it was deleted, or the run is from another machine.") from None
+    if json:
+        print_json(_plain(found, folder, source))
+        return
+    print_text(found.explanation)
+    print_text()
+    trials = [("pick", found.trial), ("next cheaper", found.cheaper), ("next better", found.better), ("runner-up inside", found.runner_up)]
+    used = {x.metric for x in found.limits} | {found.cost}
+    metrics = [m for m in record.costs if m.on in (None, found.trial.knobs.get("accelerator")) or m in used]
+    print_table(
+        ["", "trial", record.score.name, *(m.key for m in metrics), "allocator "],
+        [_row(record, name, t, [m.key for m in metrics]) for name, t in trials if t is not None],
+    )
+    if found.trial.allocation is not None:
+        print_text()
+        print_table(["layer", "widths"], [[name, str(widths)] for name, widths in found.trial.allocation.items()])
+    print_text()
+    print_text(f"Allocation: {source}" + (f", copied to {output}" if output else ""))
+
+
+def _plain(found: Pick, folder: Path, source: Path) -> dict[str, Any]:
+    others = {"cheaper": found.cheaper, "better": found.better, "runner_up": found.runner_up}
+    return {
+        "trial": found.trial.to_dict(),
+        **{name: None if t is None else t.to_dict() for name, t in others.items()},
+        "rule": found.rule,
+        "limits": [
+            {"metric": x.metric.key, "limit": x.value, "upper": x.upper, "found": x.found(found.trial)}
+            | ({"confidence": x.confidence} if isinstance(x, Sure) else {})
+            for x in found.limits
+        ],
+        "inside": found.inside,
+        "measured": found.measured,
+        "explanation": found.explanation,
+        "allocation": str(source),
+        "checkpoint": str(folder / "checkpoints" / f"{found.trial.number}.pt"),
+    }
+
+
+def _row(record: SweepRecord, name: str, trial: TrialResult, keys: list[str]) -> list[str]:
+    costs = [record.metric(key).format(trial.measures[key]) if key in trial.measures else "" for key in keys]
+    return [name, str(trial.number), record.score.format(trial.measures[record.score.key]), *costs, str(trial.knobs.get("allocator", ""))]
