@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .costs import FloatArray
 from .errors import TaskError, TrainingDiverged
+from .intervals import Interval, interval_of
 from .quantized import evaluating
 from .task import Split, Task, batches_of, device_of
 
@@ -29,6 +30,11 @@ class Evaluation:
     def samples(self) -> int:
         """How many samples stand behind it."""
         return len(self.scores)
+
+    @property
+    def interval(self) -> Interval | None:
+        """Its 95 % interval, from the spread over samples."""
+        return interval_of(self.scores)
 
 
 def evaluate(network: nn.Module, task: Task, split: Split) -> Evaluation:

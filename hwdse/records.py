@@ -43,7 +43,7 @@ class TrialResult:
         measures: by metric key, in stored units: every cost on every accelerator (+inf where one cannot run the allocation), the
             score on the validation split under the score metric's key, ``"loss"`` the loss table's expectation.
         test: score on the test split, where it was taken (front points, at the end of a sweep).
-        samples: validation samples behind the score.
+        samples: validation samples behind the score. interval: its 95 % interval, from the spread over them.
         errors: how far off each cost on an accelerator may be, by metric key, in stored units; None where nobody knows.
         slack: room left under each constraint of this trial, by its text, in stored units. All >= 0 in a complete trial.
         seconds: wall time. error: one line. notes: what else must be said of the result (distillation used, ...).
@@ -61,6 +61,7 @@ class TrialResult:
     error: str = ""
     notes: tuple[str, ...] = ()
     errors: Mapping[str, float | None] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; values that are not finite become null."""
@@ -70,6 +71,7 @@ class TrialResult:
             "allocation": None if self.allocation is None else self.allocation.to_dict(),
             "measures": {k: _plain(v) for k, v in self.measures.items()},
             "errors": dict(self.errors),
+            "interval": self.interval,
             "slack": {k: _plain(v) for k, v in self.slack.items()},
             "notes": list(self.notes),
         }
@@ -88,6 +90,7 @@ class TrialResult:
             test=data["test"],
             samples=int(data["samples"]),
             errors=dict(data.get("errors") or {}),
+            interval=(float(data["interval"][0]), float(data["interval"][1])) if data.get("interval") else None,
             slack={k: math.inf if v is None else float(v) for k, v in data["slack"].items()},
             seconds=float(data["seconds"]),
             error=data["error"],
@@ -105,7 +108,8 @@ class SweepRecord:
         budgets: the budgets of the sweep, each a list of texts that hold together, every text with its accelerator spelled out.
         limits: budget text -> the limit in the metric's stored unit, relative ones resolved.
         trials: in order of number.
-        reference: the FP32 model: ``{"validation": .., "test": .., "validation_samples": .., "test_samples": ..}``.
+        reference: the FP32 model: ``{"validation": .., "test": .., "validation_samples": .., "test_samples": ..,
+            "validation_low": .., "validation_high": ..}``, the last two its 95 % interval.
         graph: ``{"fingerprint", "macs", "params", "batch", "layers": [{name, kind, macs, params, weight_shape, output_shape}],
             "left_out": [{name, reason}]}``.
         conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.

@@ -337,13 +337,15 @@ class Workbench:
 
     @cached_property
     def reference(self) -> dict[str, float]:
-        """Scores of the FP32 network on validation and test, and their sample counts."""
+        """Scores of the FP32 network on validation and test, their sample counts, and the interval of the first."""
         network = self.network()
         found: dict[str, float] = {}
         splits: tuple[Split, ...] = ("validation", "test")
         for split in splits:
             result = evaluate(network, self.task, split)
             found[split], found[f"{split}_samples"] = result.mean, float(result.samples)
+            if split == "validation" and result.interval:
+                found["validation_low"], found["validation_high"] = result.interval
         return found
 
     def provenance(self) -> dict[str, Any]:

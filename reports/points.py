@@ -11,7 +11,7 @@ from typing import Any
 from ..bits import Allocation
 from ..metrics import Metric
 from ..records import SweepRecord, TrialResult
-from .intervals import interval
+from .intervals import trial_interval
 
 Interval = tuple[float, float]
 BASELINE = "uniform"  # the allocator that gives every layer the same widths
@@ -48,7 +48,7 @@ class Point:
             allocator=allocator(trial),
             widths=str(trial.knobs.get("widths") or common_widths(trial.allocation)),
             score=value,
-            interval=interval(record.score, value, trial.samples),
+            interval=trial_interval(record, trial),
             test=trial.test,
             costs={m.key: trial.measures.get(m.key, math.nan) for m in record.costs},
         )

@@ -38,6 +38,7 @@ ORDER = [
     "quantized",
     "sensitivity",
     "proxies",
+    "intervals",
     "evaluation",
     "norms",
     "objective",

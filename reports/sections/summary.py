@@ -9,7 +9,7 @@ from markupsafe import Markup
 from ...metrics import Metric
 from ...records import SweepRecord
 from ..budgets import BudgetResult, budget_results
-from ..intervals import interval
+from ..intervals import reference_interval
 from ..markup import bullets, note, paragraph
 from ..points import Interval, Point, measured, ranked
 from ..section import Fragment
@@ -58,7 +58,7 @@ class Summary:
                 if (n := sum(any(t.measures.get(m.key) == float("inf") for m in record.costs if m.on == on) for t in done))
             },
             reference=value,
-            reference_interval=interval(record.score, value, samples),
+            reference_interval=reference_interval(record),
             reference_test=record.reference.get("test"),
             reference_samples=samples,
             best=Point.of(record, ranked(record, done, record.costs[:1])[0]) if done else None,
