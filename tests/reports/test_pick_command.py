@@ -16,7 +16,7 @@ def run(record: SweepRecord, tmp_path: Path) -> Path:
 
 
 def test_rules_and_confidence(run: Path) -> None:
-    found = json.loads(hwdse("pick", run, "--sure", "accuracy >= 20 %", "--confidence", "99%", "--knee", "latency@t4", "--json").out)
+    found = json.loads(hwdse("pick", run, "--sure", "accuracy >= 20 %", "--confidence", "99%", "--knee", "weights", "--json").out)
     assert found["rule"] == "knee"
     (limit,) = found["limits"]
     assert limit["confidence"] == 0.99
