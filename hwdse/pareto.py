@@ -85,5 +85,24 @@ class ParetoFront:
         return hypervolume(_points(self.trials, self.metrics), corner) if self.trials else 0.0
 
 
+def growth(trials: Sequence[TrialResult], metrics: Sequence[Metric], counts: Sequence[int]) -> FloatArray:
+    """Hypervolume of the first ``counts`` trials each, as a share of what all of them reach.
+
+    The reference point is the worst of each metric over all trials, and a hundredth of their range more, so that the ends of the front
+    count; shares of one list of trials compare with one another alone. Trials that failed or lack a finite value add nothing.
+    """
+    known = [t.state == "complete" and all(math.isfinite(t.measures.get(m.key, math.nan)) for m in metrics) for t in trials]
+    if not any(known):
+        return np.zeros(len(counts))
+    points = np.full((len(trials), len(metrics)), np.inf)
+    points[known] = _points([t for t, k in zip(trials, known, strict=True) if k], metrics)
+    worst, best = points[known].max(axis=0), points[known].min(axis=0)
+    span = np.where(worst > best, worst - best, 1.0)
+    scaled = (points - best) / span  # 0 to 1; infinite ones lie outside
+    reference = np.full(len(metrics), 1.01)
+    whole = hypervolume(scaled, reference)
+    return np.array([hypervolume(scaled[:count], reference) / whole for count in counts])
+
+
 def _points(trials: Sequence[TrialResult], metrics: Sequence[Metric]) -> FloatArray:
     return np.array([[m.minimised(t.measures[m.key]) for m in metrics] for t in trials])

@@ -148,7 +148,11 @@ class SweepRecord:
         """Writes ``record.json`` and, where there are tables and no file yet, ``tables.npz``."""
         if self.tables and not (folder / "tables.npz").exists():
             write(folder / "tables.npz", tables_to_bytes(self.tables))
-        body = {
+        write(folder / "record.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the tables are not in it."""
+        return {
             "schema": RECORD_SCHEMA,
             "task": self.task,
             "score": asdict(self.score),
@@ -157,7 +161,6 @@ class SweepRecord:
             **{k: dict(getattr(self, k)) for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             "trials": [t.to_dict() for t in self.trials],
         }
-        write(folder / "record.json", json.dumps(body, indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> SweepRecord:
@@ -166,12 +169,23 @@ class SweepRecord:
         Raises:
             StorageError: no record there. FileFormatError: truncated, of another schema, or with a key missing.
         """
-        path = folder / "record.json"
-        data = read_json(path)
+        record = cls.from_dict(read_json(folder / "record.json"), folder / "record.json")
+        tables = folder / "tables.npz"
+        if tables.exists():
+            record = replace(record, tables=tables_from_bytes(tables.read_bytes(), tables))
+        return record
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], path: Path) -> SweepRecord:
+        """The inverse of :meth:`to_dict`, without tables. ``path``: where it was read, for errors.
+
+        Raises:
+            FileFormatError: of another schema, or with a key missing.
+        """
         if data.get("schema") != RECORD_SCHEMA:
             raise FileFormatError(path, f"must have schema '{RECORD_SCHEMA}', got {data.get('schema')!r}.", "key 'schema'")
         try:
-            record = cls(
+            return cls(
                 task=data["task"],
                 score=Metric(**data["score"]),
                 costs=tuple(Metric(**m) for m in data["costs"]),
@@ -183,7 +197,3 @@ class SweepRecord:
             raise FileFormatError(path, "is missing.", f"key {error}") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(path, f"cannot be read: {error}.") from None
-        tables = folder / "tables.npz"
-        if tables.exists():
-            record = replace(record, tables=tables_from_bytes(tables.read_bytes(), tables))
-        return record

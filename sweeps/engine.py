@@ -168,6 +168,7 @@ class _Sweep:
     def run(self, team: Team | None) -> SweepRecord:
         """See :func:`run_sweep`."""
         self.record = self._record()
+        self.study.describe(self.record.to_dict())
         self._save()
         try:
             if team is None:

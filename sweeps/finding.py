@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwdse.errors import UsageError
 
 from .database import Database, Place, shown
 from .file_database import FileDatabase
 from .server_database import ServerDatabase
+
+if TYPE_CHECKING:
+    import optuna
 
 _MAKE = "hwdse sweep makes one, and workers take part in it."
 
@@ -31,9 +36,16 @@ def find_study(folder: Path | None, url: str | None, name: str | None) -> tuple[
     Raises:
         UsageError: there is none of that name, or several without one; those that are there are named.
     """
+    with opened(folder, url, name) as (place, _, study):
+        return place, dict(study.user_attrs["config"])
+
+
+@contextlib.contextmanager
+def opened(folder: Path | None, url: str | None, name: str | None) -> Iterator[tuple[Place, Database, optuna.Study]]:
+    """The same, open: where it is, its database, and the study itself."""
     import optuna
 
-    database = open_database(Place(folder or Path(), url))
+    database = open_database(Place(folder or Path(), url, name or "sweep"))
     try:
         names = optuna.get_all_study_names(database.storage)
         where = f"the run folder {folder}" if url is None else shown(url)
@@ -44,9 +56,9 @@ def find_study(folder: Path | None, url: str | None, name: str | None) -> tuple[
         name = name or names[0]
         if name not in names:
             raise UsageError(f"{where} holds no study '{name}'. There: {', '.join(sorted(names)) or 'none'}; {_MAKE}")
-        attrs = optuna.load_study(study_name=name, storage=database.storage).user_attrs
-        if "config" not in attrs:
+        study = optuna.load_study(study_name=name, storage=database.storage)
+        if "config" not in study.user_attrs:
             raise UsageError(f"the study '{name}' in {where} is no sweep of hwdse.")
-        return Place(folder or Path("runs") / name, url, name), dict(attrs["config"])
+        yield Place(folder or Path("runs") / name, url, name), database, study
     finally:
         database.close()

@@ -153,6 +153,10 @@ class Study:
             self.study.set_user_attr("config", new)
             self.study.set_user_attr("stopped", "")
 
+    def describe(self, record: Mapping[str, Any]) -> None:
+        """Keeps the run's record without its trials: who looks on from elsewhere has the study alone."""
+        self._locked(lambda: self.study.set_user_attr("record", dict(record)))
+
     @property
     def _instead(self) -> str:
         return "give another folder" if self.place.url is None else "give another name (--study)"

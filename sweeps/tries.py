@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 RETRIES = 5  # times that a trial is tried again whose worker died
 # attributes of a row
-TRY = "try"  # number of the trial, worker, knobs
+TRY = "try"  # number of the trial, worker, since when, knobs
 KEPT = "result"  # of a TrialResult: the study is the record's source
 RELEASED = "released"  # given back by its worker: no death
 
@@ -53,8 +54,9 @@ class Tried:
 
 
 def attempt(number: int, worker: str, knobs: Knobs) -> dict[str, Any]:
-    """The attribute of a row that says what it is."""
-    return {"number": number, "worker": worker, "knobs": knobs.to_dict()}
+    """The attribute of a row that says what it is. ``since``: by the worker's clock, and told to people alone."""
+    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"number": number, "worker": worker, "since": since, "knobs": knobs.to_dict()}
 
 
 def worker_of(row: FrozenTrial) -> str:

@@ -55,6 +55,16 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(run: Path) -> None:
     assert [t["measures"] for t in after[:4]] == [t["measures"] for t in before]
 
 
+def test_status_of_a_run_folder(run: Path) -> None:
+    found = json.loads(hwdse("status", run, "--json").out)
+    record = json.loads((run / "record.json").read_text())
+    assert (found["done"], found["failed"], found["running"]) == (len(record["trials"]), 0, [])
+    assert f"{found['done']} of {found['trials']} trials, 0 failed" in hwdse("status", run).text
+    ran = hwdse("status", run / "nothing")
+    assert ran.code == 1
+    assert "record.json" in ran.said
+
+
 def test_report_and_pick(run: Path, tmp_path: Path) -> None:
     assert f"Wrote {run / 'report.html'}" in hwdse("report", run, "--format", "svg").text
     assert Path(json.loads(hwdse("report", run, "--format", "svg", "--json").out)["report"]).stat().st_size > 10_000

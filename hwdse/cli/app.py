@@ -294,12 +294,19 @@ def worker(
     take_part(run, storage, study, json)
 
 
-@app.command(epilog=_examples("hwdse status runs/demo", "hwdse status runs/demo --json"))
-def status(run: RunFolder, json: Json = False) -> None:
+@app.command(
+    epilog=_examples("hwdse status runs/demo", "hwdse status postgresql://me@host/studies --study demo", "hwdse status runs/demo --json")
+)
+def status(
+    run: Annotated[str | None, typer.Argument(metavar="RUN|URL", help="A run folder, or the server where a study is kept.")] = None,
+    storage: Storage = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study on the server, where it holds several.")] = None,
+    json: Json = False,
+) -> None:
     """Where a run stands: trials done, running and failed, time left, the best of each budget. Disturbs nothing."""
     from .status import run as show
 
-    show(run, json)
+    show(run, storage, study, json)
 
 
 @app.command(epilog=_examples("hwdse report runs/demo", "hwdse report runs/demo --format svg"))

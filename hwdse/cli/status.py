@@ -1,4 +1,4 @@
-"""``hwdse status``: where a run stands, from its files alone; it disturbs nothing and may be asked from another machine."""
+"""``hwdse status``: where a run stands, from its files or its server alone; it disturbs nothing and may be asked from another machine."""
 
 from __future__ import annotations
 
@@ -6,44 +6,47 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hwdse.errors import UsageError
+from hwdse.pareto import growth
 from hwdse.records import SweepRecord
 from hwdse.reports.budgets import budget_results
+from hwdse.reports.limits import budget_limits
 from hwdse.reports.points import measured
-from hwdse.sweeps.log import read, running
+from hwdse.sweeps.looking import Look, look_at_folder, look_at_server
 
 from .show import print_json, print_table, print_text, seconds
 
 
-def run(folder: Path, json: bool) -> None:
-    """Prints it."""
-    record = SweepRecord.load(folder)
-    events = read(folder)
-    ended = {t.number for t in record.trials}
-    now = datetime.datetime.now(datetime.UTC)
-    at_work = [r for r in running(events) if r.trial not in ended]
+def run(where: str | None, storage: str | None, study: str | None, json: bool) -> None:
+    """Prints it: of a run folder, or of a study on a server."""
+    look = _look(where, storage, study)
+    record, at_work, now = look.record, look.running, datetime.datetime.now(datetime.UTC)
     wanted = int(record.config.get("trials", len(record.trials)))
     failed = [t for t in record.trials if t.state == "failed"]
     times = sorted(t.seconds for t in record.trials if t.seconds > 0)
     mean = sum(times) / len(times) if times else None
-    left = max(0, wanted - len(record.trials))
+    left = 0 if look.stopped else max(0, wanted - len(record.trials))
     time_left = None if mean is None or not left else mean * left / max(1, len(at_work))
-    budgets = budget_results(record)
+    budgets, won = budget_results(record), _won(record)
     if json:
         print_json(
             {
-                "run": str(folder), "task": record.task, "done": len(record.trials), "trials": wanted, "failed": len(failed),
+                "run": look.where, "task": record.task, "done": len(record.trials), "trials": wanted, "failed": len(failed),
                 "running": [
                     {"trial": r.trial, "what": r.what, "seconds": (now - r.since).total_seconds(), "process": r.process} for r in at_work
                 ],
                 "seconds_left": time_left,
+                "stopped": look.stopped,
+                "hypervolume_of_the_last_tenth": won,
                 "best": [_best(record, b) for b in budgets],
                 "last_errors": [{"trial": t.number, "error": t.error} for t in failed[-3:]],
             }
         )  # fmt: skip
         return
     score = record.score
-    print_text(f"{folder}: {record.task}, {len(record.trials)} of {wanted} trials, {len(failed)} failed", style="bold")
-    last = max((datetime.datetime.fromisoformat(e["time"]) for e in events), default=None)
+    print_text(f"{look.where}: {record.task}, {len(record.trials)} of {wanted} trials, {len(failed)} failed", style="bold")
     if left:
         hint = (
             f"about {seconds(time_left)} left" if time_left is not None and at_work else "nothing runs: the same command goes on from here"
@@ -51,8 +54,13 @@ def run(folder: Path, json: bool) -> None:
         print_text(f"{left} to do, {len(at_work)} running; {hint}.")
     for r in at_work:
         print_text(f"  trial {r.trial}: {r.what}, for {seconds((now - r.since).total_seconds())} ({r.process})")
-    if last is not None:
-        print_text(f"Last event {seconds((now - last).total_seconds())} ago. Measured points: {len(measured(record))}.")
+    if look.stopped:
+        print_text(f"Stopped: {look.stopped}.")
+    heard = f"Last event {seconds((now - look.last).total_seconds())} ago. " if look.last else ""
+    print_text(f"{heard}Measured points: {len(measured(record))}.")
+    if won:
+        gains = ", ".join(f"{key} {share:.1%}" for key, share in won.items())
+        print_text(f"Hypervolume that the last tenth of the trials won, of what all have reached: {gains}.")
     print_text()
     print_table(
         ["budget ", "best trial", f"validation {score.name}", "limits are ", "points inside"],
@@ -65,6 +73,27 @@ def run(folder: Path, json: bool) -> None:
     )  # fmt: skip
     for t in failed[-3:]:
         print_text(f"Failed, trial {t.number}: {t.error}")
+
+
+def _look(where: str | None, storage: str | None, study: str | None) -> Look:
+    if where is not None and "://" not in where:
+        return look_at_folder(Path(where))
+    url = where or storage
+    if url is None:
+        raise UsageError(
+            "give a run folder, or the URL of a server: hwdse status runs/demo, or hwdse status postgresql://USER@HOST/DATABASE"
+        )
+    return look_at_server(url, study)
+
+
+def _won(record: SweepRecord) -> dict[str, float]:
+    """Share of the hypervolume over each limited cost that the last tenth of the trials brought."""
+    before = len(record.trials) - len(record.trials) // 10
+    if before == len(record.trials):
+        return {}
+    limited = dict.fromkeys(limit.metric for budget in record.budgets for limit in budget_limits(record, budget) or ())
+    counts = (before, len(record.trials))
+    return {m.key: float(np.diff(growth(record.trials, (m, record.score), counts))[0]) for m in limited}
 
 
 def _best(record: SweepRecord, budget: Any) -> dict[str, Any]:

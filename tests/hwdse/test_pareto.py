@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdse.metrics import LATENCY, WEIGHTS, Metric
-from hwdse.pareto import ParetoFront, hypervolume, nondominated
+from hwdse.pareto import ParetoFront, growth, hypervolume, nondominated
 from hwdse.records import TrialResult
 
 ACCURACY = Metric("accuracy", "fraction", "higher")
@@ -104,3 +104,16 @@ def test_a_front_of_nothing() -> None:
     assert front.trials == front.dominated == ()
     assert front.points().shape == (0, 2)
     assert front.hypervolume([1.0, 1.0]) == 0.0
+
+
+def test_hypervolume_grows_with_each_point_that_wins_and_with_no_other() -> None:
+    def trial(number: int, score: float, cost: float, state: str = "complete") -> TrialResult:
+        return TrialResult(number, {}, state, measures={"weights": cost, "accuracy": score})  # type: ignore[arg-type]
+
+    trials = [trial(0, 0.5, 5), trial(1, 0.4, 6), trial(2, 0.9, 4), trial(3, 0.1, 14), trial(4, 0.0, 1, "failed"), trial(5, 0.7, math.inf)]
+    shares = growth(trials, (WEIGHTS, ACCURACY), range(7))
+    # worst: cost 14, score 0.1; spans 10 and 0.8; a hundredth beyond them counts
+    one = (0.9 + 0.01) * (0.5 + 0.01)
+    assert shares == pytest.approx(np.array([0, one, one, 1.01**2, 1.01**2, 1.01**2, 1.01**2]) / 1.01**2)
+    assert growth([], (WEIGHTS, ACCURACY), (0,)).tolist() == [0]
+    assert growth(trials[4:], (WEIGHTS, ACCURACY), (1, 2)).tolist() == [0, 0]

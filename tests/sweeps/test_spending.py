@@ -14,14 +14,13 @@ from hwdse.bits import Allocation, BitWidths
 from hwdse.constraints import Budget, Constraint
 from hwdse.errors import UsageError
 from hwdse.metrics import Metric
-from hwdse.pareto import hypervolume
 from hwdse.problem import Problem
 from hwdse.records import TrialResult
 from hwdse.sweeps import Knobs, Plan, SweepConfig, run_sweep, run_trial
 from hwdse.sweeps.log import read, running
 from hwdse.sweeps.refining import neighbours, refinement
 from hwdse.sweeps.spending import POST_TRAINING, measured_before, promising
-from hwdse.sweeps.stopping import growth, stalled
+from hwdse.sweeps.stopping import stalled
 from hwdse.workbench import Workbench
 
 ACCURACY = Metric("accuracy", "fraction", "higher")
@@ -141,17 +140,6 @@ def test_a_given_allocation_over_budget_is_refused(bench: Workbench, plan: Plan)
     wide = dict.fromkeys(bench.choices.layers, "w8a8")
     with pytest.raises(UsageError, match="over budget"):
         run_trial(bench, plan, Knobs("qbitopt", "npu", 0, allocation=wide, origin="refine"), 0)
-
-
-def test_hypervolume_grows_with_each_point_that_wins_and_with_no_other(plan: Plan) -> None:
-    one = Plan({(None, 0): Budget((Constraint(COST, 10.0),))}, {(None, 0): 0.5})
-    trials = [result(0, 0.5, 5.0), result(1, 0.4, 6.0), result(2, 0.9, 4.0), result(3, 0.2, 9.0), result(4, 0.0, 1.0, state="failed")]
-    volumes = growth(trials, one, ACCURACY, range(1, 6))
-    assert volumes[0] == pytest.approx(volumes[1], rel=0.05)
-    assert volumes[2] > volumes[1]
-    assert volumes[2] == volumes[3] == volumes[4] == pytest.approx(1)
-    points = np.array([[4.0, -0.9], [5.0, -0.5]])
-    assert hypervolume(points, np.array([9.0, -0.2])) == pytest.approx((9 - 4) * 0.7)
 
 
 def test_a_sweep_has_stalled_when_the_last_trials_won_nothing(plan: Plan) -> None:

@@ -22,7 +22,7 @@ from hwdse.constraints import Budget
 from hwdse.errors import HwdseError, UsageError
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.storage import StorageError, locked
-from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep
+from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep, run_trial
 from hwdse.sweeps.database import persistent, shown
 from hwdse.sweeps.engine import _Sweep
 from hwdse.sweeps.study import Claim, Standing, Study
@@ -561,3 +561,35 @@ def test_a_point_whose_weights_are_elsewhere_is_noted(toy: tuple[SweepConfig, Wo
     assert record.trials[0].test is None
     assert "no test score: checkpoints/0.pt is not in this run folder" in record.trials[0].notes[-1]
     assert record.trials[1].test is not None
+
+
+def test_looking_on_from_elsewhere(toy: tuple[SweepConfig, Workbench], server: Server, tmp_path: Path) -> None:
+    config, bench = toy
+    place = Place(tmp_path / "here", server.url, tmp_path.name)
+    sweep = _Sweep(bench, config.model_copy(update={"trials": 4}), place, None, None)
+    ran = hwdse("status", server.url, "--study", tmp_path.name)
+    assert ran.code == 2
+    assert "has not begun" in ran.said
+    sweep.study.describe(sweep._record().to_dict())
+    for _ in range(2):
+        done = claimed(sweep.study)
+        sweep.study.keep(done, run_trial(bench, sweep.plan, done.knobs, done.number))
+    claimed(sweep.study)
+    found = json.loads(hwdse("status", server.url, "--study", tmp_path.name, "--json").out)
+    assert (found["done"], found["trials"], [r["trial"] for r in found["running"]]) == (2, 4, [2])
+    assert {b["trial"] for b in found["best"]} <= {0, 1, None}
+    ran = hwdse("status", server.url, "--study", tmp_path.name)
+    assert ran.code == 0
+    assert "toy, 2 of 4 trials, 0 failed" in ran.out
+    assert "trial 2: uniform, w4a4" in ran.out
+    assert "me:***@127.0.0.1" in ran.out
+    assert "se%7B" not in ran.out + ran.err
+    sweep.study.stop("nothing was won")
+    sweep.study.close()  # nobody lives
+    assert "Stopped: nothing was won." in hwdse("status", server.url, "--study", tmp_path.name).out
+    ran = hwdse("status", server.url, "--study", "nothing")
+    assert ran.code == 2
+    assert "holds no study 'nothing'" in ran.said
+    ran = hwdse("status")
+    assert ran.code == 2
+    assert "give a run folder, or the URL of a server" in ran.said
