@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -46,3 +48,11 @@ def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], words: int = 1) 
 
     body = Markup("\n").join(line("td", row) for row in rows)
     return Markup('<div class="scroll"><table><thead>{}</thead><tbody>{}</tbody></table></div>').format(line("th", head), body)
+
+
+def data_block(identifier: str, data: Any) -> Markup:
+    """JSON for the page's script, in a block that is never run. No name in it can end the block: ``<``, ``>`` and ``&`` are escaped."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII only: U+2028 and U+2029 are escaped, too
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup('<script type="application/json" id="{}">{}</script>').format(identifier, Markup(text))
