@@ -81,6 +81,8 @@ class ServerDatabase:
 
     def alive(self, workers: set[str]) -> set[str]:
         """See :class:`Database`."""
+        # the server's clock was set back: who signed before that would live until it has caught up
+        self._do("UPDATE hwdse_workers SET seen = now() WHERE seen > now()")
         living = self._do("SELECT worker FROM hwdse_workers WHERE seen > now() - make_interval(secs => :grace)", grace=self._grace)
         return workers & {*living, self.worker}
 

@@ -22,7 +22,7 @@ from .show import print_json, print_table, print_text, seconds
 def run(where: str | None, storage: str | None, study: str | None, json: bool) -> None:
     """Prints it: of a run folder, or of a study on a server."""
     look = _look(where, storage, study)
-    record, at_work, now = look.record, look.running, datetime.datetime.now(datetime.UTC)
+    record, at_work = look.record, look.running
     wanted = int(record.config.get("trials", len(record.trials)))
     failed = [t for t in record.trials if t.state == "failed"]
     times = sorted(t.seconds for t in record.trials if t.seconds > 0)
@@ -35,7 +35,7 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
             {
                 "run": look.where, "task": record.task, "done": len(record.trials), "trials": wanted, "failed": len(failed),
                 "running": [
-                    {"trial": r.trial, "what": r.what, "seconds": (now - r.since).total_seconds(), "process": r.process} for r in at_work
+                    {"trial": r.trial, "what": r.what, "seconds": _age(r.since), "process": r.process} for r in at_work
                 ],
                 "seconds_left": time_left,
                 "stopped": look.stopped,
@@ -53,10 +53,10 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
         )
         print_text(f"{left} to do, {len(at_work)} running; {hint}.")
     for r in at_work:
-        print_text(f"  trial {r.trial}: {r.what}, for {seconds((now - r.since).total_seconds())} ({r.process})")
+        print_text(f"  trial {r.trial}: {r.what}, for {_since(r.since)} ({r.process})")
     if look.stopped:
         print_text(f"Stopped: {look.stopped}.")
-    heard = f"Last event {seconds((now - look.last).total_seconds())} ago. " if look.last else ""
+    heard = f"Last event {_since(look.last)} ago. " if look.last else ""
     print_text(f"{heard}Measured points: {len(measured(record))}.")
     if won:
         gains = ", ".join(f"{key} {share:.1%}" for key, share in won.items())
@@ -94,6 +94,15 @@ def _won(record: SweepRecord) -> dict[str, float]:
     limited = dict.fromkeys(limit.metric for budget in record.budgets for limit in budget_limits(record, budget) or ())
     counts = (before, len(record.trials))
     return {m.key: float(np.diff(growth(record.trials, (m, record.score), counts))[0]) for m in limited}
+
+
+def _age(since: datetime.datetime) -> float:
+    """Seconds since then; 0 where a clock was set back, or another machine's is ahead."""
+    return max(0.0, (datetime.datetime.now(datetime.UTC) - since).total_seconds())
+
+
+def _since(then: datetime.datetime) -> str:
+    return seconds(_age(then))
 
 
 def _best(record: SweepRecord, budget: Any) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from hwdse.storage import StorageError, locked
 from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep, run_trial
 from hwdse.sweeps.database import persistent, shown
 from hwdse.sweeps.engine import _Sweep
+from hwdse.sweeps.finding import open_database
 from hwdse.sweeps.study import Claim, Standing, Study
 from hwdse.sweeps.tries import RETRIES
 from hwdse.workbench import Workbench
@@ -135,6 +138,22 @@ def test_a_worker_that_has_not_signed_for_long_counts_as_dead(server: Server, jo
     server.psql("UPDATE hwdse_workers SET seen = now() - interval '1 day'")  # or its clock has jumped
     assert finish(other) == [lost.number, 1, 2]
     assert not one.keep(lost, result(lost))
+
+
+def test_a_clock_that_is_set_back_keeps_no_dead_worker_alive(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDSE_GRACE", "1")
+    place = Place(tmp_path, server.url, tmp_path.name)
+    dead, other = open_database(place), open_database(place)
+    dead.enrol()
+    other.enrol()
+    dead._stop.set()  # type: ignore[attr-defined]  # killed: it signs no more
+    server.psql("UPDATE hwdse_workers SET seen = now() + interval '1 hour'")
+    both = {dead.worker, other.worker}
+    assert other.alive(both) == both  # one grace period more
+    time.sleep(1.5)
+    assert other.alive(both) == {other.worker}
+    other.close()
+    dead.close()
 
 
 def test_a_full_disk_is_said(join: Callable[..., Study], place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -561,6 +580,38 @@ def test_a_point_whose_weights_are_elsewhere_is_noted(toy: tuple[SweepConfig, Wo
     assert record.trials[0].test is None
     assert "no test score: checkpoints/0.pt is not in this run folder" in record.trials[0].notes[-1]
     assert record.trials[1].test is not None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    disk = tmp_path / "small"
+    disk.mkdir()
+    mounted = os.geteuid() == 0 and shutil.which("mount") and not subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False, capture_output=True
+    ).returncode  # fmt: skip
+    if not mounted:
+        pytest.skip("a small file system can be mounted by root alone")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_disk_that_is_really_full(toy: tuple[SweepConfig, Workbench], small_disk: Path, tmp_path: Path) -> None:
+    config, bench = toy[0].model_copy(update={"trials": 9}), toy[1]
+    whole = run_sweep(bench, config, tmp_path / "whole")
+    run, ballast = small_disk / "run", small_disk / "ballast"
+    run_sweep(bench, config.model_copy(update={"trials": 5}), run)
+    for room in (0, 8192, 30_000, 100_000):  # what fails depends on how little there is
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        with ballast.open("r+b") as file:
+            file.truncate(max(0, ballast.stat().st_size - room))
+        with pytest.raises(HwdseError, match=r"No space left on device|disk is full|disk I/O error"):
+            run_sweep(bench, config, run)
+        assert len(SweepRecord.load(run).trials) >= 5  # what was there is whole
+    ballast.unlink()
+    assert measured(run_sweep(bench, config, run)) == measured(whole)
 
 
 def test_looking_on_from_elsewhere(toy: tuple[SweepConfig, Workbench], server: Server, tmp_path: Path) -> None:
