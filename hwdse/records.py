@@ -1,6 +1,7 @@
 """What a run leaves on disk: trials, and everything needed to read them without running anything again.
 
-A run folder holds ``record.json`` (schema ``hwdse.record/1``), ``tables.npz`` (cost and loss tables), ``trials.csv``, ``front.csv``,
+A run folder holds ``record.json`` (schema ``hwdse.record/1``), ``tables.npz`` (cost and loss tables), ``tables/SCHEME.npz`` (what other
+quantisers lose and cost), ``trials.csv``, ``front.csv``,
 ``allocations/N.json``, ``checkpoints/N.pt``, ``study.db``, ``figures/`` and ``report.html``.
 """
 
@@ -115,7 +116,8 @@ class SweepRecord:
         conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.
         provenance: versions, seeds, fingerprints of weights and data, machine, time of creation, command.
         config: the resolved configuration of the sweep.
-        tables: every cost table by metric key, and the loss table under ``"loss"``.
+        tables: every cost table by metric key, and the loss table under ``"loss"``, for plain weights on uniform levels.
+        scheme_tables: quantisers of a trial -> those that differ for them: the loss, and the costs of codebooks.
     """
 
     task: str
@@ -130,6 +132,13 @@ class SweepRecord:
     config: Mapping[str, Any]
     limits: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, CostTable] = field(default_factory=dict)
+    scheme_tables: Mapping[str, Mapping[str, CostTable]] = field(default_factory=dict)
+
+    def tables_of(self, trial: TrialResult) -> Mapping[str, CostTable]:
+        """Cost and loss tables for the quantisers of one trial; empty where it holds codebooks, and their tables were not kept."""
+        scheme = str(trial.knobs.get("scheme", ""))
+        own = self.scheme_tables.get(scheme, {})
+        return {} if scheme.startswith("codebook") and not own else {**self.tables, **own}
 
     @property
     def complete(self) -> tuple[TrialResult, ...]:
@@ -145,9 +154,10 @@ class SweepRecord:
         return replace(self, trials=tuple(sorted(trials, key=lambda t: t.number)))
 
     def save(self, folder: Path) -> None:
-        """Writes ``record.json`` and, where there are tables and no file yet, ``tables.npz``."""
-        if self.tables and not (folder / "tables.npz").exists():
-            write(folder / "tables.npz", tables_to_bytes(self.tables))
+        """Writes ``record.json`` and, where there are tables and no file yet, ``tables.npz`` and ``tables/SCHEME.npz``."""
+        for name, tables in {"tables.npz": self.tables, **{f"tables/{s}.npz": t for s, t in self.scheme_tables.items()}}.items():
+            if tables and not (folder / name).exists():
+                write(folder / name, tables_to_bytes(tables))
         write(folder / "record.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +183,8 @@ class SweepRecord:
         tables = folder / "tables.npz"
         if tables.exists():
             record = replace(record, tables=tables_from_bytes(tables.read_bytes(), tables))
-        return record
+        others = sorted((folder / "tables").glob("*.npz"))
+        return replace(record, scheme_tables={path.stem: tables_from_bytes(path.read_bytes(), path) for path in others})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], path: Path) -> SweepRecord:

@@ -71,17 +71,18 @@ def explain(record: SweepRecord, number: int) -> Explained:
         raise UsageError(f"trial {number} has no allocation to explain: it {trial.state}{f' ({trial.error})' if trial.error else ''}.")
     if "loss" not in record.tables:
         raise UsageError("the run folder has no tables.npz: without the cost and loss tables there is nothing to explain from.")
-    if str(trial.knobs.get("scheme", "")).startswith("codebook"):
+    known = record.tables_of(trial)
+    if not known:
         raise UsageError(
-            f"trial {number} holds its weights as indices into codebooks; the run keeps the tables of plain weights only, "
-            "which cost and lose otherwise. Explain a trial of another scheme, or see its allocations/N.json."
+            f"trial {number} holds its weights as indices into codebooks, whose tables are not in the run folder yet; those of plain "
+            "weights differ. They are written when the sweep ends (the same hwdse sweep command goes on). Or explain another trial."
         )
     limits = budget_limits(record, budget_of(trial)) or ()
-    keys = list(dict.fromkeys([limit.metric.key for limit in limits if limit.metric.key in record.tables])) or [
-        m.key for m in record.costs if m.key in record.tables and m.on in (None, trial.knobs.get("accelerator"))
+    keys = list(dict.fromkeys([limit.metric.key for limit in limits if limit.metric.key in known])) or [
+        m.key for m in record.costs if m.key in known and m.on in (None, trial.knobs.get("accelerator"))
     ]
-    loss = record.tables["loss"]
-    tables = {key: record.tables[key] for key in keys}
+    loss = known["loss"]
+    tables = {key: known[key] for key in keys}
     chosen = _indices(loss, trial)
     whole = {key: float(t.totals(_indices(t, trial))[0]) for key, t in tables.items()}
     total = float(loss.totals(chosen)[0])

@@ -180,7 +180,9 @@ class _Sweep:
         standing = self.study.standing()
         self._tell("test split of the front", standing)
         with locked(self.folder / LOCKS / "record.lock"):
-            record = self._tested(self.record.with_trials(self.study.results))
+            results = self.study.results
+            self.record = replace(self.record, scheme_tables=self._scheme_tables(results))
+            record = self._tested(self.record.with_trials(results))
             record.save(self.folder)
         return record
 
@@ -284,6 +286,14 @@ class _Sweep:
                 trial = replace(trial, notes=(*trial.notes, said))
             trials.append(trial)
         return record.with_trials(tuple(trials))
+
+    def _scheme_tables(self, results: Sequence[TrialResult]) -> dict[str, Mapping[str, CostTable]]:
+        """What the quantisers of the trials lose and cost, where that is not what :attr:`SweepRecord.tables` says."""
+        found: dict[str, Mapping[str, CostTable]] = {}
+        for text in sorted({str(t.knobs["scheme"]) for t in results if t.state == "complete"} - {str(Scheme())}):
+            scheme = Scheme.parse(text)
+            found[text] = {**(self.bench.tables_by(scheme) if scheme.codebook else {}), "loss": self.bench.loss(scheme)}
+        return found
 
     def _record(self) -> SweepRecord:
         """Everything but the trials."""

@@ -17,6 +17,7 @@ from hwdse.evaluation import evaluate
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord
+from hwdse.reports.explaining import explain
 from hwdse.storage import StorageError, read_checkpoint
 from hwdse.sweeps import Knobs, Plan, Progress, SweepConfig, run_sweep, run_trial
 from hwdse.workbench import Workbench
@@ -58,6 +59,25 @@ def test_all_allocators_baselines_and_solver_seeds_ran(finished: tuple[SweepReco
     assert {t.knobs["allocator"] for t in record.trials} == {"uniform", "qbitopt", "adaqat", "adq"}
     assert {t.knobs["origin"] for t in record.trials} == {"baseline", "solver", "start", "search"}
     assert [t.knobs["widths"] for t in record.trials[:2]] == ["w8a8", "w4a4"]
+
+
+def test_every_measure_can_be_had_from_the_tables_on_disk(bench: Workbench, tmp_path: Path) -> None:
+    budgets = [["weights@npu <= 70% of w8a8"]]
+    run_sweep(bench, config(budgets=budgets, allocators=["adq", "adaqat"], baselines=["w8a8"], trials=4, epochs=[1]), tmp_path)
+    record = SweepRecord.load(tmp_path)
+    assert any(t.knobs["scheme"].startswith("codebook") for t in record.complete)
+    for trial in record.complete:
+        assert trial.allocation is not None
+        for key, table in record.tables_of(trial).items():
+            assert table.total(trial.allocation) == pytest.approx(trial.measures[key]), (trial.number, key)
+    book = next(t for t in record.complete if t.knobs["scheme"].startswith("codebook"))
+    explained = explain(record, book.number)
+    loss = sum(one.loss for one in explained.layers) + record.tables_of(book)["loss"].fixed[0]
+    assert loss == pytest.approx(book.measures["loss"])
+    lost = replace(record, scheme_tables={})
+    assert lost.tables_of(book) == {}
+    with pytest.raises(UsageError, match="codebooks, whose tables are not in the run folder yet"):
+        explain(lost, book.number)
 
 
 def test_codebooks_are_replaced_only_where_the_device_or_the_budget_forbids_them_and_it_is_said(
