@@ -193,13 +193,47 @@ def volumes(points: list[tuple[float, float]], worst: float) -> list[float]:
     return [values[max(c for c in counts if c <= n)] for n in range(1, len(points) + 1)]
 
 
+def draw(case: str) -> None:
+    """The mean over seeds, and the band from the least to the most."""
+    from hwdse.reports import style
+
+    said = json.loads((FOLDER / f"hypervolume-{case}.json").read_text())
+    whole = np.mean(said["known"]) if said["known"] else max(np.mean([one[-1] for one in c]) for c in said["curves"].values())
+    with style.styled():
+        figure = style.blank(6.4, 4.0)
+        axes = figure.subplots()
+        style.grid(axes)
+        looks = {"hwdse": ("#0072b2", "-"), "TPE": ("#d55e00", "--"), "NSGA-II": ("#009e73", "-."), "random": ("#666666", ":")}
+        for name, (colour, line) in looks.items():
+            curves = 100 * np.array(said["curves"][name]) / whole
+            trials = np.arange(1, curves.shape[1] + 1)
+            axes.fill_between(trials, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(trials, curves.mean(axis=0), line, color=colour, label=name if name == "hwdse" else f"{name}, per layer")
+        axes.set_xscale("log")
+        axes.set_xlabel("trials")
+        axes.set_ylabel("hypervolume [% of the known front's]" if said["known"] else "hypervolume [% of the best mean]")
+        axes.legend(loc="lower right")
+    (Path(__file__).parent / f"hypervolume-{case}.svg").write_text(style.svg(figure, f"hypervolume-{case}"))
+    for name, curves in said["curves"].items():
+        last = 100 * np.array([one[-1] for one in curves]) / whole
+        print(f"{case:7} {name:8} {len(curves[0]):5} trials: {last.mean():.1f} % ({last.min():.1f} to {last.max():.1f})")
+    # in how many of its trials the sweeper has what a blind search has at its end, seed by seed
+    for name in ("random", "TPE", "NSGA-II"):
+        pairs = zip(said["curves"]["hwdse"], said["curves"][name], strict=True)
+        reached = [next((i for i, v in enumerate(ours, 1) if v >= theirs[-1]), None) for ours, theirs in pairs]
+        print(f"{case:7} what {name} has after {said['blind']}: hwdse after {reached} of {said['trials']}")
+
+
 def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("case", choices=list(REFERENCE))
     asked.add_argument("--seeds", type=int, default=5)
     asked.add_argument("--trials", type=int, default=40)
     asked.add_argument("--blind", type=int, default=400)
+    asked.add_argument("--draw", action="store_true", help="only the picture and the table, from the results that are there")
     args = asked.parse_args()
+    if args.draw:
+        return draw(args.case)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     curves: dict[str, list[list[float]]] = {"hwdse": [], "random": [], "TPE": [], "NSGA-II": []}
@@ -219,6 +253,7 @@ def main() -> None:
         "curves": {n: [[round(v, 5) for v in one] for one in c] for n, c in curves.items()},
     }  # fmt: skip
     (FOLDER / f"hypervolume-{args.case}.json").write_text(json.dumps(said) + "\n")
+    return draw(args.case)
 
 
 if __name__ == "__main__":
