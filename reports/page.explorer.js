@@ -38,7 +38,7 @@ function startExplorer(data, root) {
   root.append(axisControls(model, state, changed), legend.node, make("div", { class: "stage" }, make("div", { class: "left" }, frame, omitted, picked, command, make("div", { class: "controls" }, csv), how), panel, limits.node));
   root.hidden = false;
 
-  let drawn = null, opener = null, cursor = -1, pending = 0;
+  let drawn = null, opener = null, cursor = -1, pending = 0, slower = 0;
   const table = pointsTable(model, open);
   const details = pointPanel(model, panel, table, close);
 
@@ -94,13 +94,18 @@ function startExplorer(data, root) {
   function changed() {
     derive();
     limits.show();
+    root.setAttribute("aria-busy", "true");
     if (pending) return;
     pending = requestAnimationFrame(() => {
       pending = 0;
       render();
       say();
-      table.show(state);
-      if (state.open >= 0) details.show(state.open, state);
+      clearTimeout(slower);
+      slower = setTimeout(() => {
+        table.show(state);
+        if (state.open >= 0) details.show(state.open, state);
+        root.removeAttribute("aria-busy");
+      }, 40); // a long table is laid out anew once a slider rests, not at each of its steps
     });
   }
 

@@ -5,8 +5,16 @@ function figure(axis, value) {
   if (!Number.isFinite(value)) return axis.lower ? "cannot run" : "–";
   const number = value / axis.factor;
   if (axis.stored === "fraction") return number.toFixed(2);
-  if (Math.abs(number) >= 1000) return Math.round(number).toLocaleString("en-GB");
-  return String(Number(number.toPrecision(4)));
+  if (Math.abs(number) >= 1000) return Number(significant(number, 1 + Math.floor(Math.log10(Math.abs(number))))).toLocaleString("en-GB");
+  return String(significant(number, 4));
+}
+
+// to so many digits; what lies exactly between two goes to the even one, as in Python, so that no number differs from the tables of the page
+function significant(number, digits) {
+  const up = Number(number.toPrecision(digits));
+  const [all] = Math.abs(number).toExponential(60).replace(".", "").split("e");
+  if (!/^50*$/.test(all.slice(digits)) || Number(all[digits - 1]) % 2) return up;
+  return Math.sign(number) * Number(all.slice(0, digits) + "e" + (Number(number.toExponential().split("e")[1]) - digits + 1));
 }
 
 const quantity = (axis, value) => (Number.isFinite(value) && axis.unit ? figure(axis, value) + " " + axis.unit : figure(axis, value));
