@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from hwdse.errors import HwdseError
 from hwdse.records import TrialResult
@@ -66,9 +67,44 @@ def environment(number: int, count: int, gpus: Sequence[str] = ()) -> dict[str, 
     return found
 
 
+class Process(Protocol):
+    """A worker's process, here or elsewhere; :class:`subprocess.Popen` is one."""
+
+    pid: int  # on this machine; -1: on another
+
+    def poll(self) -> int | None:
+        """Its status, negative for a signal; None while it runs."""
+
+    def send_signal(self, sig: int) -> None:
+        """SIGINT: it gives its trial back, and ends."""
+
+    def kill(self) -> None:
+        """At once."""
+
+    def wait(self) -> int:
+        """Until it has ended."""
+
+
+Launch = Callable[[int, Path], Process]  # (number of the worker from 0, file for what it says) -> its process
+
+
+def here(command: Sequence[str], environments: Sequence[Mapping[str, str]]) -> Launch:
+    """Starts workers on this machine, one for each environment."""
+
+    def launch(number: int, log: Path) -> Process:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as said:
+            # a session of its own: Ctrl-C in a terminal reaches the parent alone, which passes it on once
+            return subprocess.Popen(
+                command, env=dict(environments[number]), stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            )
+
+    return launch
+
+
 @dataclass
 class _Member:
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     done: int = 0  # trials that had ended when it was last started
     deaths: int = 0
     again: float = 0.0  # when to start it again
@@ -76,33 +112,27 @@ class _Member:
 
 @dataclass
 class Team:
-    """Worker processes on this machine. Each writes what it says to ``logs/worker-K.log``.
+    """Worker processes. Each writes what it says to ``logs/worker-K.log``.
 
     Attributes:
-        command: of one worker. environments: one for each. logs: folder. say: told of deaths.
+        count: how many. launch: starts one. logs: folder. say: told of deaths.
     """
 
-    command: Sequence[str]
-    environments: Sequence[Mapping[str, str]]
+    count: int
+    launch: Launch
     logs: Path
     say: Say
     _members: list[_Member] = field(default_factory=list)
 
     def start(self) -> None:
         """Starts all of them."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self._members = [_Member() for _ in self.environments]
+        self._members = [_Member() for _ in range(self.count)]
         for number in range(len(self._members)):
             self._start(number, 0)
 
     def _start(self, number: int, done: int) -> None:
-        member = self._members[number]
-        with self._log(number).open("ab") as log:
-            # a session of its own: Ctrl-C in a terminal reaches the parent alone, which passes it on once
-            member.process = subprocess.Popen(
-                self.command, env=dict(self.environments[number]), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        member.done = done
+        self._members[number].process = self.launch(number, self._log(number))
+        self._members[number].done = done
 
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number + 1}.log"
@@ -164,10 +194,12 @@ class Team:
             process.kill()
 
     @property
-    def _living(self) -> list[subprocess.Popen[bytes]]:
+    def _living(self) -> list[Process]:
         return [m.process for m in self._members if m.process is not None and m.process.poll() is None]
 
 
 def _last_line(log: Path) -> str:
+    if not log.exists():  # on another machine
+        return ""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line and not line.startswith("  ")]
     return lines[-1].removeprefix("hwdse: ") if lines else ""

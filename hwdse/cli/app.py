@@ -252,7 +252,11 @@ def sweep(
     seed: Annotated[int | None, typer.Option(help="Seed of everything.")] = None,
     decode: Decode = None,
     device: Annotated[str | None, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that run trials here; 0 watches those started elsewhere.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that run trials; 0 watches those started elsewhere.")] = 1,
+    engine: Annotated[str, typer.Option(help="Where they run: local, or ray (a Ray cluster: RAY_ADDRESS, or one made here).")] = "local",
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of one worker on a Ray cluster, such as 0.25; default: 1 with --device cuda.")
+    ] = None,
     storage: Storage = None,
     study: Annotated[str | None, typer.Option(help="Name of the study on the server; default: the run folder's.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
@@ -272,7 +276,8 @@ def sweep(
         "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
         "trials": trials, "epochs": epochs, "seed": seed, "decode": decode, "device": device,
     }  # fmt: skip
-    run(file, {key: value for key, value in values.items() if value is not None}, output, report, json, workers, storage, study)
+    given = {key: value for key, value in values.items() if value is not None}
+    run(file, given, output, report, json, workers, storage, study, engine, gpus)
 
 
 @app.command(

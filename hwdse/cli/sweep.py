@@ -18,7 +18,7 @@ from hwdse.sweeps.engine import Say
 
 from .setup import note
 from .show import err, out, print_json, print_table, print_text, seconds, telling
-from .worker import bench_of, interruptible, make_team
+from .worker import bench_of, check_engine, interruptible, make_team
 
 
 def run(
@@ -30,12 +30,15 @@ def run(
     workers: int = 1,
     storage: str | None = None,
     study: str | None = None,
+    engine: str = "local",
+    gpus: float | None = None,
 ) -> None:
     """Runs it: in this process, or with several workers of its own; none: it watches those that others start."""
     if file is None and ("task" not in values or "budgets" not in values):
         raise UsageError(
             'give a sweep file, or at least --task and --budget: hwdse sweep --task digits -a npu -b "latency <= 60% of w8a8" --trials 40'
         )
+    check_engine(engine, gpus)
     if "budgets" in values:
         values["budgets"] = [[text] for text in values["budgets"]]
     config = SweepConfig.load(file, **values) if file is not None else SweepConfig.make("command line", **values)
@@ -46,7 +49,8 @@ def run(
     with telling(json) as say:
         bench = bench_of(config, say)
     place = Place(folder, storage, study or (folder.name if storage else "sweep"))
-    team = None if workers == 1 else make_team(place, config.device, workers, bench)
+    alone = workers == 1 and (engine, gpus) == ("local", None)
+    team = None if alone else make_team(place, config.device, workers, bench, engine, gpus)
     with _watching(json) as watch, interruptible(team):
         record = run_sweep(bench, config, folder, watch, place=place, team=team, note=note)
     if report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
 import sys
@@ -12,15 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from hwdse.errors import UsageError
+from hwdse.errors import UnknownName, UsageError
 from hwdse.sweeps import Place, Progress, SweepConfig, Team, run_worker
 from hwdse.sweeps.finding import find_study
-from hwdse.sweeps.workers import PARENT, environment
+from hwdse.sweeps.workers import PARENT, environment, here
 from hwdse.workbench import Say, Workbench
 
 from .setup import make_bench, note
 from .show import err, print_json, seconds, telling
 
+ENGINES = ("local", "ray")
 STORAGE = "HWDSE_STORAGE"  # the URL by environment: an argument would show its password to everyone who lists processes
 
 
@@ -53,21 +55,44 @@ def bench_of(config: SweepConfig, say: Say) -> Workbench:
     return bench
 
 
-def make_team(place: Place, device: str, count: int, bench: Workbench) -> Team:
-    """``count`` workers on this machine, which share its cores, its GPUs and what the workbench has made.
+def check_engine(engine: str, gpus: float | None) -> None:
+    """Before anything takes time.
 
     Raises:
-        UsageError: nothing can be shared, since the cache cannot be written.
+        UsageError: no such engine, one that is not installed, or a share of GPUs without Ray.
+    """
+    if engine not in ENGINES:
+        raise UnknownName("engine", engine, ENGINES)
+    if gpus is not None and engine != "ray":
+        raise UsageError("--gpus is a worker's share of the GPUs of a Ray cluster: give --engine ray too. Here workers take them by turns.")
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise UsageError("--engine ray needs Ray: pip install 'hwdse[ray]'.")
+
+
+def make_team(place: Place, device: str, count: int, bench: Workbench, engine: str = "local", gpus: float | None = None) -> Team:
+    """``count`` workers, which share what the workbench has made.
+
+    Args:
+        engine: ``local``: on this machine, sharing its cores and its GPUs by turns. ``ray``: where a Ray cluster has room.
+        gpus: of one worker, for Ray; None: one where ``device`` is a GPU.
+
+    Raises:
+        UsageError: nothing can be shared, since the cache cannot be written; a cluster that cannot run them.
     """
     if count and bench.cache is None:
         raise UsageError("workers share the trained weights through the cache, which cannot be written; set HWDSE_CACHE to a folder.")
     command = [sys.executable, "-c", "from hwdse.cli import main; main()", "worker", str(place.folder), "--study", place.study]
+    storage = {STORAGE: place.url} if place.url is not None else {}
+    if engine == "ray":
+        from hwdse.sweeps.on_ray import on_ray
+
+        needs = (1.0 if device.startswith("cuda") else 0.0) if gpus is None else gpus
+        return Team(count, on_ray(command, storage, needs, shared=place.url is not None, say=note), place.folder / "logs", note)
     environments = [environment(number, count, _gpus() if device == "cuda" else ()) for number in range(count)]
     for one in environments:
         one.pop(STORAGE, None)
-        if place.url is not None:
-            one[STORAGE] = place.url
-    return Team(command, environments, place.folder / "logs", note)
+        one.update(storage)
+    return Team(count, here(command, environments), place.folder / "logs", note)
 
 
 def _gpus() -> list[str]:

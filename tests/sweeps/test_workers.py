@@ -30,6 +30,7 @@ from hwdse.sweeps.engine import _Sweep
 from hwdse.sweeps.finding import open_database
 from hwdse.sweeps.study import Claim, Standing, Study
 from hwdse.sweeps.tries import RETRIES
+from hwdse.sweeps.workers import here
 from hwdse.workbench import Workbench
 
 ROOT = Path(__file__).parents[1]
@@ -398,7 +399,7 @@ class Slow(Toy):
 
 def team(tmp_path: Path, code: str, count: int = 1) -> tuple[Team, list[str]]:
     said: list[str] = []
-    return Team([sys.executable, "-c", code], [dict(os.environ)] * count, tmp_path / "logs", said.append), said
+    return Team(count, here([sys.executable, "-c", code], [dict(os.environ)] * count), tmp_path / "logs", said.append), said
 
 
 def watched(made: Team, standing: Standing) -> list[int]:
@@ -442,10 +443,13 @@ def test_each_worker_has_its_share_of_the_machine(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8))
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    made = make_team(Place(tmp_path, "postgresql://me:secret@host/db", "mine"), "cuda", 3, bench)
-    assert [e["CUDA_VISIBLE_DEVICES"] for e in made.environments] == ["4", "6", "4"]
-    assert {e["OMP_NUM_THREADS"] for e in made.environments} == {"2"}
-    assert "secret" not in " ".join(made.command)  # everyone may list the arguments of processes
+    asked: list[Any] = []
+    monkeypatch.setattr("hwdse.cli.worker.here", lambda *given: asked.extend(given))
+    make_team(Place(tmp_path, "postgresql://me:secret@host/db", "mine"), "cuda", 3, bench)
+    command, environments = asked
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in environments] == ["4", "6", "4"]
+    assert {e["OMP_NUM_THREADS"] for e in environments} == {"2"}
+    assert "secret" not in " ".join(command)  # everyone may list the arguments of processes
     bare = Workbench(bench.task, cache=None)
     with pytest.raises(UsageError, match="set HWDSE_CACHE"):
         make_team(Place(tmp_path), "cpu", 2, bare)
@@ -644,3 +648,39 @@ def test_looking_on_from_elsewhere(toy: tuple[SweepConfig, Workbench], server: S
     ran = hwdse("status")
     assert ran.code == 2
     assert "give a run folder, or the URL of a server" in ran.said
+
+
+def test_workers_on_a_ray_cluster(at_home: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed (hwdse[ray])")
+    asked = ["sweep", "--task", "killed:Toy", "-b", "weights <= 70% of w8a8", "--trials", "6", "--epochs", "1", "--no-report", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(at_home), "OMP_NUM_THREADS": "1"}
+
+    def sweep(*more: str) -> subprocess.CompletedProcess[str]:  # a process of its own: Ray leaves threads and handlers behind
+        return subprocess.run(
+            [sys.executable, "-c", "from hwdse.cli import main; main()", *asked, *more],
+            cwd=at_home, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    done = sweep("-o", str(tmp_path / "ray"), "--workers", "2", "--engine", "ray")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"] == 6
+    assert len(list((tmp_path / "ray" / "logs").glob("worker-*.log"))) == 2
+    assert sweep("-o", str(tmp_path / "alone")).returncode == 0
+    assert measured(SweepRecord.load(tmp_path / "ray")) == measured(SweepRecord.load(tmp_path / "alone"))
+    done = sweep("-o", str(tmp_path / "no"), "--workers", "1", "--engine", "ray", "--gpus", "0.5")
+    assert done.returncode == 2
+    assert "a worker shall have 0.5 GPUs, and no machine of the Ray cluster has more than 0" in " ".join(done.stderr.split())
+    assert ray.__version__
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--engine", "dask"], "unknown engine 'dask'"),
+        (["--gpus", "0.5"], "--gpus is a worker's share of the GPUs of a Ray cluster: give --engine ray too"),
+    ],
+)
+def test_engines_that_are_not_there(more: list[str], sentence: str, at_home: Path, tmp_path: Path) -> None:
+    ran = hwdse("sweep", "--task", "killed:Toy", "-b", "weights <= 70% of w8a8", "-o", tmp_path / "run", *more)
+    assert ran.code == 2
+    assert sentence in ran.said
