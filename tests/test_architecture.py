@@ -50,6 +50,7 @@ ORDER = [
     "allocators",
     "tasks",
     "workbench",
+    "handoff",
     "testing",
     "cli",
 ]

@@ -57,6 +57,7 @@ Storage = Annotated[
     str | None,
     typer.Option(envvar="HWDSE_STORAGE", help="Keep the study on a server: postgresql://USER@HOST/DATABASE; default: in the run folder."),
 ]
+Onnx = Annotated[bool, typer.Option(help="Write the network as ONNX too; needs pip install 'hwdse[onnx]'.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
 Budgets = Annotated[
@@ -332,6 +333,7 @@ def report(
         'hwdse pick runs/demo --min "accuracy = 97 %" -o widths.json',
         'hwdse pick runs/demo --sure "accuracy >= 94 %" --confidence 99% --knee latency@mpic',
         'hwdse pick runs/demo --lexicographic accuracy,latency@mpic,weights --tolerance "0.5 %"',
+        'hwdse pick runs/demo --max "latency@mpic = 1.2 ms" --export deployed',
     )
 )
 def pick(
@@ -354,13 +356,31 @@ def pick(
         str | None, typer.Option(help='What counts as equal by the first of them, such as "0.5 %"; default: what noise explains.')
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the allocation file here.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Hand it over there: widths, checkpoint, costs, ONNX; see hwdse export.")
+    ] = None,
+    onnx: Onnx = True,
     json: Json = False,
 ) -> None:
     """The best measured point inside the limits, its allocation, and its neighbours; or the knee, or the first in an order of metrics."""
     from .pick import Wanted
     from .pick import run as choose
 
-    choose(run, Wanted(maximum or [], minimum or [], sure or [], confidence, knee, lexicographic, tolerance), output, json)
+    choose(run, Wanted(maximum or [], minimum or [], sure or [], confidence, knee, lexicographic, tolerance), output, export, onnx, json)
+
+
+@app.command("export", epilog=_examples("hwdse export runs/demo 17 -o deployed", "hwdse export runs/demo 17 -o deployed --no-onnx"))
+def export_(
+    run: RunFolder,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    onnx: Onnx = True,
+    json: Json = False,
+) -> None:
+    """Hands a trial over: allocation, checkpoint, costs worked out again, and ONNX files (QDQ, QONNX) that compute what PyTorch does."""
+    from .export import run as hand_over
+
+    hand_over(run, trial, output, onnx, json)
 
 
 @app.command(epilog=_examples("hwdse explain runs/demo 10", "hwdse explain runs/demo 10 --layer block1.conv1"))

@@ -11,6 +11,7 @@ from hwdse.reports import Pick, pick
 from hwdse.reports.confidence import Sure
 from hwdse.storage import StorageError, write
 
+from .export import export, show
 from .show import print_json, print_table, print_text
 
 
@@ -35,7 +36,7 @@ class Wanted:
         )  # fmt: skip
 
 
-def run(folder: Path, wanted: Wanted, output: Path | None, json: bool) -> None:
+def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, onnx: bool, json: bool) -> None:
     """Prints the pick, its neighbours and its widths."""
     record = SweepRecord.load(folder)
     found = wanted.of(record)
@@ -45,8 +46,9 @@ def run(folder: Path, wanted: Wanted, output: Path | None, json: bool) -> None:
             write(output, source.read_bytes())
         except FileNotFoundError:
             raise StorageError(f"the run has no {source}; it was deleted, or the run is from another machine.") from None
+    about = None if handed is None else export(record, folder, found.trial.number, handed, onnx, json)
     if json:
-        print_json(_plain(found, folder, source))
+        print_json(_plain(found, folder, source) | ({} if about is None else {"export": {"folder": str(handed), **about}}))
         return
     print_text(found.explanation)
     print_text()
@@ -62,6 +64,9 @@ def run(folder: Path, wanted: Wanted, output: Path | None, json: bool) -> None:
         print_table(["layer", "widths"], [[name, str(widths)] for name, widths in found.trial.allocation.items()])
     print_text()
     print_text(f"Allocation: {source}" + (f", copied to {output}" if output else ""))
+    if about is not None and handed is not None:
+        print_text()
+        show(about, handed)
 
 
 def _plain(found: Pick, folder: Path, source: Path) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""The folder that is handed over, schema ``hwdse.handoff/1``: what stands in it, and reading it back.
+
+``handoff.json``
+    what everything is: costs, limits, score, layers, versions, fingerprints, and how the exported files compared with PyTorch.
+``allocation.json``, ``checkpoint.pt``, ``tables.npz``
+    the widths; weights, scales and codebooks; the tables that the costs come from. :func:`load` reads the three.
+``model.onnx``, ``model.qonnx.onnx``
+    the network in QDQ form and in QONNX form, for one batch of the task's example inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bits import Allocation
+from ..errors import FileFormatError, UsageError
+from ..metrics import Metric
+from ..quantized import QuantizedModel
+from ..quantizers import Scheme
+from ..storage import StorageError, read_checkpoint, read_json, tables_from_bytes, write
+from ..task import Task
+from ..trace import trace
+from .recount import recounted
+
+if TYPE_CHECKING:
+    from ..costs import CostTable
+
+SCHEMA = "hwdse.handoff/1"
+READ = ("allocation.json", "checkpoint.pt", "tables.npz")
+ALL = (*READ, "model.onnx", "model.qonnx.onnx")
+
+
+@dataclass(frozen=True, eq=False)
+class HandOff:
+    """A hand-off that was read back.
+
+    Attributes:
+        model: the network at its widths, in evaluation mode; ``model.network(x)`` runs it.
+        allocation: the widths. costs: by metric key, in stored units, recomputed from the tables. about: ``handoff.json``.
+    """
+
+    model: QuantizedModel
+    allocation: Allocation
+    costs: Mapping[str, float]
+    about: Mapping[str, Any]
+
+
+def load(folder: Path | str, task: Task | None = None) -> HandOff:
+    """Reads a hand-off, and checks it on the way: no file changed, the costs are those of the tables, the model is the checkpoint's.
+
+    Args:
+        folder: as ``hwdse export`` wrote it.
+        task: the task of the run; default: by the name in the hand-off.
+
+    Raises:
+        StorageError: a file is missing. FileFormatError: a file of another schema, or changed since. CostMismatch: see :func:`recounted`.
+        UsageError: a task whose model is another.
+    """
+    folder = Path(folder)
+    about = read_json(folder / "handoff.json")
+    if about.get("schema") != SCHEMA:
+        raise FileFormatError(folder / "handoff.json", f"must have schema '{SCHEMA}', got {about.get('schema')!r}.", "key 'schema'")
+    lacking = [name for name in READ if name not in about.get("files", {})]
+    if lacking or "costs" not in about:
+        raise FileFormatError(folder / "handoff.json", f"does not list {', '.join(lacking) or 'costs'}.")
+    content = {name: _unchanged(folder / name, about["files"][name]) for name in READ}
+    allocation = Allocation.from_json(content["allocation.json"].decode(), folder / "allocation.json")
+    state = read_checkpoint(content["checkpoint.pt"], folder / "checkpoint.pt")
+    tables = tables_from_bytes(content["tables.npz"], folder / "tables.npz")
+    recorded = {key: math.inf if cost["value"] is None else float(cost["value"]) for key, cost in about["costs"].items()}
+    unknown = [key for key in recorded if key not in tables]
+    if unknown:
+        raise FileFormatError(folder / "tables.npz", f"has no table of {', '.join(unknown)}, of which handoff.json has costs.")
+    costs = recounted(allocation, tables, recorded, tuple(tables[key].metric for key in recorded), f"the hand-off {folder}")
+    if task is None:
+        from ..tasks import load_task
+
+        task = load_task(about["task"])
+    return HandOff(restored(task, state, allocation, folder / "checkpoint.pt"), allocation, costs, about)
+
+
+def restored(task: Task, state: Mapping[str, Any], allocation: Allocation, file: object) -> QuantizedModel:
+    """The quantised model of a checkpoint, on the CPU, in evaluation mode.
+
+    Raises:
+        UsageError: a checkpoint of another model. FileFormatError: one at other widths than ``allocation``.
+    """
+    if state.get("allocation") is None or Allocation.from_dict(state["allocation"]) != allocation:
+        raise FileFormatError(file, "is at other widths than the allocation it belongs to.", "key 'allocation'")
+    network = task.model()
+    model = QuantizedModel(network, trace(network, task.example_inputs()), Scheme(*state["scheme"]))
+    try:
+        model.load_state(state)
+    except (RuntimeError, KeyError) as error:
+        raise UsageError(f"{file} does not fit the model of task {task.name}: {str(error).splitlines()[0]}") from None
+    network.eval()
+    return model
+
+
+def _unchanged(path: Path, said: Mapping[str, Any]) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}.") from None
+    if hashlib.sha256(content).hexdigest() != said["sha256"]:
+        raise FileFormatError(path, "was changed since it was handed over: its SHA-256 is not the one in handoff.json.")
+    return content
+
+
+def save(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+    """Writes the files, and last ``handoff.json`` with their sizes and SHA-256: a folder without it is not whole."""
+    try:
+        for name in ("handoff.json", *(name for name in ALL if name not in files)):  # of an earlier hand-off into the same folder
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror or error}. Give a folder that can be written.") from None
+    listed = {}
+    for name, content in files.items():
+        write(folder / name, content)
+        listed[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    write(folder / "handoff.json", json.dumps({"schema": SCHEMA, **about, "files": listed}, indent=2, allow_nan=False) + "\n")
+
+
+def costs_text(costs: Mapping[str, float], tables: Mapping[str, CostTable], errors: Mapping[str, float | None]) -> dict[str, Any]:
+    """Costs as ``handoff.json`` keeps them; null where a device cannot run the allocation, or where nobody knows how far off one may be."""
+
+    def plain(metric: Metric, value: float) -> dict[str, Any]:
+        table = tables[metric.key]
+        finite = math.isfinite(value)
+        return {
+            "value": value if finite else None, "unit": metric.unit, "shown": metric.format(value) if finite else "cannot run",
+            "may_be_off_by": errors.get(metric.key), "convention": table.convention, "notes": list(table.notes),
+        }  # fmt: skip
+
+    return {key: plain(tables[key].metric, value) for key, value in costs.items()}

@@ -1,0 +1,255 @@
+"""Exported networks against PyTorch: every width and quantiser on a small network, the built-in ones whole; QONNX evaluated twice."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hwdse.bits import BitWidths
+from hwdse.errors import UsageError
+from hwdse.handoff import ExportError
+from hwdse.handoff.agreement import compare
+from hwdse.handoff.layers import floating_layers, layers_text
+from hwdse.handoff.levels import Grid, input_of, weight_of
+from hwdse.handoff.marking import marked_graph, need_onnx
+from hwdse.handoff.qdq import opset_of, to_qdq
+from hwdse.handoff.qonnx import OPSET, to_qonnx, with_function
+from hwdse.metrics import Metric
+from hwdse.quantized import QuantizedModel
+from hwdse.quantizers import ACTIVATION_QUANTIZERS, WEIGHT_QUANTIZERS, Scheme
+from hwdse.tasks.cifar10 import ResNet20
+from hwdse.tasks.digits import Digits
+from hwdse.tasks.digits_vit import DigitsViT
+from hwdse.trace import trace
+
+BITS = st.integers(2, 8)
+
+
+class Small(nn.Module):
+    """A convolution, a grouped one around a shortcut, and projections of tokens by a shared module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 8, 3, padding=1)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=4, bias=False)
+        self.mix = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        tokens = (x + self.grouped(x)).flatten(2).transpose(1, 2)
+        tokens = self.mix(F.gelu(self.mix(tokens)))
+        return self.head(tokens.mean(1))
+
+
+class Random:
+    """Any network as a task, on noise."""
+
+    name, metric = "random", Metric("accuracy", "fraction", "higher")
+
+    def __init__(self, network: nn.Module, *shape: int) -> None:
+        self.network, self.shape = network, shape
+
+    def model(self) -> nn.Module:
+        return self.network
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        return (torch.zeros(1, *self.shape),)
+
+    def batches(self, split: str, seed: int) -> list[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(len(split))
+        return [(torch.randn(16, *self.shape, generator=generator), torch.zeros(16, dtype=torch.long))]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output, target)
+
+    def scores(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output.argmax(1) == target).float()
+
+
+def quantised(task: Any, scheme: str, widths: list[BitWidths]) -> QuantizedModel:
+    network = task.model()
+    batch = next(iter(task.batches("validation", 0)))
+    with torch.no_grad():
+        network.train()(batch[0])  # statistics of batch norms that are not those of a fresh network
+    model = QuantizedModel(network.eval(), trace(network, task.example_inputs()), Scheme.parse(scheme))
+    model.observe([((batch[0],), None)])
+    model.set({layer: widths[i % len(widths)] for i, layer in enumerate(model.layers)}, calibrate=True)
+    return model
+
+
+def both(model: QuantizedModel, task: Any) -> None:
+    """Exports in both forms; the tolerances that users are promised, and where no rounding flips, float32's own."""
+    qdq, inputs = to_qdq(marked_graph(model, task.example_inputs(), opset_of))
+    first = compare(qdq, model, task, inputs, optimised=qdq)
+    first.check("model.onnx")
+    assert first.quantisers == len(inputs) >= len(model.inputs)
+    assert isinstance(first.optimised, float), first.optimised
+    assert first.optimised < 0.02
+    qonnx = with_function(to_qonnx(marked_graph(model, task.example_inputs(), lambda marks: OPSET)))
+    second = compare(qonnx, model, task)
+    second.check("model.qonnx.onnx")
+    assert min(first.relative, second.relative) < 0.02
+
+
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(
+    st.lists(st.builds(BitWidths, BITS, BITS), min_size=4, max_size=4),
+    st.sampled_from(["lsq+lsq@mse", "lsq_channel+pact@minmax", "dorefa+pact@mse", "codebook+lsq@mse"]),
+)
+def test_any_widths_of_a_small_network(widths: list[BitWidths], scheme: str) -> None:
+    torch.manual_seed(0)
+    task = Random(Small(), 2, 6, 6)
+    both(quantised(task, scheme, widths), task)
+
+
+@pytest.mark.parametrize(
+    ("task", "scheme", "widths"),
+    [
+        (Digits(), "lsq_channel+lsq@mse", "w8a8 w2a4 w3a5 w4a2 w6a7"),
+        (DigitsViT(), "lsq_channel+lsq@mse", "w8a8 w4a2 w2a6 w5a3 w4a4"),
+        (DigitsViT(), "codebook+n2uq@mse", "w3a4 w2a8"),
+        (Random(ResNet20(), 3, 32, 32), "lsq+pact@mse", "w4a4 w3a6 w2a2"),
+    ],
+    ids=["digits", "digits_vit", "digits_vit codebook", "resnet20"],
+)
+def test_networks_that_come_with_it(task: Any, scheme: str, widths: str) -> None:
+    torch.manual_seed(0)
+    both(quantised(task, scheme, [BitWidths.parse(w) for w in widths.split()]), task)
+
+
+@pytest.mark.parametrize("name", sorted(WEIGHT_QUANTIZERS))
+@pytest.mark.parametrize("bits", [2, 3, 5, 8, 9])
+def test_the_integers_of_a_weight_stand_for_its_values(name: str, bits: int) -> None:
+    torch.manual_seed(bits)
+    weight = torch.randn(6, 5, 3)
+    quantizer = Scheme(name).make_weight()
+    quantizer.prepare(weight, 0)
+    quantizer.calibrate(weight, bits)
+    found = weight_of(quantizer, weight, bits, name)
+    wanted = quantizer.quantize(weight, bits).detach().numpy()
+    assert len(np.unique(found.codes)) <= 2**bits * (6 if name == "lsq_channel" else 1)
+    if found.table is None:
+        assert found.grid is not None
+        assert found.grid.low <= found.codes.min() <= found.codes.max() <= found.grid.high
+        assert found.grid.high - found.grid.low < 2**bits
+        np.testing.assert_allclose(found.grid.values(found.codes), wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+        turned = found.transposed((1, 2, 0))
+        assert turned.grid is not None
+        np.testing.assert_array_equal(turned.grid.values(turned.codes), found.grid.values(found.codes).transpose(1, 2, 0))
+    else:
+        np.testing.assert_array_equal(found.table[found.codes], wanted)
+        assert found.grid is not None
+        np.testing.assert_array_equal(found.grid.values(found.table_codes), found.table)  # 8-bit codes with one scale
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATION_QUANTIZERS))
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_the_levels_of_an_input(name: str, signed: bool, bits: int) -> None:
+    x = torch.linspace(-1.0 if signed else 0.0, 2, 4001)
+    quantizer = Scheme(activation=name).make_activation()
+    quantizer.calibrate(x, bits)
+    wanted = quantizer.quantize(x, bits).detach().numpy()
+    found = input_of(quantizer, bits, name)
+    if isinstance(found, Grid):
+        codes = np.clip(np.round(x.numpy() / found.scale), found.low, found.high).astype(np.int32)
+        np.testing.assert_array_equal(found.values(codes), wanted)
+        assert found.signed == signed
+    else:
+        count = (x.numpy()[:, None] / np.float32(found.half) > found.thresholds).sum(1)
+        np.testing.assert_allclose(count * found.scale, wanted, rtol=1e-6)
+
+
+def test_widths_between_the_types_of_onnx_are_stored_wider_and_said_to_be() -> None:
+    task = Random(Small(), 2, 6, 6)
+    torch.manual_seed(0)
+    model = quantised(task, "lsq+lsq@mse", [BitWidths.parse(w) for w in ("w8a8", "w3a5", "w2a2", "w2a2")])
+    rows = {row["layer"]: (row["weight"], row["input"]) for row in layers_text(model)}
+    assert [rows["grouped"][i]["stored_as"] for i in (0, 1)] == ["int4", "uint8"]
+    assert [rows["grouped"][i]["stored_wider"] for i in (0, 1)] == [True, True]
+    assert [rows["mix"][i]["stored_as"] for i in (0, 1)] == ["int2", "int2"]
+    assert not any(rows[name][i]["stored_wider"] for name in ("first", "mix") for i in (0, 1))
+    assert rows["grouped"][1]["levels"] == "code * scale, code from 0 to 31"
+    assert floating_layers(model)[-1]["why"] == "they take no widths"
+    file, _ = to_qdq(marked_graph(model, task.example_inputs(), opset_of))
+    assert next(o.version for o in file.opset_import) == 25
+    codes = {c.name: c for c in file.graph.initializer}
+    assert len(codes["grouped.weight.codes"].raw_data) == 8 * 2 * 9 / 2  # four bits each
+    assert len(codes["mix.weight.T.codes"].raw_data) == 8 * 8 / 4
+    assert "first.parametrizations.weight.original" not in codes  # nothing of the floating-point weights is left
+    assert not any(node.metadata_props for node in file.graph.node)
+
+
+def test_layers_in_floating_point_are_left_so() -> None:
+    task = Random(Small(), 2, 6, 6)
+    torch.manual_seed(0)
+    model = quantised(task, "lsq+lsq@mse", [BitWidths(32, 32), BitWidths(4, 4)])
+    both_inputs = to_qdq(marked_graph(model, task.example_inputs(), opset_of))[1]
+    assert {mark.path for mark, _, _ in both_inputs} == {"grouped", "mix"}
+    assert layers_text(model)[0] == {"layer": "first", "module": "first", "weight": None, "input": None}
+
+
+def test_qonnx_by_the_definition_of_its_node() -> None:
+    """``Quant`` written once more, in numpy, inside of ONNX's own reference evaluator."""
+    from onnx.reference import ReferenceEvaluator
+    from onnx.reference.op_run import OpRun
+
+    class Quant(OpRun):
+        op_domain = "qonnx.custom_op.general"
+
+        def _run(self, x: Any, scale: Any, zero: Any, bits: Any, signed: int, narrow: int, rounding_mode: str) -> tuple[Any]:
+            assert rounding_mode == "ROUND"
+            high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+            low = -(2 ** (bits - 1)) + narrow if signed else 0
+            return (((np.clip(np.round(x / scale + zero), low, high) - zero) * scale).astype(np.float32),)
+
+    task = Random(Small(), 2, 6, 6)
+    torch.manual_seed(0)
+    model = quantised(task, "dorefa+pact@mse", [BitWidths(3, 5), BitWidths(2, 3), BitWidths(4, 6)])
+    file = to_qonnx(marked_graph(model, task.example_inputs(), lambda marks: OPSET))
+    x = task.batches("validation", 0)[0][0][:1]
+    (found,) = ReferenceEvaluator(file, new_ops=[Quant]).run(None, {file.graph.input[0].name: x.numpy()})
+    np.testing.assert_allclose(found, model.network(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_that_computes_something_else_is_refused() -> None:
+    from onnx import numpy_helper
+
+    task = Random(Small(), 2, 6, 6)
+    torch.manual_seed(0)
+    model = quantised(task, "lsq+lsq@mse", [BitWidths(4, 4)])
+    file, inputs = to_qdq(marked_graph(model, task.example_inputs(), opset_of))
+    scale = next(c for c in file.graph.initializer if c.name == "grouped.input.scale")
+    scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.float32(1.3), scale.name))
+    with pytest.raises(ExportError, match=r"model.onnx does not compute .* a layer's input is off by .* of a step between levels"):
+        compare(file, model, task, inputs).check("model.onnx")
+    model.set(dict.fromkeys(model.layers, BitWidths(2, 2)), calibrate=True)
+    with pytest.raises(ExportError, match="the outputs differ by"):
+        replace(compare(file, model, task), steps=0.0).check("model.onnx")
+
+
+def test_the_model_is_as_it_was_after_an_export() -> None:
+    task = Random(Small(), 2, 6, 6)
+    torch.manual_seed(0)
+    model = quantised(task, "lsq+lsq@mse", [BitWidths(3, 3)])
+    x = task.batches("test", 0)[0][0]
+    before, state = model.network(x), {k: v.clone() for k, v in model.network.state_dict().items()}
+    marked_graph(model, task.example_inputs(), opset_of)
+    assert torch.equal(model.network(x), before)
+    assert state.keys() == model.network.state_dict().keys()
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UsageError, match=r"ONNX files need onnxscript: pip install 'hwdse\[onnx\]'. Without them, --no-onnx"):
+        need_onnx()
