@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from ..errors import UsageError
 from ..metrics import Metric
 from ..pareto import ParetoFront
-from ..records import SweepRecord, TrialResult
+from ..records import SweepRecord
+from .contest import contest
 from .points import measured
 
 
@@ -61,34 +58,11 @@ def compare(one: SweepRecord, two: SweepRecord) -> Comparison:
 
 
 def _pair(one: SweepRecord, two: SweepRecord, metric: Metric) -> FrontPair | None:
-    score = one.score
-    fronts = ParetoFront.of(measured(one), (metric, score)), ParetoFront.of(measured(two), (metric, score))
-    if not (fronts[0].trials and fronts[1].trials):
+    found = contest({"one": measured(one), "two": measured(two)}, metric, one.score)
+    if found is None or len(found.fronts) < 2:
         return None
-    everything = [t for f in fronts for t in (*f.trials, *f.dominated)]
-    costs = np.array([t.measures[metric.key] for t in everything])
-    scores = np.array([score.minimised(t.measures[score.key]) for t in everything])
-    corner = (float(costs.max()), score.minimised(float(scores.max())))
-    box = float(np.ptp(costs) * np.ptp(scores))
-    volumes = tuple(f.hypervolume(corner) / box if box else 0.0 for f in fronts)
-    return FrontPair(metric, fronts, corner, (volumes[0], volumes[1]), _wins(fronts, metric, score))
-
-
-def _wins(fronts: Sequence[ParetoFront], metric: Metric, score: Metric) -> tuple[float, float, float]:
-    limits = sorted({t.measures[metric.key] for f in fronts for t in f.trials})
-    found = []
-    for limit in limits:
-        best = [_best(f.trials, metric, score, limit) for f in fronts]
-        if all(math.isfinite(b) for b in best):
-            found.append(np.sign(best[0] - best[1]))  # minimised: positive where the second is better
-    if not found:
-        return 0.0, 0.0, 0.0
-    signs = np.array(found)
-    return float((signs > 0).mean()), float((signs == 0).mean()), float((signs < 0).mean())
-
-
-def _best(trials: Sequence[TrialResult], metric: Metric, score: Metric, limit: float) -> float:
-    return min((score.minimised(t.measures[score.key]) for t in trials if t.measures[metric.key] <= limit), default=math.inf)
+    fronts, volumes = found.fronts, found.volumes
+    return FrontPair(metric, (fronts["one"], fronts["two"]), found.reference, (volumes["one"], volumes["two"]), found.wins("two", "one"))
 
 
 def _differences(one: SweepRecord, two: SweepRecord) -> list[str]:

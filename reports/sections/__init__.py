@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from ..section import AnySection
 from .breakdown import Breakdown
 from .budgets import Budgets
+from .contest import Allocators
 from .explorer import Explorer
 from .failures import Failures
 from .fronts import Fronts
+from .prices import ShadowPrices
 from .provenance import Provenance
 from .proxy import Proxy
+from .search import Search
 from .sensitivity import Sensitivity
 from .summary import Summary
 from .widths import Widths
@@ -20,12 +23,15 @@ GROUP = "hwdse.sections"
 SECTIONS: Mapping[str, AnySection] = {
     "summary": Summary(),
     "budgets": Budgets(),
-    "fronts": Fronts(),
-    "widths": Widths(),
     "points": Explorer(),
+    "fronts": Fronts(),
+    "prices": ShadowPrices(),
+    "widths": Widths(),
     "breakdown": Breakdown(),
     "sensitivity": Sensitivity(),
     "proxy": Proxy(),
+    "allocators": Allocators(),
+    "search": Search(),
     "failures": Failures(),
     "provenance": Provenance(),
 }
