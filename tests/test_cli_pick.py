@@ -1,0 +1,158 @@
+"""``hwdse export`` and ``hwdse pick --export``: a run's trial as a folder, read back, and everything that may not be handed over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands import hwdse, task_file
+
+from hwdse.errors import FileFormatError, UsageError
+from hwdse.evaluation import evaluate
+from hwdse.handoff import CostMismatch, load
+from hwdse.storage import StorageError
+from hwdse.tasks import load_task
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a task, a finished run of it, and one of its trials handed over."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        task_file(folder, name="handed")
+        ran = hwdse(
+            "sweep", "--task", "handed:Toy", "-b", "weights <= 130% of w8a8", "--trials", 7, "--epochs", 1,
+            "--allocator", "adq", "-o", "run", "--no-report",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        ran = hwdse("pick", "run", "--max", "weights = 1.5 KiB", "--export", "deployed", "--json")
+        assert ran.code == 0, ran.err
+        (folder / "said.json").write_text(ran.out)
+    return folder
+
+
+@pytest.fixture
+def here(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run and of the hand-off, which a test may damage; the current folder is the one with the task."""
+    monkeypatch.chdir(home)
+    for name in ("run", "deployed"):
+        shutil.copytree(home / name, tmp_path / name)
+    return tmp_path
+
+
+def test_what_is_handed_over(home: Path, here: Path) -> None:
+    said = json.loads((home / "said.json").read_text())
+    about = said["export"]
+    number = said["trial"]["number"]
+    assert about["trial"] == number
+    assert set(about["files"]) == {"allocation.json", "checkpoint.pt", "tables.npz", "model.onnx", "model.qonnx.onnx"}
+    assert {key: cost["value"] for key, cost in about["costs"].items()} == {
+        key: value for key, value in said["trial"]["measures"].items() if key in about["costs"]
+    }
+    assert about["score"]["value"] == about["score"]["found_again"] == said["trial"]["measures"]["accuracy"]
+    for name in ("model.onnx", "model.qonnx.onnx"):
+        assert about[name]["compared_with_pytorch"]["predictions"] == 1.0
+    handed = load(here / "deployed")
+    assert handed.allocation.to_dict() == said["trial"]["allocation"]
+    assert handed.costs == {key: cost["value"] for key, cost in about["costs"].items()}
+    assert evaluate(handed.model.network, load_task("handed:Toy"), "validation").mean == about["score"]["value"]
+
+
+def test_codebooks_are_costed_from_tables_of_their_own(here: Path) -> None:
+    trials = json.loads((here / "run" / "record.json").read_text())["trials"]
+    number = next(t["number"] for t in trials if t["state"] == "complete" and t["knobs"]["scheme"].startswith("codebook"))
+    ran = hwdse("export", here / "run", number, "-o", here / "books", "--no-onnx", "--json")
+    assert ran.code == 0, ran.err
+    costs = load(here / "books").costs
+    assert costs["weights"] == trials[number]["measures"]["weights"]
+    assert "indices of" in json.loads(ran.out)["layers"][1]["weight"]["levels"]
+
+
+def test_without_onnx(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    ran = hwdse("export", here / "run", 2, "-o", here / "deployed")
+    assert ran.code == 2
+    assert "pip install 'hwdse[onnx]'" in ran.said
+    assert (here / "deployed" / "model.onnx").exists()  # nothing was touched
+    ran = hwdse("export", here / "run", 2, "-o", here / "deployed", "--no-onnx")
+    assert ran.code == 0, ran.err
+    assert "Costs recomputed from tables.npz: equal to the record." in ran.text
+    assert not (here / "deployed" / "model.onnx").exists()  # that of another trial
+    assert load(here / "deployed").about["trial"] == 2
+
+
+def test_a_record_that_its_tables_contradict(here: Path) -> None:
+    path = here / "run" / "record.json"
+    data = json.loads(path.read_text())
+    for trial in data["trials"]:
+        trial["measures"]["weights"] = trial["measures"]["weights"] * 0.9
+    path.write_text(json.dumps(data))
+    ran = hwdse("export", here / "run", 2, "-o", here / "new")
+    assert ran.code == 1
+    assert "the costs of trial 2 are not those of its tables: weights is" in ran.said
+    assert not (here / "new" / "handoff.json").exists()
+
+
+def test_a_checkpoint_of_another_trial(here: Path) -> None:
+    checkpoints = here / "run" / "checkpoints"
+    shutil.copy(checkpoints / "0.pt", checkpoints / "2.pt")
+    ran = hwdse("export", here / "run", 2, "-o", here / "new")
+    assert ran.code == 2
+    assert "is at other widths than the allocation it belongs to" in ran.said
+
+
+def test_a_checkpoint_that_scores_otherwise(here: Path) -> None:
+    path = here / "run" / "checkpoints" / "2.pt"
+    state = torch.load(path, weights_only=True)
+    for name, value in state["network"].items():
+        if name.endswith("bias"):
+            value += 3 * torch.arange(len(value))
+    torch.save(state, path)
+    ran = hwdse("export", here / "run", 2, "-o", here / "new")
+    assert ran.code == 1
+    assert "the checkpoint of trial 2 scores" in ran.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["export", "{run}", 99, "-o", "{new}"], 2, "unknown trial '99'"),
+        (["export", "{run}", 2, "-o", "{run}/record.json"], 1, "cannot write to"),
+        (["export", "nowhere", 2, "-o", "{new}"], 1, "cannot read nowhere/record.json"),
+        (["pick", "{run}", "--max", "weights = 1 B", "--export", "{new}"], 1, "no measured point"),
+    ],
+)
+def test_mistakes(here: Path, arguments: list[object], code: int, sentence: str) -> None:
+    ran = hwdse(*(str(a).format(run=here / "run", new=here / "new") for a in arguments))
+    assert (ran.code, ran.out) == (code, "")
+    assert sentence in ran.said
+    (here / "run" / "checkpoints" / "2.pt").unlink()
+    assert "trial 2 has no checkpoint to hand over" in hwdse("export", here / "run", 2, "-o", here / "new").said
+
+
+def test_a_hand_off_that_was_changed(here: Path) -> None:
+    folder = here / "deployed"
+    about = json.loads((folder / "handoff.json").read_text())
+    about["costs"]["weights"]["value"] -= 1
+    (folder / "handoff.json").write_text(json.dumps(about))
+    with pytest.raises(CostMismatch, match=r"the costs of the hand-off .* are not those of its tables: weights is"):
+        load(folder)
+    (folder / "allocation.json").write_text((folder / "allocation.json").read_text().replace("w8", "w7"))
+    with pytest.raises(FileFormatError, match="was changed since it was handed over"):
+        load(folder)
+    (folder / "allocation.json").unlink()
+    with pytest.raises(StorageError, match=r"cannot read .*allocation\.json"):
+        load(folder)
+    (folder / "handoff.json").write_text('{"schema": "other/1"}')
+    with pytest.raises(FileFormatError, match=r"must have schema .hwdse\.handoff/1., got .other/1."):
+        load(folder)
+
+
+def test_a_hand_off_with_another_task(here: Path) -> None:
+    with pytest.raises(UsageError, match="the checkpoint is of another model or scheme"):
+        load(here / "deployed", load_task("digits"))
