@@ -1,8 +1,9 @@
-"""``hwdse export`` and ``hwdse pick --export``: a run's trial as a folder, read back, and everything that may not be handed over."""
+"""``hwdse export``, ``pick --export`` and ``pick --what-if``: a trial as a folder, what may not be handed over, what to measure next."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -43,6 +44,18 @@ def here(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("run", "deployed"):
         shutil.copytree(home / name, tmp_path / name)
     return tmp_path
+
+
+def test_the_command_that_measures_what_if(here: Path) -> None:
+    said = json.loads(hwdse("pick", here / "run", "--what-if", "weights <= 60% of w8a8", "--json").out)
+    assert said["predicted"] is None
+    assert "different allocations were measured that way; a prediction needs 12" in said["not_predicted"]
+    program, *words = shlex.split(said["command"])
+    assert program == "hwdse"
+    measured = json.loads(hwdse(*words, "-o", here / "measured.json", "--json").out)
+    assert "where it is trained, widths are solved for again" in said["notes"][-1]
+    assert measured["costs"]["weights"] <= said["limits"][0]["limit"]
+    assert measured["scheme"] == said["fidelity"]["quantizers"]
 
 
 def test_what_is_handed_over(home: Path, here: Path) -> None:

@@ -334,6 +334,7 @@ def report(
         'hwdse pick runs/demo --sure "accuracy >= 94 %" --confidence 99% --knee latency@mpic',
         'hwdse pick runs/demo --lexicographic accuracy,latency@mpic,weights --tolerance "0.5 %"',
         'hwdse pick runs/demo --max "latency@mpic = 1.2 ms" --export deployed',
+        'hwdse pick runs/demo --what-if "latency@mpic <= 0.8 ms" --what-if "weights <= 30% of w8a8"',
     )
 )
 def pick(
@@ -360,13 +361,27 @@ def pick(
         Path | None, typer.Option(metavar="FOLDER", help="Hand it over there: widths, checkpoint, costs, ONNX; see hwdse export.")
     ] = None,
     onnx: Onnx = True,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            help="Instead: the best allocation under a budget that was not run, and the score to expect; several together.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """The best measured point inside the limits, its allocation, and its neighbours; or the knee, or the first in an order of metrics."""
     from .pick import Wanted
     from .pick import run as choose
 
-    choose(run, Wanted(maximum or [], minimum or [], sure or [], confidence, knee, lexicographic, tolerance), output, export, onnx, json)
+    wanted = Wanted(maximum or [], minimum or [], sure or [], confidence, knee, lexicographic, tolerance)
+    if what_if:
+        from .what_if import run as suppose
+
+        wanted.nothing("--what-if", output, export)
+        suppose(run, what_if, json)
+        return
+    choose(run, wanted, output, export, onnx, json)
 
 
 @app.command("export", epilog=_examples("hwdse export runs/demo 17 -o deployed", "hwdse export runs/demo 17 -o deployed --no-onnx"))

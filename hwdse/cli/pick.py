@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwdse.errors import UsageError
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.reports import Pick, pick
 from hwdse.reports.confidence import Sure
@@ -26,6 +27,16 @@ class Wanted:
     knee: str | None = None
     lexicographic: str | None = None
     tolerance: str | None = None
+
+    def nothing(self, option: str, output: Path | None, handed: Path | None) -> None:
+        """Raises UsageError where anything was asked of measured points beside ``option``, which is of points that were not measured."""
+        given = {
+            "--max": self.maxima, "--min": self.minima, "--sure": self.sure, "--confidence": self.confidence, "--knee": self.knee,
+            "--lexicographic": self.lexicographic, "--tolerance": self.tolerance, "--output": output, "--export": handed,
+        }  # fmt: skip
+        named = [name for name, value in given.items() if value]
+        if named:
+            raise UsageError(f"{option} is of a budget that was not measured; {', '.join(named)} of what was: give one or the other.")
 
     def of(self, record: SweepRecord) -> Pick:
         """The pick."""

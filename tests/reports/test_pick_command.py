@@ -42,3 +42,30 @@ def test_mistakes(run: Path, options: list[str], code: int, sentence: str) -> No
     ran = hwdse("pick", run, *options)
     assert (ran.code, ran.out) == (code, "")
     assert sentence in ran.said
+
+
+def test_what_if(run: Path) -> None:
+    ran = hwdse("pick", run, "--what-if", "latency@t4 <= 1.2 ms", "--what-if", "weights <= 80% of w8a8")
+    assert ran.code == 0
+    assert "Predicted accuracy, not measured:" in ran.text
+    assert "90 % prediction interval" in ran.text
+    assert "To measure it, run the sweep with this budget in its file" not in ran.text
+    said = json.loads(hwdse("pick", run, "--what-if", "latency@t4 <= 1.2 ms", "--json").out)
+    assert said["limits"][0]["cost"] <= 1.2e-3
+    assert said["predicted"]["low"] <= said["predicted"]["value"] <= said["predicted"]["high"] <= 1
+    assert said["command"].startswith('hwdse allocate digits -a t4 -b "latency@t4 <= 1.2 ms" --epochs 5')
+    assert said["not_predicted"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (["--what-if", "latency@t4 <= 1 us"], 1, "cannot be met: the smallest reachable latency@t4 is"),
+        (["--what-if", "latency <= 1 ms"], 2, "say which: latency@t4"),
+        (["--what-if", "weights <= 1 KiB", "--knee", "weights", "--export", "x"], 2, "--knee, --export of what was: give one or the other"),
+    ],
+)
+def test_mistakes_about_what_was_not_measured(run: Path, options: list[str], code: int, sentence: str) -> None:
+    ran = hwdse("pick", run, *options)
+    assert (ran.code, ran.out) == (code, "")
+    assert sentence in ran.said

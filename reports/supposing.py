@@ -1,0 +1,152 @@
+"""What if: the best allocation under a budget that was not run, from the record's tables, and the score to expect of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bits import Allocation, BitWidths
+from ..choices import ENDS, Choices
+from ..constraints import Constraint, parse_budget
+from ..costs import CostTable
+from ..errors import UsageError
+from ..problem import Problem, Solution
+from ..records import SweepRecord, TrialResult
+from .points import measured
+from .predicting import FEWEST, NoPrediction, Prediction, predict
+
+TABLES = "lsq+lsq@mse"  # quantisers behind the loss table of a record
+
+
+@dataclass(frozen=True)
+class Supposed:
+    """A budget that was not run.
+
+    Attributes:
+        budget: its limits, in stored units.
+        solution: the allocation with the smallest expected loss inside, by the record's tables.
+        errors: how far off each limited cost may be, by metric key; None where nobody knows.
+        fidelity: (quantisers, epochs) of the trials behind the prediction, those of which most allocations were measured.
+        prediction: of the score, minimised; None where there is none. refused: why.
+        known: a trial of this fidelity that has measured this very allocation; None where there is none.
+        notes: what else must be said.
+    """
+
+    budget: tuple[Constraint, ...]
+    solution: Solution
+    errors: Mapping[str, float | None]
+    fidelity: tuple[str, int]
+    prediction: Prediction | None
+    refused: str
+    known: TrialResult | None
+    notes: tuple[str, ...]
+
+
+def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
+    """Solves a budget from the record's tables alone and predicts the score. No model, no training.
+
+    Args:
+        record: the run, with its tables.
+        budget: texts that hold together, ``"latency@mpic <= 0.8 ms"``, ``"weights <= 50% of w8a8"``.
+
+    Raises:
+        UsageError: malformed text, or a record without tables. InfeasibleBudget: nothing is inside; says what can be reached.
+    """
+    from ..solvers import solve  # brings solvers that most readers of a record do not need
+
+    if not budget or "loss" not in record.tables:
+        raise UsageError("a budget can only be solved from tables: the run has no tables.npz, or no budget was given.")
+    choices, tied = choices_of(record)
+    tables = [t for key, t in record.tables.items() if key != "loss"]
+    limits = parse_budget(budget, tables, choices)
+    devices = {c.metric.on for c in limits}
+    mine = tuple(t for t in tables if t.metric.on is None or t.metric.on in devices)
+    solution = solve(Problem(choices, record.tables["loss"], mine, limits), time_limit=10)
+    indices = choices.indices(solution.allocation)
+    errors = {t.metric.key: _error(t, indices) for t in mine if t.metric.key in {c.metric.key for c in limits}}
+    group, fidelity = fidelity_of(record)
+    known = next((t for t in group if t.allocation == solution.allocation), None)
+    prediction, refused = None, ""
+    loss = record.tables["loss"].aligned(choices)
+    try:
+        found = [(float(loss.total(t.allocation)), record.score.minimised(t.measures[record.score.key])) for t in group if t.allocation]
+        if not fidelity[1] and "validation" in record.reference:  # what nothing is rounded of, and nothing trained, scores as FP32
+            found.append((0.0, record.score.minimised(record.reference["validation"])))
+        pairs = np.array(found).reshape(-1, 2)
+        prediction = predict(pairs[:, 0], pairs[:, 1], solution.loss)
+    except NoPrediction as error:
+        refused = str(error)
+    said = [] if solution.status == "OPTIMAL" else ["the solver was stopped before it could prove that nothing is better"]
+    if fidelity[0] not in (TABLES, "unknown"):
+        said.append(f"the run's losses are those of {TABLES}; measuring with {fidelity[0]} scores layers anew and may choose other widths")
+    if fidelity[1]:
+        said.append("where it is trained, widths are solved for again on the way: measuring it may end at others inside the same budget")
+    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, (*tied, *said))
+
+
+def _error(table: CostTable, indices: np.ndarray) -> float | None:
+    error = table.error(indices)
+    return None if math.isnan(error) else error
+
+
+def fidelity_of(record: SweepRecord) -> tuple[list[TrialResult], tuple[str, int]]:
+    """The trials of one kind of quantisers and one length of training: without any if there are enough, else most; an allocation once.
+
+    Codebook weights are left out: they have costs and losses of their own, which a record's tables are not.
+    """
+    groups: dict[tuple[str, int], dict[Allocation | None, TrialResult]] = {}
+    for trial in measured(record):
+        kind = (str(trial.knobs.get("scheme", "unknown")), int(trial.knobs.get("epochs") or 0))
+        if not kind[0].startswith("codebook"):
+            groups.setdefault(kind, {}).setdefault(trial.allocation, trial)
+    if not groups:
+        return [], ("unknown", 0)
+    # enough without training is better than more with it: there the widths that are solved for are those that are measured
+    kind = min(groups, key=lambda k: (k[1] > 0 or len(groups[k]) < FEWEST, -len(groups[k]), k[1], k[0]))
+    return list(groups[kind].values()), kind
+
+
+def choices_of(record: SweepRecord) -> tuple[Choices, list[str]]:
+    """The run's decision space as its record shows it, and what must be said of it.
+
+    First and last layer are held at w8a8, as in every sweep. Which layers must share a width is not on record, but every allocation of the
+    run obeys it: layers that have had the same width in all of them are kept together. That may keep too many together, never too few, so
+    what is found is permitted, and at worst less good than the best.
+    """
+    table = record.tables["loss"]
+    allocations = list({t.allocation for t in record.trials if t.allocation is not None})
+    if not allocations:
+        raise UsageError("the run has no allocation yet, from which a budget could be solved: run more trials.")
+    kinds = {str(layer.get("name")): layer.get("kind") for layer in record.graph.get("layers", ())}
+    ends = {table.layers[0], table.layers[-1]}
+    widest = max(o.activation for o in table.options)
+    free = {(w, a) for w in record.config.get("weights", range(1, 33)) for a in record.config.get("activations", range(1, 33))}
+
+    def may(name: str, option: BitWidths) -> bool:
+        if name in ends:
+            return option == ENDS
+        indices = kinds.get(name) == "embedding"  # an embedding reads those: its input takes no width
+        return (option.weight, option.activation) in free and (not indices or option.activation == widest)
+
+    allowed = np.array([[may(name, option) for option in table.options] for name in table.layers])
+    if any(a[name] != ENDS for a in allocations for name in ends):  # made by hand, with ends of their own
+        raise UsageError("the run holds its first and last layer at other widths than w8a8, and its record does not say which: measure it.")
+    open_ = [name for name, row in zip(table.layers, allowed, strict=True) if row.sum() > 1]
+    ties = {part: _together(allocations, open_, part) for part in ("weight", "activation")}
+    said = [
+        f"{sum(map(len, groups))} layers share {part} widths in groups of {', '.join(str(len(g)) for g in groups)}, as in all of the run's "
+        f"{len(allocations)} allocations"
+        for part, groups in ties.items()
+        if groups
+    ]
+    return Choices(table.layers, table.options, allowed, ties["weight"], ties["activation"]), said
+
+
+def _together(allocations: Sequence[Allocation], layers: Sequence[str], part: str) -> tuple[tuple[str, ...], ...]:
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in layers:
+        groups.setdefault(tuple(getattr(a[name], part) for a in allocations), []).append(name)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)

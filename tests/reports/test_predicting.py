@@ -1,0 +1,156 @@
+"""Budgets that were not run: the regression against another implementation, its intervals by how often they hold, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+
+from hwdse.bits import Allocation, BitWidths
+from hwdse.choices import ENDS
+from hwdse.errors import InfeasibleBudget, UsageError
+from hwdse.reports.predicting import LEVEL, NoPrediction, fitted, predict
+from hwdse.reports.supposing import choices_of, fidelity_of, suppose
+
+
+def _measured(rng, count, noise=0.004):
+    """Expected losses over two decades, and scores (minimised) as a concave function of them, with noise as of 500 samples."""
+    loss = 10 ** rng.uniform(-3, -1, count)
+    return loss, -(0.98 - 0.6 * loss**0.8) + rng.normal(0, noise, count)
+
+
+def test_the_fit_is_that_of_another_implementation():
+    rng = np.random.default_rng(0)
+    loss, score = _measured(rng, 40)
+    loss[5:9] = loss[4]  # several allocations of one expected loss
+    at = np.linspace(loss.min(), loss.max(), 100)
+    other = IsotonicRegression(out_of_bounds="clip").fit(loss, score)
+    np.testing.assert_allclose(fitted(loss, score, at), other.predict(at), atol=1e-6)  # it keeps its knots in single precision
+    assert (np.diff(fitted(loss, score, at)) >= 0).all()
+
+
+@pytest.mark.parametrize("count", [12, 30])
+def test_intervals_hold_what_is_measured_as_often_as_they_say(count):
+    rng = np.random.default_rng(count)
+    held = tried = 0
+    for _ in range(300):
+        loss, score = _measured(rng, count + 1)
+        try:
+            found = predict(loss[1:], score[1:], loss[0])
+        except NoPrediction:  # outside of the range
+            continue
+        tried += 1
+        held += found.low <= score[0] <= found.high
+        assert found.low <= found.value <= found.high
+    assert tried > 200
+    assert LEVEL - 0.05 < held / tried < LEVEL + 0.08  # measured: 0.95 for 12 points, 0.90 for 30
+
+
+def test_noise_alone_widens_the_interval():
+    widths = []
+    for noise in (0.001, 0.004, 0.016):
+        found = predict(*_measured(np.random.default_rng(1), 40, noise), 0.01)
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths)
+    assert 3 < widths[2] / widths[0] < 30
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda x, y: (x[:11], y[:11]), "11 different allocations were measured that way; a prediction needs 12"),
+        (lambda x, y: (x, -y), "have -0.9. as rank correlation with the expected loss"),
+        (lambda x, y: (x, np.zeros(len(x))), "have no rank correlation"),
+        (lambda x, y: (x + 1, y), "the expected loss of 0.01 nats is below the smallest that was measured, 1.00"),
+        (lambda x, y: (x / 1e3, y), "is above the largest that was measured, .*: nothing is extrapolated"),
+    ],
+)
+def test_what_is_not_predicted(change, sentence):
+    with pytest.raises(NoPrediction, match=sentence):
+        predict(*change(*_measured(np.random.default_rng(2), 40)), 0.01)
+
+
+def test_scores_without_any_relation_are_refused_as_often_as_said():
+    rng = np.random.default_rng(3)
+    made = 0
+    for _ in range(200):
+        try:
+            predict(rng.uniform(0, 1, 20), rng.normal(0, 1, 20), 0.5)
+            made += 1
+        except NoPrediction:
+            continue
+    assert made / 200 < 0.1  # one in twenty passes a one-sided test of 5 %
+
+
+def test_a_run_solves_a_budget_that_it_did_not_try(record):
+    found = suppose(record, ["latency@t4 <= 1.1 ms", "weights <= 60% of w8a8"])
+    solution = found.solution
+    assert solution.status == "OPTIMAL"
+    for limit in found.budget:
+        assert record.tables[limit.metric.key].total(solution.allocation) == solution.costs[limit.metric.key] <= limit.limit
+    assert solution.allocation[record.tables["loss"].layers[0]] == ENDS
+    assert solution.loss == pytest.approx(record.tables["loss"].total(solution.allocation))
+    inside = [t for t in record.trials if t.allocation and all(x.holds(t.measures[x.metric.key]) for x in found.budget)]
+    assert inside
+    assert all(record.tables["loss"].total(t.allocation) >= solution.loss for t in inside)  # nothing that was tried is better
+    assert "latency@npu" not in solution.costs  # devices that the budget does not name play no part
+    assert found.errors["weights"] == 0.0
+
+
+def test_predictions_speak_of_one_fidelity(record):
+    group, (scheme, epochs) = fidelity_of(record)
+    assert (scheme, epochs) == ("unknown", 5)
+    assert len({t.allocation for t in group}) == len(group) >= 12
+    other = record.with_trials(tuple(replace(t, knobs={**t.knobs, "epochs": t.number % 7}) for t in record.trials))
+    found = suppose(other, ["latency@t4 <= 1.5 ms"])
+    assert found.prediction is None
+    assert "different allocations were measured that way; a prediction needs 12" in found.refused
+
+
+def test_codebooks_say_nothing_of_uniform_levels(record):
+    books = record.with_trials(tuple(replace(t, knobs={**t.knobs, "scheme": "codebook+n2uq@mse"}) for t in record.trials))
+    assert fidelity_of(books) == ([], ("unknown", 0))
+    bent = record.with_trials(tuple(replace(t, knobs={**t.knobs, "scheme": "dorefa+pact@mse"}) for t in record.trials))
+    assert "measuring with dorefa+pact@mse scores layers anew" in " ".join(suppose(bent, ["latency@t4 <= 1.2 ms"]).notes)
+
+
+def test_an_allocation_that_was_measured_is_named(record):
+    budget = ["latency@t4 <= 1.4 ms"]
+    wanted = suppose(record, budget).solution.allocation
+    first, *rest = (t for t in record.trials if t.state == "complete")
+    known = record.with_trials((replace(first, allocation=wanted), *rest))
+    assert suppose(known, budget).known.number == first.number
+
+
+def test_a_run_without_training_is_anchored_at_fp32(record):
+    loose = ["weights <= 100% of w8a8"]
+    assert "below the smallest" in suppose(record, loose).refused
+    plain = record.with_trials(tuple(replace(t, knobs={**t.knobs, "epochs": 0}) for t in record.trials))
+    found = suppose(plain, loose)
+    assert found.prediction is not None or "rank correlation" in found.refused
+
+
+def test_ties_are_kept_though_the_record_does_not_name_them(record):
+    layers = record.tables["loss"].layers
+
+    def together(a):
+        return Allocation({**a, layers[3]: BitWidths(a[layers[3]].weight, a[layers[2]].activation)})
+
+    tied = tuple(replace(t, allocation=together(t.allocation)) for t in record.trials if t.allocation)
+    choices, said = choices_of(record.with_trials(tied))
+    assert choices.activation_ties == ((layers[2], layers[3]),)
+    assert not choices.weight_ties
+    assert "2 layers share activation widths in groups of 2, as in all of the run's" in said[0]
+    solution = suppose(record.with_trials(tied), ["latency@t4 <= 1.1 ms"]).solution
+    assert solution.allocation[layers[2]].activation == solution.allocation[layers[3]].activation
+
+
+def test_what_cannot_be_solved(record):
+    with pytest.raises(InfeasibleBudget, match="cannot be met"):
+        suppose(record, ["latency@t4 <= 1 us"])
+    with pytest.raises(UsageError, match=r"the run has no tables\.npz"):
+        suppose(replace(record, tables={}), ["weights <= 1 KiB"])
+    with pytest.raises(UsageError, match="is not a budget"):
+        suppose(record, ["weights"])
+    with pytest.raises(UsageError, match="the run has no allocation yet"):
+        suppose(record.with_trials(()), ["weights <= 1 MiB"])
