@@ -58,7 +58,7 @@ def front_figure(facts: FrontFacts, panel: Panel) -> Figure:
             [((p.costs[key] / factor, p.score / percent), str(p.number)) for p in panel.front],
             1 if panel.cost.better == "lower" else -1,
         )
-        figure.legend(loc="outside upper left", ncols=7, handlelength=1.5, handletextpad=0.4, columnspacing=1.0)
+        figure.legend(loc="outside upper left", ncols=style.columns(7), handlelength=1.5, handletextpad=0.4, columnspacing=1.0)
     return figure
 
 
@@ -114,6 +114,6 @@ def _numbers(figure: Figure, axes: Axes, labels: Sequence[tuple[tuple[float, flo
             continue
         taken.append((x, y))
         axes.annotate(
-            text, where, xytext=(-side * 4, 4), textcoords="offset points", ha="right" if side > 0 else "left", fontsize=8,
+            text, where, xytext=(-side * 4, 4), textcoords="offset points", ha="right" if side > 0 else "left", fontsize="small",
             color=style.INK, zorder=7, path_effects=[withStroke(linewidth=2.2, foreground="white")],
         )  # fmt: skip

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..costs import CostTable
-from ..errors import UnknownName
-from ..storage import write
 from . import style
+from .figures import figure_format, save_figure
 from .loss_facts import SensitivityFacts, sensitivity_facts
 from .wording import short
 
@@ -17,17 +16,14 @@ if TYPE_CHECKING:
 
 
 def draw_sensitivity(table: CostTable, path: Path) -> Path:
-    """Draws a loss table into a file, ``.png`` or ``.svg`` by its name.
+    """Draws a loss table into a file, in the format of its name's ending.
 
     Raises:
         UnknownName: another ending. StorageError: it cannot be written.
     """
     path = Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in style.FORMATS:
-        raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {path.stem}.png.")
-    figure = sensitivity_figure(sensitivity_facts(table))
-    write(path, style.png(figure) if kind == "png" else style.svg(figure, "sensitivity"))
+    figure_format(path)  # an unknown one is said before anything is drawn
+    save_figure(sensitivity_figure(sensitivity_facts(table)), path)
     return path
 
 
@@ -58,9 +54,9 @@ def sensitivity_figure(facts: SensitivityFacts) -> Figure:
                     axes.scatter(*zip(*dots, strict=True), marker=shapes[bits], s=26, color=shade[bits], linewidths=0, zorder=3)
             axes.set_title(title)
             axes.set_xlabel("expected loss increase")
-        left.set_yticks(range(rows), [short(x.layer) for x in facts.layers], fontsize=8)
+        left.set_yticks(range(rows), [short(x.layer) for x in facts.layers], fontsize="small")
         left.invert_yaxis()
         for bits in levels:
             left.plot([], [], shapes[bits], linestyle="none", color=shade[bits], markersize=5, label=f"{bits} bit")
-        figure.legend(loc="outside upper right", ncols=len(levels), handletextpad=0.2, columnspacing=1.2)
+        figure.legend(loc="outside upper right", ncols=style.columns(len(levels)), handletextpad=0.2, columnspacing=1.2)
     return figure

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg")
 INK, MUTED, GRID, PAPER = "#1f2933", "#66727f", "#e3e8ec", "#ffffff"
 LIMIT, REFERENCE = "#9a6700", "#66727f"
 
@@ -70,6 +70,40 @@ _PARAMETERS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """For whom figures are made: a factor on their inches, and settings over the common ones."""
+
+    scale: float = 1.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+PAGE = "page"
+LOOKS: Mapping[str, Look] = {
+    PAGE: Look(),
+    # a column of 3.5 inches, where text of the usual size would be 5 points high
+    "paper": Look(0.55, {"font.size": 7, "legend.fontsize": 6.5, "axes.titlesize": 7.5, "lines.markersize": 4, "axes.linewidth": 0.6}),
+    # enlarged with the slide; its text is half as large again against the rest, to be read from the last row
+    "slides": Look(1.0, {"font.size": 13.5, "legend.fontsize": 12.5, "axes.titlesize": 14, "lines.markersize": 8, "axes.linewidth": 1.2}),
+}
+_look: ContextVar[Look] = ContextVar("look", default=LOOKS[PAGE])
+
+
+@contextmanager
+def looking(name: str) -> Iterator[None]:
+    """Figures made and saved inside have that look."""
+    token = _look.set(LOOKS[name])
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+def columns(entries: int) -> int:
+    """Of a legend beside the axes: one row, or two where the text is large against the figure."""
+    return entries if _look.get() is LOOKS[PAGE] else -(-entries // 2)
+
+
 def marks(names: Iterable[str]) -> dict[str, Mark]:
     """A mark for each allocator: the known ones have their own, others take the spare ones in alphabetical order."""
     known = list(dict.fromkeys(names))
@@ -82,16 +116,17 @@ def styled(**more: Any) -> AbstractContextManager[None]:
     """The look, while a figure is made or saved."""
     from matplotlib import rc_context
 
-    parameters: Any = {**_PARAMETERS, **more}
+    parameters: Any = {**_PARAMETERS, **_look.get().parameters, **more}
     return rc_context(parameters)
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure of that many inches, laid out so that nothing is cut off. Call it inside :func:`styled`."""
+    """An empty figure of that many inches (times the look's scale), laid out so that nothing is cut off. Call it in :func:`styled`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    scale = _look.get().scale
+    figure = Figure(figsize=(width * scale, height * scale), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -116,6 +151,22 @@ def svg(figure: Figure, salt: str) -> str:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         return buffer.getvalue().decode()
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as PDF, with its letters as letters, without date or version."""
+    with styled(**{"pdf.fonttype": 42}):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        return buffer.getvalue()
+
+
+RENDERED: Mapping[str, Callable[..., bytes | str]] = {
+    "pdf": lambda figure, name: pdf(figure),
+    "png": lambda figure, name: png(figure),
+    "svg": svg,
+}
+FORMATS = tuple(RENDERED)
 
 
 def inline(text: str, label: str, name: str) -> str:

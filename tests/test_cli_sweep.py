@@ -66,8 +66,8 @@ def test_status_of_a_run_folder(run: Path) -> None:
 
 
 def test_report_and_pick(run: Path, tmp_path: Path) -> None:
-    assert f"Wrote {run / 'report.html'}" in hwdse("report", run, "--format", "svg").text
-    assert Path(json.loads(hwdse("report", run, "--format", "svg", "--json").out)["report"]).stat().st_size > 10_000
+    assert f"Wrote {run / 'report.html'}" in hwdse("report", run, "--figures", "svg").text
+    assert Path(json.loads(hwdse("report", run, "--figures", "svg", "--json").out)["report"]).stat().st_size > 10_000
     ran = hwdse("pick", run, "--max", "weights = 3 KiB", "-o", tmp_path / "mine.json", columns=80)
     assert ran.code == 0
     assert "meet weights <= 3 KiB" in ran.text
@@ -82,7 +82,7 @@ def test_report_and_pick(run: Path, tmp_path: Path) -> None:
     [
         (["pick", "nowhere"], 1, "cannot read nowhere/record.json: No such file"),
         (["report", "nowhere"], 1, "cannot read nowhere/record.json: No such file"),
-        (["report", "{run}", "--format", "gif"], 2, "unknown figure format 'gif'"),
+        (["report", "{run}", "--figures", "gif"], 2, "unknown figure format 'gif'"),
         (["pick", "{run}", "--max", "weight = 3 KiB"], 2, "unknown .*'weight'; did you mean 'weights'"),
         (["pick", "{run}", "--max", "weights = 3 ms"], 2, "weights is measured in"),
         (["pick", "{run}", "--max", "weights"], 2, "'weights'"),

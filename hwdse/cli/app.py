@@ -315,16 +315,17 @@ def status(
     show(run, storage, study, json)
 
 
-@app.command(epilog=_examples("hwdse report runs/demo", "hwdse report runs/demo --format svg"))
+@app.command(epilog=_examples("hwdse report runs/demo", "hwdse report runs/demo --figures pdf,svg --style paper"))
 def report(
     run: RunFolder,
-    format: Annotated[list[str] | None, typer.Option("--format", help="Formats of the figure files: png, svg.")] = None,  # noqa: A002  # the option's name
+    figures: Annotated[str, typer.Option(metavar="FORMATS", help="Of the figure files: pdf, png, svg, apart by commas; none.")] = "png,svg",
+    style: Annotated[str, typer.Option(help="Of the figure files: page, paper (a column of 3.5 inches), slides.")] = "page",
     json: Json = False,
 ) -> None:
-    """Writes report.html, the figures and the CSV files of a run, from its records alone."""
+    """Writes report.html, the figures with their captions, and tables as CSV and LaTeX, from the run's records alone."""
     from .report import run as write
 
-    write(run, tuple(format or ("png", "svg")), json)
+    write(run, figures, style, json)
 
 
 @app.command(

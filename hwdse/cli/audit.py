@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hwdse.costmodels import accelerator_names
-from hwdse.errors import UnknownName
 from hwdse.proxies import Proxy, audit_proxies
 from hwdse.reports import style
-from hwdse.storage import write
+from hwdse.reports.figures import figure_format, save_figure
 
 from .setup import file_name, make_bench, writable
 from .show import print_json, print_table, print_text, telling
@@ -21,9 +20,8 @@ TARGETS = ("latency", "energy", "interval")
 
 def run(task: str, accelerators: list[str], count: int, decode: int | None, figure: Path | None, seed: int, json: bool) -> None:
     """Prints the table and a sentence for each pair, and draws the figure."""
-    if figure is not None and (kind := figure.suffix.removeprefix(".")) not in style.FORMATS:
-        raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {figure.stem}.png.")
     path = figure or Path(f"{file_name(task)}-proxies.png")
+    figure_format(path)
     writable(path)
     with telling(json) as say:
         bench = make_bench(task, accelerators or accelerator_names(), cost_models=PROXIES, seed=seed, decode=decode, say=say)
@@ -81,4 +79,4 @@ def _draw(found: Sequence[Proxy], path: Path) -> None:
             for axes in panels[row]:
                 axes.set_xlabel(f"{name}, % of the largest")
             panels[row][0].set_ylabel("cost, % of the largest")
-    write(path, style.png(figure) if path.suffix == ".png" else style.svg(figure, "proxies").encode())
+    save_figure(figure, path)

@@ -16,13 +16,13 @@ from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costmodels import Accelerator, cost_model, load_accelerator
 from hwdse.costmodels.variants import parse_vary, variants
-from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
+from hwdse.errors import InfeasibleBudget, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.ladder import Rung, at, ladder, merged, solved
 from hwdse.metrics import Metric
 from hwdse.problem import Problem
 from hwdse.reports import style
-from hwdse.storage import write
+from hwdse.reports.figures import figure_format, save_figure
 from hwdse.task import recipes_of
 from hwdse.tasks import load_task
 from hwdse.training import train_quantized
@@ -114,9 +114,8 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
     Raises:
         typer.Exit: status 1, where the budget can be met on none of them.
     """
-    if request.figure is not None and (kind := request.figure.suffix.removeprefix(".")) not in style.FORMATS:
-        raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {request.figure.stem}.png.")
     path = request.figure or Path(f"{file_name(request.task)}-{what}.png")
+    figure_format(path)
     writable(path)
     with telling(request.json) as say:
         task, models = load_task(request.task), [cost_model(name) for name in COST_MODELS]
@@ -299,4 +298,4 @@ def _draw(bench: Workbench, fronts: Sequence[Front], path: Path) -> None:
         axes.set_ylabel(f"measured {score.name}{', %' if score.unit == 'fraction' else ''}" if measured else "expected loss increase, nats")
         axes.set_title(f"{bench.task.name}: what each accelerator allows")
         figure.legend(loc="outside lower center", ncols=1 if max(len(f.label) for f in fronts) > 24 else 3)
-    write(path, style.png(figure) if path.suffix == ".png" else style.svg(figure, "fronts").encode())
+    save_figure(figure, path)

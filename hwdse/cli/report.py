@@ -9,13 +9,17 @@ from hwdse.reports import write_report
 from .show import print_json, print_text, telling
 
 
-def run(folder: Path, formats: tuple[str, ...], json: bool) -> None:
+def run(folder: Path, figures: str, look: str, json: bool) -> None:
     """Writes the report."""
+    formats = tuple(name for part in figures.split(",") if (name := part.strip().lower()) and name != "none")
     with telling(json) as say:
         say("report", 0, 1)
-        page = write_report(folder, formats=formats)
+        page = write_report(folder, formats=formats, look=look)
     if json:
-        files = {"report": page, "figures": folder / "figures", "trials": folder / "trials.csv", "front": folder / "front.csv"}
-        print_json({name: str(path) for name, path in files.items()})
+        files = {"report": page, "figures": folder / "figures", "captions": folder / "figures" / "captions.txt"}
+        files |= {name: folder / f"{name}.csv" for name in ("trials", "front", "budgets")}
+        print_json({name: str(path) for name, path in files.items() if path.exists()})
         return
-    print_text(f"Wrote {page}, {folder / 'figures'}, {folder / 'trials.csv'}, {folder / 'front.csv'}")
+    print_text(f"Wrote {page}")
+    print_text(f"  figures  {folder / 'figures'}, their captions in captions.txt" if formats else "  no figure files")
+    print_text(f"  tables   {folder}/: trials.csv and front.csv (stored units), budgets.csv, budgets.tex, fronts.tex (as shown)")

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwdse.bits import BitWidths
-from hwdse.errors import UnknownName
 from hwdse.reports import draw_sensitivity, style
+from hwdse.reports.figures import figure_format, save_figure
 from hwdse.sensitivity.audit import Audit, within_noise
 from hwdse.sensitivity.audit import audit as run_audit
-from hwdse.storage import write
 from hwdse.workbench import Workbench
 
 from .setup import file_name, make_bench, writable
@@ -32,8 +31,7 @@ def run(task: str, method: str, audit: bool, figure: Path | None, seed: int, jso
     """Prints the table and draws the figure; with ``audit``, of all methods against measurement."""
     if figure is not None:
         writable(figure)
-        if (kind := figure.suffix.removeprefix(".")) not in style.FORMATS:
-            raise UnknownName("figure format", kind, style.FORMATS, f"Give a file such as {figure.stem}.png.")
+        figure_format(figure)
     with telling(json) as say:
         bench = make_bench(task, method=method, seed=seed, say=say)
         if audit:
@@ -160,7 +158,7 @@ def _draw_audit(found: Audit, path: Path) -> None:
         grid[1][0].set_ylabel("measured, whole network, nats")
         title = "hollow: measured at or below 0; left edge: predicted 0; line: predicted = measured"
         figure.legend(loc="outside upper center", ncols=3, title=title)
-    write(path, style.png(figure) if path.suffix == ".png" else style.svg(figure, "audit").encode())
+    save_figure(figure, path)
 
 
 def _scatter(axes: Axes, predicted: FloatArray, measured: FloatArray, mine: Any, colour: str, shape: str, label: str | None) -> None:

@@ -155,11 +155,11 @@ def _figure(part: AcceleratorPart) -> Figure:
             axes.set_xlabel(unit or cost.metric.name)
             axes.set_xlim(left=0)
             axes.locator_params(axis="x", nbins=5 if len(part.costs) > 1 else 9)
-        panels[0].set_yticks(range(len(names)), names, fontsize=8)
+        panels[0].set_yticks(range(len(names)), names, fontsize="small")
         panels[0].set_ylim(len(names) - 0.4, -0.6)
         from matplotlib.patches import Patch
 
         patches = [Patch(facecolor=style.SOURCES[s][0], hatch=style.SOURCES[s][1], edgecolor="white", label=s) for s in used]
         if patches:
-            figure.legend(handles=patches, loc="outside upper right", ncols=len(patches))
+            figure.legend(handles=patches, loc="outside upper right", ncols=style.columns(len(patches)))
     return figure

@@ -105,14 +105,12 @@ def _figure(score: Metric, p: Prices) -> Figure:
         corners = [p.steps[0].low, *(s.high for s in p.steps)]
         axes.plot([q.costs[key] / factor for q in corners], [q.score / percent for q in corners], color=style.INK, linewidth=1.3)
         for s in joined(p):
-            middle = [(a + b) / 2 for a, b in ((s.low.costs[key], s.high.costs[key]), (s.low.score, s.high.score))]
+            x = (s.low.costs[key] + s.high.costs[key]) / 2
+            late = abs(x - corners[0].costs[key]) > 0.55 * abs(p.best.costs[key] - corners[0].costs[key])
             axes.annotate(
-                _buys(score, p, s).removeprefix("it "),
-                (middle[0] / factor, middle[1] / percent),
-                (6, -11),
-                textcoords="offset points",
-                fontsize=8.5,
-            )
+                _buys(score, p, s).removeprefix("it "), ((s.high.costs[key] if late else x) / factor, (s.low.score + s.high.score) / 2 / percent), (0 if late else 6, -13),
+                textcoords="offset points", fontsize="small", ha="right" if late else "left",
+            )  # fmt: skip
         if score.better == "lower":
             axes.invert_yaxis()
         axes.margins(0.06, 0.1)

@@ -130,11 +130,11 @@ def _figure(facts: WidthFacts) -> Figure:
             axes.pcolormesh(bits, cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
             axes.set_title(title)
             axes.set_xlim(0, max(columns, 6))
-            axes.set_xticks([i + 0.5 for i in range(columns)], _names(facts), rotation=90, fontsize=8)
+            axes.set_xticks([i + 0.5 for i in range(columns)], _names(facts), rotation=90, fontsize="small")
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
             _write(axes, bits, levels)
-        left.set_yticks([i + 0.5 for i in range(rows)], [short(name) for name in facts.layers], fontsize=8)
+        left.set_yticks([i + 0.5 for i in range(rows)], [short(name) for name in facts.layers], fontsize="small")
         left.invert_yaxis()
     return figure
 
@@ -149,4 +149,4 @@ def _write(axes: Axes, bits: Sequence[Sequence[int]], levels: Sequence[int]) -> 
     for i, row in enumerate(bits):
         for j, value in enumerate(row):
             colour = "white" if value > dark or (len(levels) == 2 and value == dark) else style.INK
-            axes.text(j + 0.5, i + 0.5, str(value or ""), ha="center", va="center", fontsize=7.5, color=colour)
+            axes.text(j + 0.5, i + 0.5, str(value or ""), ha="center", va="center", fontsize="x-small", color=colour)

@@ -1,17 +1,23 @@
 """Figures: files by format, known marks, nothing left behind in matplotlib's settings."""
 
+import io
+import re
+from dataclasses import replace
+
 import matplotlib
+import pandas as pd
 import pytest
 
 from hwdse.errors import UnknownName
 from hwdse.reports import draw_sensitivity, style, write_report
+from hwdse.reports.paper_tables import paper_tables
 
 
 def test_draw_sensitivity_by_ending(tiny, tmp_path):
     assert draw_sensitivity(tiny.tables["loss"], tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in draw_sensitivity(tiny.tables["loss"], tmp_path / "s.svg").read_text()
-    with pytest.raises(UnknownName, match=r"unknown figure format 'pdf'. Known: png, svg. Give a file such as s.png"):
-        draw_sensitivity(tiny.tables["loss"], tmp_path / "s.pdf")
+    with pytest.raises(UnknownName, match=r"unknown figure format 'gif'. Known: pdf, png, svg. Give a file such as s.png"):
+        draw_sensitivity(tiny.tables["loss"], tmp_path / "s.gif")
 
 
 def test_marks_tell_allocators_apart_by_colour_and_by_shape():
@@ -33,3 +39,37 @@ def test_inline_keeps_only_identifiers_that_are_used():
     assert found == (
         '<svg role="img" aria-label="a &quot;label&quot; &lt;x&gt;" viewBox="0 0 1 1"><g/><path id="f-b"/><use href="#f-b"/></svg>'
     )
+
+
+@pytest.mark.parametrize("look", ["page", "paper", "slides"])
+def test_figures_for_papers_and_slides(tiny, tmp_path, look):
+    page = write_report(tmp_path / look, record=tiny, formats=("pdf", "svg"), look=look).read_text()
+    assert page == write_report(tmp_path / "plain", record=tiny, formats=()).read_text()  # the page has its own look
+    folder = tmp_path / look / "figures"
+    names = {p.stem for p in folder.glob("*.pdf")}
+    assert names == {p.stem for p in folder.glob("*.svg")} >= {"front-weights", "price-latency-x", "widths", "search-progress"}
+    assert all(p.read_bytes().startswith(b"%PDF") for p in folder.glob("*.pdf"))
+    captions = (folder / "captions.txt").read_text()
+    assert {line.partition(":")[0] for line in captions.splitlines() if line} == names
+    width = float(re.search(r'width="([\d.]+)pt"', (folder / "front-weights.svg").read_text())[1])
+    assert width == pytest.approx({"page": 6.4, "paper": 3.52, "slides": 6.4}[look] * 72, rel=0.02)
+    again = write_report(tmp_path / "again", record=tiny, formats=("pdf",), look=look).parent / "figures"
+    assert all((again / p.name).read_bytes() == p.read_bytes() for p in folder.glob("*.pdf"))
+    assert style.columns(7) == 7  # the look ends with the report
+
+
+def test_unknown_looks_are_named(tiny, tmp_path):
+    with pytest.raises(UnknownName, match=r"unknown style of figures 'poster'.*Known: page, paper, slides"):
+        write_report(tmp_path, record=tiny, look="poster")
+
+
+def test_tables_for_papers(tiny, tmp_path):
+    odd = replace(tiny, task="a_b & 100% \\x")
+    found = paper_tables(odd)
+    assert r"(a\_b \& 100\% \textbackslash{}x; validation accuracy on 100 samples)" in found["budgets.tex"]
+    assert r"latency@x $\leq$ 3 ms & \#2 qbitopt & 3 ms & 93.00 \% & 86.25 to 96.57 \% & 92.00 \% \\" in found["budgets.tex"]
+    assert found["fronts.tex"].count(r"\begin{tabular}") == found["fronts.tex"].count(r"\end{tabular}") == 2
+    front = pd.read_csv(io.StringIO(found["budgets.csv"]))
+    assert list(front.columns) == ["budget", "point", "cost", "accuracy", "95 % interval", "test"]
+    assert front["point"].tolist()[-1] == "none inside"
+    assert paper_tables(tiny.with_trials(()))["fronts.tex"] == ""
