@@ -1,7 +1,7 @@
 """Whether an exported file computes what the PyTorch model computes: run both and compare, tensor by tensor and at the end.
 
 Two runtimes add up a product in different orders. Where a sum then lies at the edge between two levels, one rounds up and the other down,
-and what follows differs by a step of that level: rare, but not a fault. So every quantiser is held to the bit against PyTorch's on the very
+and what follows differs by a step of that level: rare, but not a fault. So every quantiser is held against PyTorch's on the very
 numbers that reached it in the file, and the outputs of the network to a tolerance.
 """
 
