@@ -49,7 +49,8 @@ class _Remote:
 
     def __init__(self, host: Any, started: Any, lacking: Callable[[], None]) -> None:
         self._host, self._started, self._lacking = host, started, lacking
-        self._began, self._told, self._code = time.monotonic(), False, None
+        self._began, self._told = time.monotonic(), False
+        self._code: int | None = None
 
     def poll(self) -> int | None:
         import ray
