@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,21 @@ class Choices:
             graph.weight_ties if tied else (),
             graph.activation_ties if tied else (),
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of :meth:`from_dict`."""
+        allowed = {
+            n: [str(o) for o, yes in zip(self.options, row, strict=True) if yes] for n, row in zip(self.layers, self.allowed, strict=True)
+        }
+        return {"allowed": allowed, "weight_ties": [*map(list, self.weight_ties)], "activation_ties": [*map(list, self.activation_ties)]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Choices:
+        """From ``{"allowed": {layer: ["w4a4", ...]}, "weight_ties": [[layer, ...]], "activation_ties": [...]}``."""
+        each = {name: {BitWidths.parse(text) for text in texts} for name, texts in data["allowed"].items()}
+        options = tuple(sorted(set().union(*each.values())))
+        allowed = np.array([[option in mine for option in options] for mine in each.values()], bool)
+        return cls(tuple(each), options, allowed, tuple(map(tuple, data["weight_ties"])), tuple(map(tuple, data["activation_ties"])))
 
     def _ties(self, what: str) -> tuple[Tie, ...]:
         return self.weight_ties if what == "weight" else self.activation_ties

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .bits import Allocation
+from .choices import Choices
 from .constraints import find_metric
 from .costs import CostTable
 from .errors import FileFormatError
@@ -116,6 +117,7 @@ class SweepRecord:
         conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.
         provenance: versions, seeds, fingerprints of weights and data, machine, time of creation, command.
         config: the resolved configuration of the sweep.
+        choices: the widths that each layer may take, and the layers that share one; None in records made by hand.
         tables: every cost table by metric key, and the loss table under ``"loss"``, for plain weights on uniform levels.
         scheme_tables: quantisers of a trial -> those that differ for them: the loss, and the costs of codebooks.
     """
@@ -133,6 +135,7 @@ class SweepRecord:
     limits: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, CostTable] = field(default_factory=dict)
     scheme_tables: Mapping[str, Mapping[str, CostTable]] = field(default_factory=dict)
+    choices: Choices | None = None
 
     def tables_of(self, trial: TrialResult) -> Mapping[str, CostTable]:
         """Cost and loss tables for the quantisers of one trial; empty where it holds codebooks, and their tables were not kept."""
@@ -169,6 +172,7 @@ class SweepRecord:
             "costs": [asdict(m) for m in self.costs],
             "budgets": [list(b) for b in self.budgets],
             **{k: dict(getattr(self, k)) for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
+            "choices": None if self.choices is None else self.choices.to_dict(),
             "trials": [t.to_dict() for t in self.trials],
         }
 
@@ -202,6 +206,7 @@ class SweepRecord:
                 costs=tuple(Metric(**m) for m in data["costs"]),
                 budgets=tuple(tuple(b) for b in data["budgets"]),
                 trials=tuple(TrialResult.from_dict(t) for t in data["trials"]),
+                choices=Choices.from_dict(data["choices"]) if data.get("choices") else None,
                 **{k: data[k] for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             )
         except KeyError as error:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bits import Allocation, BitWidths
-from ..choices import ENDS, Choices
+from ..bits import Allocation
 from ..constraints import Constraint, parse_budget
 from ..costs import CostTable
 from ..errors import UsageError
@@ -59,18 +58,20 @@ def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
 
     if not budget or "loss" not in record.tables:
         raise UsageError("a budget can only be solved from tables: the run has no tables.npz, or no budget was given.")
-    choices, tied = choices_of(record)
+    choices = record.choices
+    if choices is None:
+        raise UsageError("the record does not say which widths each layer may take: give the sweep's command again, which writes it.")
     tables = [t for key, t in record.tables.items() if key != "loss"]
     limits = parse_budget(budget, tables, choices)
     devices = {c.metric.on for c in limits}
     mine = tuple(t for t in tables if t.metric.on is None or t.metric.on in devices)
-    solution = solve(Problem(choices, record.tables["loss"], mine, limits), time_limit=10)
+    group, fidelity = fidelity_of(record)
+    loss = record.scheme_tables.get(fidelity[0], record.tables)["loss"].aligned(choices)  # as those trials' quantisers lose
+    solution = solve(Problem(choices, loss, mine, limits), time_limit=10)
     indices = choices.indices(solution.allocation)
     errors = {t.metric.key: _error(t, indices) for t in mine if t.metric.key in {c.metric.key for c in limits}}
-    group, fidelity = fidelity_of(record)
     known = next((t for t in group if t.allocation == solution.allocation), None)
     prediction, refused = None, ""
-    loss = record.tables["loss"].aligned(choices)
     try:
         found = [(float(loss.total(t.allocation)), record.score.minimised(t.measures[record.score.key])) for t in group if t.allocation]
         if not fidelity[1] and "validation" in record.reference:  # what nothing is rounded of, and nothing trained, scores as FP32
@@ -80,11 +81,11 @@ def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
     except NoPrediction as error:
         refused = str(error)
     said = [] if solution.status == "OPTIMAL" else ["the solver was stopped before it could prove that nothing is better"]
-    if fidelity[0] not in (TABLES, "unknown"):
+    if fidelity[0] not in (TABLES, "unknown", *record.scheme_tables):
         said.append(f"the run's losses are those of {TABLES}; measuring with {fidelity[0]} scores layers anew and may choose other widths")
     if fidelity[1]:
         said.append("where it is trained, widths are solved for again on the way: measuring it may end at others inside the same budget")
-    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, (*tied, *said))
+    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, tuple(said))
 
 
 def _error(table: CostTable, indices: np.ndarray) -> float | None:
@@ -107,46 +108,3 @@ def fidelity_of(record: SweepRecord) -> tuple[list[TrialResult], tuple[str, int]
     # enough without training is better than more with it: there the widths that are solved for are those that are measured
     kind = min(groups, key=lambda k: (k[1] > 0 or len(groups[k]) < FEWEST, -len(groups[k]), k[1], k[0]))
     return list(groups[kind].values()), kind
-
-
-def choices_of(record: SweepRecord) -> tuple[Choices, list[str]]:
-    """The run's decision space as its record shows it, and what must be said of it.
-
-    First and last layer are held at w8a8, as in every sweep. Which layers must share a width is not on record, but every allocation of the
-    run obeys it: layers that have had the same width in all of them are kept together. That may keep too many together, never too few, so
-    what is found is permitted, and at worst less good than the best.
-    """
-    table = record.tables["loss"]
-    allocations = list({t.allocation for t in record.trials if t.allocation is not None})
-    if not allocations:
-        raise UsageError("the run has no allocation yet, from which a budget could be solved: run more trials.")
-    kinds = {str(layer.get("name")): layer.get("kind") for layer in record.graph.get("layers", ())}
-    ends = {table.layers[0], table.layers[-1]}
-    widest = max(o.activation for o in table.options)
-    free = {(w, a) for w in record.config.get("weights", range(1, 33)) for a in record.config.get("activations", range(1, 33))}
-
-    def may(name: str, option: BitWidths) -> bool:
-        if name in ends:
-            return option == ENDS
-        indices = kinds.get(name) == "embedding"  # an embedding reads those: its input takes no width
-        return (option.weight, option.activation) in free and (not indices or option.activation == widest)
-
-    allowed = np.array([[may(name, option) for option in table.options] for name in table.layers])
-    if any(a[name] != ENDS for a in allocations for name in ends):  # made by hand, with ends of their own
-        raise UsageError("the run holds its first and last layer at other widths than w8a8, and its record does not say which: measure it.")
-    open_ = [name for name, row in zip(table.layers, allowed, strict=True) if row.sum() > 1]
-    ties = {part: _together(allocations, open_, part) for part in ("weight", "activation")}
-    said = [
-        f"{sum(map(len, groups))} layers share {part} widths in groups of {', '.join(str(len(g)) for g in groups)}, as in all of the run's "
-        f"{len(allocations)} allocations"
-        for part, groups in ties.items()
-        if groups
-    ]
-    return Choices(table.layers, table.options, allowed, ties["weight"], ties["activation"]), said
-
-
-def _together(allocations: Sequence[Allocation], layers: Sequence[str], part: str) -> tuple[tuple[str, ...], ...]:
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for name in layers:
-        groups.setdefault(tuple(getattr(a[name], part) for a in allocations), []).append(name)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)

@@ -323,6 +323,7 @@ class _Sweep:
             | {"loss": _convention(tables["loss"].metric, tables["loss"].convention, tables["loss"].notes)},
             provenance={**bench.provenance(), "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
             config=self.config.plain(),
+            choices=bench.choices,
             tables=tables,
         )
 

@@ -107,9 +107,10 @@ def _figure(score: Metric, p: Prices) -> Figure:
         for s in joined(p):
             x = (s.low.costs[key] + s.high.costs[key]) / 2
             late = abs(x - corners[0].costs[key]) > 0.55 * abs(p.best.costs[key] - corners[0].costs[key])
+            at = (s.high.costs[key] if late else x) / factor, (s.low.score + s.high.score) / 2 / percent
             axes.annotate(
-                _buys(score, p, s).removeprefix("it "), ((s.high.costs[key] if late else x) / factor, (s.low.score + s.high.score) / 2 / percent), (0 if late else 6, -13),
-                textcoords="offset points", fontsize="small", ha="right" if late else "left",
+                _buys(score, p, s).removeprefix("it "), at, (0 if late else 6, -13), textcoords="offset points", fontsize="small",
+                ha="right" if late else "left",
             )  # fmt: skip
         if score.better == "lower":
             axes.invert_yaxis()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -183,3 +184,14 @@ def test_replacing_ties_propagates_again() -> None:
     choices = space(2).pin({"a": BitWidths(2, 4)})
     tied = replace(choices, weight_ties=(("a", "b"),))
     assert set(tied.weight_bits[tied.allowed[1]]) == {2}
+
+
+@given(spaces())
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_a_space_round_trips_through_json(choices: Choices) -> None:
+    again = Choices.from_dict(json.loads(json.dumps(choices.to_dict())))
+    assert again.layers == choices.layers
+    assert (again.weight_ties, again.activation_ties) == (choices.weight_ties, choices.activation_ties)
+    for i, name in enumerate(choices.layers):
+        mine = {o for o, yes in zip(choices.options, choices.allowed[i], strict=True) if yes}
+        assert {o for o, yes in zip(again.options, again.allowed[again.position[name]], strict=True) if yes} == mine

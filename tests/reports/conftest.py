@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwdse.bits import Allocation, BitWidths, grid
+from hwdse.choices import Choices
 from hwdse.costs import SOURCE_CODE, CostTable
 from hwdse.metrics import ACTIVATIONS, BITOPS, LOSS, WEIGHTS, Metric
 from hwdse.records import SweepRecord, TrialResult
@@ -120,6 +121,7 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
             }
         test = measures[ACCURACY.key] - 0.004 if state == "complete" and number % 3 == 1 else None
         made.append(TrialResult(number, knobs, state, allocation, measures, test, samples, slack, 41.5 + number))
+    ends = (LAYERS[0], LAYERS[-1])
     return SweepRecord(
         task="digits", score=ACCURACY, costs=tuple(costs), budgets=BUDGETS, trials=tuple(made),
         reference={"validation": 0.973, "test": 0.969, "validation_samples": samples, "test_samples": 10_000},
@@ -130,6 +132,7 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
                     "created": "2026-01-12T09:30:00Z"},
         config={"task": "digits", "trials": trials, "samples": {"calibration": 512}},
         tables={k: t for k, t in found.items() if k == "loss" or t.metric in costs},
+        choices=Choices(LAYERS, OPTIONS, np.array([[n not in ends or str(o) == "w8a8" for o in OPTIONS] for n in LAYERS])),
     )  # fmt: skip
 
 

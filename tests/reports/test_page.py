@@ -14,8 +14,8 @@ from hwdse.errors import FileFormatError, UnknownName
 from hwdse.metrics import Metric
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report
-from hwdse.reports.markup import paragraph
 from hwdse.reports.figures import slug
+from hwdse.reports.markup import paragraph
 from hwdse.reports.section import Fragment
 from hwdse.reports.sections import SECTIONS
 from hwdse.storage import StorageError

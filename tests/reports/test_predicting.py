@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from hwdse.bits import Allocation, BitWidths
+from hwdse.bits import BitWidths
 from hwdse.choices import ENDS
 from hwdse.errors import InfeasibleBudget, UsageError
 from hwdse.reports.predicting import LEVEL, NoPrediction, fitted, predict
-from hwdse.reports.supposing import choices_of, fidelity_of, suppose
+from hwdse.reports.supposing import fidelity_of, suppose
 
 
 def _measured(rng, count, noise=0.004):
@@ -130,19 +130,23 @@ def test_a_run_without_training_is_anchored_at_fp32(record):
     assert found.prediction is not None or "rank correlation" in found.refused
 
 
-def test_ties_are_kept_though_the_record_does_not_name_them(record):
+def test_ties_and_pins_of_the_run_are_kept(record):
     layers = record.tables["loss"].layers
-
-    def together(a):
-        return Allocation({**a, layers[3]: BitWidths(a[layers[3]].weight, a[layers[2]].activation)})
-
-    tied = tuple(replace(t, allocation=together(t.allocation)) for t in record.trials if t.allocation)
-    choices, said = choices_of(record.with_trials(tied))
-    assert choices.activation_ties == ((layers[2], layers[3]),)
-    assert not choices.weight_ties
-    assert "2 layers share activation widths in groups of 2, as in all of the run's" in said[0]
-    solution = suppose(record.with_trials(tied), ["latency@t4 <= 1.1 ms"]).solution
+    tied = replace(record, choices=replace(record.choices, activation_ties=((layers[2], layers[3]),)))
+    for solution in (suppose(r, ["latency@t4 <= 1.1 ms"]).solution for r in (record, tied)):
+        assert solution.allocation[layers[0]] == solution.allocation[layers[-1]] == BitWidths(8, 8)
     assert solution.allocation[layers[2]].activation == solution.allocation[layers[3]].activation
+    with pytest.raises(UsageError, match="does not say which widths each layer may take"):
+        suppose(replace(record, choices=None), ["latency@t4 <= 1.1 ms"])
+
+
+def test_the_losses_are_those_of_the_trials_quantisers(record):
+    bent = record.with_trials(tuple(replace(t, knobs={**t.knobs, "scheme": "dorefa+pact@mse"}) for t in record.trials))
+    loss = record.tables["loss"]
+    other = replace(bent, scheme_tables={"dorefa+pact@mse": {"loss": replace(loss, cells=loss.cells[:, ::-1] * 3)}})
+    found = suppose(other, ["weights <= 60% of w8a8"])
+    assert found.notes == suppose(record, ["weights <= 60% of w8a8"]).notes
+    assert found.solution.loss == pytest.approx(other.scheme_tables["dorefa+pact@mse"]["loss"].total(found.solution.allocation))
 
 
 def test_what_cannot_be_solved(record):
@@ -152,5 +156,3 @@ def test_what_cannot_be_solved(record):
         suppose(replace(record, tables={}), ["weights <= 1 KiB"])
     with pytest.raises(UsageError, match="is not a budget"):
         suppose(record, ["weights"])
-    with pytest.raises(UsageError, match="the run has no allocation yet"):
-        suppose(record.with_trials(()), ["weights <= 1 MiB"])
