@@ -43,7 +43,11 @@ LOOK, LONGEST_LOOK = 0.5, 5.0  # seconds between two looks at what a team has do
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a sweep stands, all workers together. ``seconds_left`` is None until a trial has ended. ``running``: at living workers."""
+    """Where a sweep stands, all workers together.
+
+    ``seconds_left``: None until a trial has ended. ``running``: at living workers. ``record``: the run so far; None where this process
+    does not write it.
+    """
 
     what: str
     trials_done: int
@@ -53,6 +57,7 @@ class Progress:
     failed: int
     seconds_left: float | None
     running: int = 0
+    record: SweepRecord | None = None
 
 
 Say = Callable[[Progress], None]
@@ -120,6 +125,7 @@ class _Sweep:
         self.study = Study(place, config, self.plan, identity, [direction, *costs], self._values, first, self._refined, join, note)
         self._began, self._current = time.perf_counter(), ""
         self._written = self._writing = 0.0
+        self._so_far: SweepRecord | None = None
 
     def _refined(self, results: Sequence[TrialResult], at_work: Sequence[Knobs]) -> Knobs | None:
         """The last share of the trials refines the front."""
@@ -253,10 +259,11 @@ class _Sweep:
         share = ended + (steps_done / steps if steps else 0)
         spent = time.perf_counter() - self._began
         left = spent / share * (standing.trials - first - share) if ended and share else None
-        self.say(Progress(what, standing.done, standing.trials, steps_done, steps, standing.failed, left, standing.running))
+        self.say(Progress(what, standing.done, standing.trials, steps_done, steps, standing.failed, left, standing.running, self._so_far))
 
     def _save_in_turn(self) -> None:
         """Saves the record, unless that was done so lately that it would take more than its share of the time."""
+        self._so_far = self.record.with_trials(self.study.results)
         if time.perf_counter() - self._written > self._writing / RECORDING:
             self._save()
 

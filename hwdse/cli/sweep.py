@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,11 @@ from hwdse.errors import UsageError
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report
 from hwdse.reports.budgets import budget_results
-from hwdse.sweeps import Place, Progress, SweepConfig, run_sweep
-from hwdse.sweeps.engine import Say
+from hwdse.sweeps import Place, SweepConfig, run_sweep
 
 from .setup import note
-from .show import err, out, print_json, print_table, print_text, seconds, telling
+from .show import out, print_json, print_table, print_text, seconds, telling
+from .watching import watching
 from .worker import bench_of, check_engine, interruptible, make_team
 
 
@@ -51,7 +49,7 @@ def run(
     place = Place(folder, storage, study or (folder.name if storage else "sweep"))
     alone = workers == 1 and (engine, gpus) == ("local", None)
     team = None if alone else make_team(place, config.device, workers, bench, engine, gpus)
-    with _watching(json) as watch, interruptible(team):
+    with watching(json) as watch, interruptible(team):
         record = run_sweep(bench, config, folder, watch, place=place, team=team, note=note)
     if report:
         with telling(json) as say:
@@ -61,51 +59,6 @@ def run(
         print_json(_summary(record, folder))
     else:
         _print(record, folder, time.perf_counter() - began, report)
-
-
-@contextlib.contextmanager
-def _watching(quiet: bool) -> Iterator[Say]:
-    """A live line on a terminal; elsewhere one line per trial."""
-    if quiet:
-        yield lambda progress: None
-        return
-    if not err.is_terminal:
-        last = [-1]
-
-        def line(p: Progress) -> None:
-            if p.trials_done != last[0]:
-                last[0] = p.trials_done
-                left = f", {seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
-                failed = f", {p.failed} failed" if p.failed else ""
-                trial = f"trial {p.trials_done + 1}/{p.trials}{failed}{left}" if p.trials_done < p.trials else ""
-                what = p.what or (_running(p) if p.trials_done < p.trials else "")
-                err.print(": ".join(filter(None, (trial, what))), markup=False, soft_wrap=True)
-
-        yield line
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    with Bar(
-        TextColumn("trials"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"), TextColumn("{task.description}"),
-        console=err,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=None, left="")
-
-        def draw(p: Progress) -> None:
-            step = f" ({p.steps_done / p.steps:.0%})" if p.steps else ""
-            failed = f"[red]{p.failed} failed[/red]  " if p.failed else ""
-            left = f"{seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
-            what = p.what or _running(p)
-            bar.update(task, completed=p.trials_done, total=p.trials, left=left, description=f"{failed}{what}{step}")
-
-        yield draw
-
-
-def _running(p: Progress) -> str:
-    """What a team does."""
-    return f"{p.running} running" if p.running else "waiting for workers"
 
 
 def _summary(record: SweepRecord, folder: Path) -> dict[str, Any]:
