@@ -1,7 +1,7 @@
 """Numbers for the page's script: small enough to mail, exact where something is decided by them.
 
 Measures and limits are written in full: which points are inside a limit must not depend on rounding. Cells of tables only feed
-breakdowns, so they keep seven digits, each entry as its distinct values and one character per option that says which.
+breakdowns, so they keep eight digits, each entry as its distinct values and one character per option that says which.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def plain(value: float | None) -> float | str | None:
     return value if math.isfinite(value) else "inf"
 
 
-def rounded(value: float, digits: int = 7) -> float | str | None:
+def rounded(value: float, digits: int = 8) -> float | str | None:
     """The same to so many significant digits."""
     return plain(float(f"{value:.{digits}g}"))
 

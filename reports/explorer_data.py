@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..costs import CostTable
 from ..metrics import LOSS, Metric
 from ..records import SweepRecord, TrialResult
 from . import style
@@ -22,10 +23,10 @@ BITS = Metric("bits", "bit")
 def explorer_data(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[str, Any]:
     """JSON-able; see the keys. ``axes`` are all quantities of a point, one value per point each, the score's first."""
     points = [Point.of(record, t) for t in trials]
-    layers = _layers(record)
-    options = sorted({o for t in record.tables.values() for o in t.options} | {w for t in trials for w in (t.allocation or {}).values()})
+    layers, tables_used = _layers(record), _tables(record, trials)
+    options = sorted({o for t in tables_used.values() for o in t.options} | {w for t in trials for w in (t.allocation or {}).values()})
     place = {option: i for i, option in enumerate(options, 1)}
-    tables, left = embedded_tables({m.key: record.tables[m.key] for m in (*record.costs, LOSS) if m.key in record.tables}, layers, place)
+    tables, left = embedded_tables(tables_used, layers, place)
     made = [reproduction(record, t) for t in trials]
     said = list(dict.fromkeys(m.said for m in made))
     axes = _axes(record, trials, points)
@@ -68,6 +69,16 @@ def _layers(record: SweepRecord) -> list[str]:
     named = (name for table in record.tables.values() for name in table.layers)
     allocated = (name for t in record.trials for name in t.allocation or ())
     return list(dict.fromkeys((*named, *allocated)))
+
+
+def _tables(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[str, CostTable]:
+    """By metric key; those that hold for the quantisers of some trials only, by key, a blank, and the quantisers."""
+    keys = [m.key for m in (*record.costs, LOSS)]
+    found = {key: record.tables[key] for key in keys if key in record.tables}
+    for scheme in dict.fromkeys(str(t.knobs.get("scheme", "")) for t in trials):
+        own = record.scheme_tables.get(scheme, {})
+        found |= {f"{key} {scheme}": own[key] for key in keys if key in own}
+    return found
 
 
 def _axes(record: SweepRecord, trials: Sequence[TrialResult], points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ function startExplorer(data, root) {
         table.show(state);
         if (state.open >= 0) details.show(state.open, state);
         root.removeAttribute("aria-busy");
-      }, 40); // a long table is laid out anew once a slider rests, not at each of its steps
+      }, 100); // a long table is laid out anew once a slider rests, not at each of its steps
     });
   }
 

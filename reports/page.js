@@ -2,3 +2,4 @@
 const block = document.getElementById("hwdse-data");
 if (block) startExplorer(JSON.parse(block.textContent), document.getElementById("explorer"));
 window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+(window.requestIdleCallback || setTimeout)(() => document.documentElement.classList.add("laid"));

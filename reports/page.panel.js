@@ -34,23 +34,27 @@ function sourceFill(model, source, node) {
   return node;
 }
 
-// why the tables of the run do not speak for a cost of this point; "" where they do
-function unexplained(model, i, axis, found) {
-  const scheme = model.points.scheme[i] || "";
-  if (scheme.startsWith("codebook")) return "This point holds its weights as indices into codebooks; the run keeps the tables of plain weights only, which cost otherwise. No breakdown is shown.";
-  if (!found) return "The tables of the run do not have the widths of this point.";
-  const measured = axis.values[i];
-  if (found.total === measured || Math.abs(found.total - measured) <= 1e-5 * Math.abs(measured)) return "";
-  return "The table of the run gives " + quantity(axis, found.total) + ", the trial was costed at " + quantity(axis, measured) + " by another table (" + (scheme || "unknown quantisers") + "). No breakdown is shown.";
+// the table of the point's own quantisers, else that of plain weights: no table at all for codebooks whose own was not kept
+function tableOf(model, i, axis) {
+  const { data, points } = model, scheme = points.scheme[i] || "", own = axis.key + " " + scheme;
+  const codebook = scheme.startsWith("codebook") && !Object.keys(data.tables).some((key) => key.endsWith(" " + scheme));
+  if (data.left.includes(own) || (!data.tables[own] && data.left.includes(axis.key))) return { why: "The table is too large for this page; hwdse explain reads it from the run folder." };
+  if (codebook) return { why: "This point holds its weights as indices into codebooks; the run keeps the tables of plain weights only, which cost otherwise. No breakdown is shown." };
+  const table = data.tables[own] || data.tables[axis.key];
+  return table ? { table } : { why: "The record holds no table of this." };
 }
 
+// {found} from the tables, or {why} not: a breakdown that does not add up to what the trial was costed at is not shown
 function explained(model, i, axis) {
-  const table = model.data.tables[axis.key];
-  if (!table) return { why: model.data.left.includes(axis.key) ? "The table is too large for this page; hwdse explain reads it from the run folder." : "The record holds no table of this cost." };
+  const { table, why } = tableOf(model, i, axis);
+  if (why) return { why };
   const chosen = chosenOptions(model, i);
   if (!chosen.length) return { why: "The record holds no widths of this point." };
   const found = breakdown(table, chosen, model.data.layers, model.sourceNames);
-  return { why: unexplained(model, i, axis, found), found };
+  if (!found) return { why: "The tables of the run do not have the widths of this point." };
+  const measured = axis.values[i];
+  if (found.total === measured || Math.abs(found.total - measured) <= 1e-5 * Math.abs(measured)) return { why: "", found };
+  return { why: "The table of the run gives " + quantity(axis, found.total) + ", the trial was costed at " + quantity(axis, measured) + " by another table (" + (model.points.scheme[i] || "unknown quantisers") + "). No breakdown is shown." };
 }
 
 function costsTable(model, i) {
@@ -127,7 +131,7 @@ function pointPanel(model, box, table, close) {
       const { points, data } = model;
       const name = points.name[i], score = model.axes[0], interval = points.interval[i];
       const known = model.axes.filter((axis) => axis.kind !== "cost").map((axis) => axis.label + " " + quantity(axis, axis.values[i]) + (axis === score && interval ? " (95 % interval " + interval.map((v) => figure(score, v)).join(" to ") + " " + score.unit + ")" : ""));
-      const chosen = [...model.costs.map(([, a]) => a)];
+      const chosen = [...model.costs.map(([, a]) => a), ...model.axes.keys()].filter((a, k, all) => data.tables[model.axes[a].key] && ["cost", "loss"].includes(model.axes[a].kind) && all.indexOf(a) === k);
       const wanted = costAxis ?? chosen.find((a) => a === state.axis) ?? chosen[0];
       const layers = make("div", null, layersTable(model, i, model.axes[wanted]));
       const select = make("select", { on: { change: (event) => { costAxis = Number(event.target.value); layers.replaceChildren(layersTable(model, i, model.axes[costAxis])); } } },
@@ -140,7 +144,7 @@ function pointPanel(model, box, table, close) {
         make("div", { class: "controls" },
           points.allocation[i] ? make("button", { type: "button", class: "download", on: { click: () => save(data.task.replace(/[^\w.-]+/g, "-") + "-" + points.number[i] + ".json", allocationFile(model, i), "application/json") } }, "Save its allocation (JSON)") : null),
         make("div", { class: "parts" },
-          make("div", null, make("h4", null, "Widths and cost by layer"), chosen.length ? make("div", { class: "controls" }, make("label", null, "cost shown by layer", select)) : null, layers),
+          make("div", null, make("h4", null, "Widths and cost by layer"), chosen.length ? make("div", { class: "controls" }, make("label", null, "shown by layer", select)) : null, layers),
           make("div", null, make("h4", null, "Room left in each budget"), budgetsTable(model, i, state.limits), make("h4", null, "What it costs"), costsTable(model, i))),
         make("h4", null, "Make it again"), make("pre", { tabindex: "0", class: "command", "aria-label": "Command" }, points.command[i]), make("p", { class: "note" }, data.said[points.said[i]]),
         data.sweep.text && points.command[i].startsWith("hwdse sweep") ? make("div", { class: "controls" }, make("button", { type: "button", class: "sweep", on: { click: () => save(data.sweep.name, data.sweep.text, "application/toml") } }, "Save " + data.sweep.name)) : "",
