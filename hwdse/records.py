@@ -2,7 +2,7 @@
 
 A run folder holds ``record.json`` (schema ``hwdse.record/1``), ``tables.npz`` (cost and loss tables), ``tables/SCHEME.npz`` (what other
 quantisers lose and cost), ``trials.csv``, ``front.csv``,
-``allocations/N.json``, ``checkpoints/N.pt``, ``study.db``, ``figures/`` and ``report.html``.
+``allocations/N.json``, ``checkpoints/N.pt``, ``scores/N.npy``, ``study.db``, ``figures/`` and ``report.html``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any, Literal, get_args
 from .bits import Allocation
 from .choices import Choices
 from .constraints import find_metric
-from .costs import CostTable
+from .costs import CostTable, FloatArray
 from .errors import FileFormatError
 from .metrics import Metric
+from .sample_scores import SampleScores
 from .storage import read_json, tables_from_bytes, tables_to_bytes, write
 
 RECORD_SCHEMA = "hwdse.record/1"
@@ -117,6 +118,7 @@ class SweepRecord:
         conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.
         provenance: versions, seeds, fingerprints of weights and data, machine, time of creation, command.
         config: the resolved configuration of the sweep.
+        scores: of every validation sample, by number of the trial as text, and ``"fp32"``; of those that ran where the run folder is.
         choices: the widths that each layer may take, and the layers that share one; None in records made by hand.
         tables: every cost table by metric key, and the loss table under ``"loss"``, for plain weights on uniform levels.
         scheme_tables: quantisers of a trial -> those that differ for them: the loss, and the costs of codebooks.
@@ -136,6 +138,7 @@ class SweepRecord:
     tables: Mapping[str, CostTable] = field(default_factory=dict)
     scheme_tables: Mapping[str, Mapping[str, CostTable]] = field(default_factory=dict)
     choices: Choices | None = None
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def tables_of(self, trial: TrialResult) -> Mapping[str, CostTable]:
         """Cost and loss tables for the quantisers of one trial; empty where it holds codebooks, and their tables were not kept."""
@@ -188,7 +191,8 @@ class SweepRecord:
         if tables.exists():
             record = replace(record, tables=tables_from_bytes(tables.read_bytes(), tables))
         others = sorted((folder / "tables").glob("*.npz"))
-        return replace(record, scheme_tables={path.stem: tables_from_bytes(path.read_bytes(), path) for path in others})
+        found = {path.stem: tables_from_bytes(path.read_bytes(), path) for path in others}
+        return replace(record, scheme_tables=found, scores=SampleScores(folder))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], path: Path) -> SweepRecord:

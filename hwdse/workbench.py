@@ -25,7 +25,7 @@ from .bits import BitWidths
 from .choices import ENDS, Choices
 from .codebook_costs import tabulate_codebook
 from .constraints import Budget, parse_budget
-from .costs import CostModel, CostTable
+from .costs import CostModel, CostTable, FloatArray
 from .decoding import cache_elements, decode_step
 from .devices import find_device
 from .errors import FileFormatError, TaskError, UnknownName, UsageError
@@ -347,6 +347,11 @@ class Workbench:
             if split == "validation" and result.interval:
                 found["validation_low"], found["validation_high"] = result.interval
         return found
+
+    @cached_property
+    def reference_scores(self) -> FloatArray:
+        """Of the FP32 network, one for each validation sample."""
+        return evaluate(self.network(), self.task, "validation").scores
 
     def provenance(self) -> dict[str, Any]:
         """Versions, seeds, fingerprints, machine."""

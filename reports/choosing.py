@@ -10,10 +10,9 @@ from ..errors import UsageError
 from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
-from .intervals import counts, interval
 from .knees import KNEE_METHOD, chord_distances
 from .points import Point, ranked
-from .wording import count, gap_text, overlap, shown
+from .wording import chance, count, gap_text, shown
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ def knee(record: SweepRecord, points: Sequence[TrialResult], name: str) -> Choic
 def lexicographic(record: SweepRecord, points: Sequence[TrialResult], names: Sequence[str], tolerance: str | None) -> Choice:
     """Metrics in order of importance: each one keeps the points that are as good as its best, and the next decides among those.
 
-    As good: within ``tolerance`` of the best, for the first metric; without one, a score whose 95 % interval overlaps with the best's, and
-    a cost that is equal. The last metric keeps only its best.
+    As good: within ``tolerance`` of the best, for the first metric; without one, a score that the best may beat by chance alone
+    (:func:`~hwdse.reports.wording.chance`), and a cost that is equal. The last metric keeps only its best.
 
     Raises:
         UsageError: a metric twice, or a tolerance that the first one cannot have. UnknownName: no such metric.
@@ -98,7 +97,7 @@ def lexicographic(record: SweepRecord, points: Sequence[TrialResult], names: Seq
         best = left[0]
         last = place == len(metrics) - 1
         kept = [t for t in left if t is best or (not last and _as_good(record, metric, t, best, room if place == 0 else None))]
-        rule = _rule(record, metric, room if place == 0 else None)
+        rule = _rule(record, metric, best, room if place == 0 else None)
         said.append(
             f"By {metric.key}, #{best.number} has the best of {len(left)}, {shown(metric, best.measures[metric.key])}"
             + ("." if last else f"; {count(len(kept), 'point is', 'points are')} as good ({rule}).")
@@ -124,18 +123,21 @@ def _as_good(record: SweepRecord, metric: Metric, trial: TrialResult, best: Tria
     if room is not None:
         return metric.minimised(value) - metric.minimised(top) <= room + 1e-12 * abs(top)
     if metric == record.score:
-        near = overlap(interval(metric, value, trial.samples), interval(metric, top, best.samples))
+        near = chance(Point.of(record, trial), Point.of(record, best))
         if near is not None:
             return near
     return math.isclose(value, top, rel_tol=1e-12, abs_tol=0.0)
 
 
-def _rule(record: SweepRecord, metric: Metric, room: float | None) -> str:
+def _rule(record: SweepRecord, metric: Metric, best: TrialResult, room: float | None) -> str:
     if room is not None:
         return f"within {f'{room * 100:.2f} percentage points' if metric.unit == 'fraction' else metric.format(room)}"
     if metric != record.score:
         return "equal: a cost has no noise"
-    return "their 95 % intervals overlap" if counts(metric) else f"equal: how sure a {metric.name} is, is not known; --tolerance says it"
+    top = Point.of(record, best)
+    if top.scores is not None:
+        return "within chance of the best, by the paired test at 5 % on the same validation samples"
+    return "their 95 % intervals overlap" if top.interval else f"equal: how sure a {metric.name} is, is not known; --tolerance says it"
 
 
 def given_up(record: SweepRecord, chosen: TrialResult, points: Sequence[TrialResult], cost: Metric | None) -> str:

@@ -12,11 +12,10 @@ from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
 from .choosing import Choice, best_score, given_up, knee, lexicographic
 from .confidence import Sure, parse_confidence, parse_sure, sure_text
-from .intervals import interval
 from .limits import Limit, inside, parse_limit
 from .out_of_reach import nothing_inside
 from .points import Point, measured
-from .wording import gap_text, overlap_text, score_text, shown
+from .wording import chance_text, gap_text, score_text, shown
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,9 @@ def _explain(
     rules = " and ".join(map(str, limits)) or "no limits"
     text = [f"{point.name}: of {total} measured points {len(found)} meet {rules}, and it {choice.clause}"]
     text.append(f"{score_text(score, point.score, point.interval)}{'' if best.test is None else f', test {shown(score, best.test)}'}.")
-    reference = record.reference.get("validation")
+    reference = Point.fp32(record)
     if reference is not None:
-        sure = overlap_text(point.interval, interval(score, reference, record.reference.get("validation_samples")))
-        text.append(f"That is {gap_text(score, point.score, reference)} FP32{sure}.")
+        text.append(f"That is {gap_text(score, point.score, reference.score)} FP32{chance_text(point, reference)}.")
     text.extend(choice.details)
     for limit in limits:
         if isinstance(limit, Sure):
@@ -164,6 +162,6 @@ def _compare(record: SweepRecord, what: str, best: TrialResult, other: TrialResu
     if other is None:
         return ""
     here, there = Point.of(record, best), Point.of(record, other)
-    text = f"{what}, {there.name}, is {gap_text(record.score, there.score, here.score)} it{overlap_text(here.interval, there.interval)}"
+    text = f"{what}, {there.name}, is {gap_text(record.score, there.score, here.score)} it{chance_text(here, there)}"
     text += f" at {shown(cost, there.costs.get(cost.key))} {cost.key}" if cost else ""
     return f"{text}{more}."

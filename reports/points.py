@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..bits import Allocation
+from ..costs import FloatArray
 from ..metrics import Metric
 from ..records import SweepRecord, TrialResult
-from .intervals import trial_interval
+from ..sample_scores import FP32
+from .intervals import reference_interval, trial_interval
 
 Interval = tuple[float, float]
 BASELINE = "uniform"  # the allocator that gives every layer the same widths
@@ -28,6 +30,12 @@ class Point:
     interval: Interval | None
     test: float | None
     costs: Mapping[str, float]
+    kept: Mapping[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)  # scores of the samples, by number
+
+    @property
+    def scores(self) -> FloatArray | None:
+        """One for each validation sample, where they were kept."""
+        return self.kept.get(FP32 if self.number < 0 else str(self.number))
 
     @property
     def baseline(self) -> bool:
@@ -51,7 +59,16 @@ class Point:
             interval=trial_interval(record, trial),
             test=trial.test,
             costs={m.key: trial.measures.get(m.key, math.nan) for m in record.costs},
+            kept=record.scores,
         )
+
+    @classmethod
+    def fp32(cls, record: SweepRecord) -> Point | None:
+        """The network before quantisation, as a point without costs; None where its score is not on record."""
+        score = record.reference.get("validation")
+        if score is None:
+            return None
+        return cls(-1, "FP32", "", score, reference_interval(record), record.reference.get("test"), {}, record.scores)
 
 
 def allocator(trial: TrialResult) -> str:

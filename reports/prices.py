@@ -11,7 +11,7 @@ from ..records import SweepRecord
 from .contest import contest
 from .limits import budget_limits
 from .points import Point, measured
-from .wording import overlap
+from .wording import chance
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Step:
     Attributes:
         low, high: its ends, the cheaper one first.
         gain: by how much the score gets better, in stored units, above 0. price: the same per unit of cost: the shadow price between them.
-        chance: whether the ends' 95 % intervals overlap; None where they are not known.
+        chance: whether the gain may be chance, see :func:`~hwdse.reports.wording.chance`; None where that is not known.
     """
 
     low: Point
@@ -38,7 +38,7 @@ class Prices:
     Attributes:
         front: all points of the front. steps: of its envelope, in order of cost; their prices fall.
         best: the best point: whatever costs more was measured no better.
-        enough: the cheapest point of the front whose 95 % interval overlaps with the best's; None where intervals are not known.
+        enough: the cheapest point of the front that the best is better than by chance alone, perhaps; None where that is not known.
     """
 
     cost: Metric
@@ -66,11 +66,11 @@ def prices(record: SweepRecord, cost: Metric) -> Prices | None:
             hull.pop()
         hull.append(i)
     steps = tuple(
-        Step(front[a], front[b], y[b] - y[a], _slope(x, y, a, b), overlap(front[a].interval, front[b].interval))
-        for a, b in itertools.pairwise(hull)
+        Step(front[a], front[b], y[b] - y[a], _slope(x, y, a, b), chance(front[a], front[b])) for a, b in itertools.pairwise(hull)
     )
     best = front[-1]
-    enough = next((p for p in front if overlap(p.interval, best.interval)), None)
+    told = [chance(p, best) for p in front[:-1]]
+    enough = next((p for p, alike in zip(front, [*told, True], strict=True) if alike), None) if any(t is not None for t in told) else None
     return Prices(cost, tuple(front), steps, best, enough)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..intervals import paired_p
 from ..metrics import Metric
 from .points import Interval, Point
+
+LEVEL = 0.05  # of the paired test
 
 
 def shown(metric: Metric, value: float | None) -> str:
@@ -39,14 +42,31 @@ def gap_text(metric: Metric, value: float, reference: float) -> str:
     return f"{size} {'worse' if worse > 0 else 'better'} than"
 
 
-def overlap(one: Interval | None, other: Interval | None) -> bool | None:
-    """Whether two intervals share a value; None where one is unknown."""
-    return None if one is None or other is None else one[0] <= other[1] and other[0] <= one[1]
+def difference(one: Point, other: Point) -> float | None:
+    """p of the paired test of two points on the same validation samples; None where their samples' scores were not kept."""
+    a, b = one.scores, other.scores
+    return None if a is None or b is None or a.shape != b.shape else paired_p(a, b)
 
 
-def overlap_text(one: Interval | None, other: Interval | None) -> str:
-    """A clause on whether a difference could be chance; empty where nothing is known."""
-    known = None if one == other else overlap(one, other)
+def chance(one: Point, other: Point) -> bool | None:
+    """Whether the difference of two scores may be chance: by the paired test at 5 %; without the samples' scores, where their 95 %
+    intervals overlap. None where neither is known."""
+    p = difference(one, other)
+    if p is not None:
+        return p >= LEVEL
+    if one.interval is None or other.interval is None:
+        return None
+    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+
+
+def chance_text(one: Point, other: Point) -> str:
+    """A clause on it; empty where nothing is known, or they do not differ."""
+    if one.score == other.score:
+        return ""
+    p = difference(one, other)
+    if p is not None:
+        return f" (within chance, p = {p:.2f})" if p >= LEVEL else f" (beyond chance, p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
+    known = chance(one, other)
     return "" if known is None else " (the intervals overlap)" if known else " (the intervals do not overlap)"
 
 

@@ -23,6 +23,7 @@ from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord, TrialResult
+from hwdse.sample_scores import FP32, SampleScores, keep_scores
 from hwdse.storage import locked, read_checkpoint
 from hwdse.workbench import Workbench
 
@@ -174,6 +175,8 @@ class _Sweep:
     def run(self, team: Team | None) -> SweepRecord:
         """See :func:`run_sweep`."""
         self.record = self._record()
+        if FP32 not in self.record.scores:
+            keep_scores(self.folder, FP32, self.bench.reference_scores)
         self.study.describe(self.record.to_dict())
         self._save()
         try:
@@ -331,6 +334,7 @@ class _Sweep:
             provenance={**bench.provenance(), "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
             config=self.config.plain(),
             choices=bench.choices,
+            scores=SampleScores(self.folder),
             tables=tables,
         )
 

@@ -22,6 +22,7 @@ from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import TrialResult
+from hwdse.sample_scores import SampleScores, keep_scores
 from hwdse.solvers import solve
 from hwdse.storage import key_of, read_json, write
 from hwdse.task import Recipe, recipes_of
@@ -100,7 +101,7 @@ def run_trial(
         try:
             trained = _measured(bench, plan, knobs, number, folder, progress, history)
         except HwdseError:
-            for name in (f"allocations/{number}.json", f"checkpoints/{number}.pt"):  # those of the look without training
+            for name in (f"allocations/{number}.json", f"checkpoints/{number}.pt", f"scores/{number}.npy"):  # of the first look
                 if folder is not None:
                     (folder / name).unlink(missing_ok=True)
             raise
@@ -164,6 +165,7 @@ def _measured(
     )
     if folder is not None:
         _save(folder, number, model, result, bench, recipe)
+        keep_scores(folder, str(number), score.scores)
     if partial is not None:
         partial.unlink(missing_ok=True)
     return result
@@ -192,6 +194,9 @@ def _again(
         if source.exists():
             told = {**read_json(source), "number": number, "knobs": dict(result.knobs), "slack": slack, "notes": list(result.notes)}
             write(folder / "allocations" / f"{number}.json", json.dumps(told, indent=2) + "\n")
+        scores = SampleScores(folder).get(str(before.number))
+        if scores is not None:
+            keep_scores(folder, str(number), scores)
     return result
 
 

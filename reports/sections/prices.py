@@ -14,7 +14,7 @@ from .. import style
 from ..markup import bullets, folded, note, paragraph, table
 from ..prices import Prices, Step, limited, prices
 from ..section import Drawing, Fragment
-from ..wording import cell, column, overlap, shown
+from ..wording import cell, chance, column, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,8 @@ class ShadowPrices:
         parts.append(
             note(
                 "Slopes of the least concave curve above the measured front: the shadow price of a limit, as far as this run measured.",
-                "A gain is called within chance where the 95 % intervals of its ends overlap.",
+                "Within chance: the paired test of both ends on the same validation samples finds no difference at 5 %; where the samples'",
+                "scores were not kept, their 95 % intervals overlap.",
             )
         )
         return Fragment(tuple(parts))
@@ -134,7 +135,7 @@ def joined(p: Prices) -> list[Step]:
         ):
             gain = last.gain + s.gain
             width = last.gain / last.price + s.gain / s.price
-            found[-1] = Step(last.low, s.high, gain, gain / width, overlap(last.low.interval, s.high.interval))
+            found[-1] = Step(last.low, s.high, gain, gain / width, chance(last.low, s.high))
         else:
             found.append(s)
     return found

@@ -9,11 +9,18 @@ from markupsafe import Markup
 from ...metrics import Metric
 from ...records import SweepRecord
 from ..budgets import BudgetResult, budget_results
-from ..intervals import reference_interval
 from ..markup import bullets, note, paragraph
-from ..points import Interval, Point, measured, ranked
+from ..points import Point, measured, ranked
 from ..section import Fragment
-from ..wording import count, gap_text, listed, overlap_text, point_text, score_text, shown
+from ..wording import chance_text, count, gap_text, listed, point_text, score_text, shown
+
+_INTERVALS = (
+    "Intervals describe the sampling of the validation set, not the luck of training: Wilson's for shares, the bootstrap's for other means."
+)
+_CHANCE = (
+    "Whether a difference is within chance is asked of the same samples, by McNemar's exact test (shares) or the paired t test, at 5 %; "
+    "the best of many trials is better by chance more often than that."
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,8 @@ class SummaryFacts:
     failed: int
     interrupted: int
     unsupported: dict[str, int]
-    reference: float | None
-    reference_interval: Interval | None
-    reference_test: float | None
-    reference_samples: int
+    fp32: Point | None
+    fp32_samples: int
     best: Point | None
     budgets: tuple[BudgetResult, ...]
 
@@ -43,8 +48,6 @@ class Summary:
     def facts(self, record: SweepRecord) -> SummaryFacts:
         """Counts, the reference, and the best points."""
         done = measured(record)
-        value = record.reference.get("validation")
-        samples = int(record.reference.get("validation_samples") or 0)
         accelerators = dict.fromkeys(m.on for m in record.costs if m.on)
         return SummaryFacts(
             task=record.task,
@@ -57,10 +60,8 @@ class Summary:
                 on: n for on in accelerators
                 if (n := sum(any(t.measures.get(m.key) == float("inf") for m in record.costs if m.on == on) for t in done))
             },
-            reference=value,
-            reference_interval=reference_interval(record),
-            reference_test=record.reference.get("test"),
-            reference_samples=samples,
+            fp32=Point.fp32(record),
+            fp32_samples=int(record.reference.get("validation_samples") or 0),
             best=Point.of(record, ranked(record, done, record.costs[:1])[0]) if done else None,
             budgets=budget_results(record),
         )  # fmt: skip
@@ -78,30 +79,29 @@ class Summary:
                 note(
                     "Points are chosen by their validation score, so that score flatters the chosen one a little;",
                     "the test score, where it was taken, does not.",
-                    "Intervals are Wilson's, and describe the sampling of the validation set, not the luck of training."
-                    if facts.best.interval
-                    else "",
+                    _INTERVALS if facts.best.interval else "",
+                    _CHANCE if facts.best.scores is not None else "",
                 )
             )
         return Fragment(tuple(parts))
 
 
 def _reference(facts: SummaryFacts) -> str:
-    if facts.reference is None:
+    fp32 = facts.fp32
+    if fp32 is None:
         return "The score of the FP32 model is not in the record."
-    text = f"The FP32 model has {score_text(facts.score, facts.reference, facts.reference_interval)} {facts.score.name} on validation"
-    text += f" ({count(facts.reference_samples, 'sample')})" if facts.reference_samples else ""
-    return text + (f" and {shown(facts.score, facts.reference_test)} on test." if facts.reference_test is not None else ".")
+    text = f"The FP32 model has {score_text(facts.score, fp32.score, fp32.interval)} {facts.score.name} on validation"
+    text += f" ({count(facts.fp32_samples, 'sample')})" if facts.fp32_samples else ""
+    return text + (f" and {shown(facts.score, fp32.test)} on test." if fp32.test is not None else ".")
 
 
 def _best(facts: SummaryFacts) -> str:
     if facts.best is None:
         return "No trial ended with a measured score: there is nothing to choose from."
     text = f"The best measured point of all is {point_text(facts.score, facts.best)}"
-    if facts.reference is None:
+    if facts.fp32 is None:
         return text + "."
-    gap = gap_text(facts.score, facts.best.score, facts.reference)
-    return f"{text}, {gap} FP32{overlap_text(facts.best.interval, facts.reference_interval)}."
+    return f"{text}, {gap_text(facts.score, facts.best.score, facts.fp32.score)} FP32{chance_text(facts.best, facts.fp32)}."
 
 
 def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
@@ -119,7 +119,7 @@ def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
     text = f": the best of {count(budget.inside, 'point')} inside is {point_text(score, best)}"
     text += f", {shown(score, best.test)} on test" if best.test is not None else ""
     text += f", using {listed(used)}" if used else ""
-    text += f"; {gap_text(score, best.score, facts.reference)} FP32." if facts.reference is not None else "."
+    text += f"; {gap_text(score, best.score, facts.fp32.score)} FP32{chance_text(best, facts.fp32)}." if facts.fp32 else "."
     return name + text + _sure(budget) + _against_uniform(score, best, budget.uniform) + _bought(score, budget)
 
 
@@ -137,7 +137,7 @@ def _against_uniform(score: Metric, best: Point, uniform: Point | None) -> str:
         return " It is a uniform allocation: mixed widths were not better here."
     if uniform is None:
         return " No uniform allocation that was measured is inside."
-    sure = overlap_text(best.interval, uniform.interval)
+    sure = chance_text(best, uniform)
     gap = gap_text(score, best.score, uniform.score)
     return f" It is {gap} the best uniform allocation inside, {uniform.widths} (#{uniform.number}){sure}."
 
@@ -149,4 +149,4 @@ def _bought(score: Metric, budget: BudgetResult) -> str:
     if budget.gained <= 0:
         return f" The wider limit buys nothing over {', '.join(budget.over)}."
     gain = f"{budget.gained * 100:.2f} percentage points" if score.unit == "fraction" else score.format(budget.gained)
-    return f" The wider limit buys {gain} over {', '.join(budget.over)}{overlap_text(budget.best.interval, budget.rival.interval)}."
+    return f" The wider limit buys {gain} over {', '.join(budget.over)}{chance_text(budget.best, budget.rival)}."

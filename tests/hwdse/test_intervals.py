@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from hwdse.evaluation import Evaluation
-from hwdse.intervals import interval_of, wilson
+from hwdse.intervals import interval_of, paired_p, wilson
+from hwdse.sample_scores import SampleScores, keep_scores
 
 
 def test_shares_have_wilsons_interval() -> None:
@@ -42,3 +45,42 @@ def test_the_truth_is_inside_as_often_as_said() -> None:
     rng = np.random.default_rng(0)
     inside = [low < 1.0 < high for _ in range(200) for low, high in [interval_of(rng.exponential(size=150)) or (0, 0)]]
     assert 0.89 <= np.mean(inside) <= 0.99
+
+
+def test_mcnemar_by_hand() -> None:
+    one, other = np.zeros(100), np.zeros(100)
+    one[:60] = other[:60] = 1  # both right: says nothing
+    one[60:70] = 1
+    other[70:72] = 1  # 10 against 2
+    assert paired_p(one, other) == paired_p(other, one) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+    assert paired_p(one, one) == 1.0
+
+
+def test_the_paired_t_test_by_its_formula() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 5, size=400)  # what all networks find hard
+    one, other = hard + rng.normal(0, 0.2, 400), hard + rng.normal(0.06, 0.2, 400)
+    d = one - other
+    t = d.mean() / (d.std(ddof=1) / np.sqrt(400))
+    assert paired_p(one, other) == pytest.approx(2 * scipy.stats.t.sf(abs(t), 399))
+    assert paired_p(one, other) < 0.01
+    low, high = interval_of(one) or (0, 0)
+    assert low < other.mean() < high  # two intervals would not have told
+    assert paired_p(np.arange(5.0), np.arange(5.0) + 1) == 0.0  # better on every sample, by as much
+
+
+def test_no_difference_is_found_as_often_as_said() -> None:
+    rng = np.random.default_rng(1)
+    found = [paired_p(rng.binomial(1, 0.8, 300).astype(float), rng.binomial(1, 0.8, 300).astype(float)) < 0.05 for _ in range(400)]
+    assert np.mean(found) <= 0.07  # the exact test errs on the safe side
+
+
+def test_scores_of_samples_are_kept_and_damaged_files_are_as_if_absent(tmp_path: Path) -> None:
+    keep_scores(tmp_path, "3", np.array([1.0, 0.0, 1.0]))
+    keep_scores(tmp_path, "fp32", np.array([0.25, 1.5]))
+    kept = SampleScores(tmp_path)
+    assert dict(kept) == {"3": pytest.approx([1, 0, 1]), "fp32": pytest.approx([0.25, 1.5])}
+    assert "4" not in kept
+    (tmp_path / "scores" / "3.npy").write_bytes(b"\x93NUM")
+    assert SampleScores(tmp_path).get("3") is None
+    assert len(SampleScores(tmp_path / "nowhere")) == 0

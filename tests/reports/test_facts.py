@@ -28,7 +28,7 @@ def test_summary(tiny):
     assert facts.unsupported == {"x": 1}
     assert (facts.best.number, facts.best.score) == (0, 0.95)
     assert facts.best.interval == wilson(0.95, 100)
-    assert (facts.reference, facts.reference_interval, facts.reference_test) == (0.96, wilson(0.96, 100), 0.955)
+    assert (facts.fp32.score, facts.fp32.interval, facts.fp32.test) == (0.96, wilson(0.96, 100), 0.955)
 
 
 def test_summary_in_sentences(tiny):
@@ -37,7 +37,7 @@ def test_summary_in_sentences(tiny):
     assert "best measured point of all is #0 uniform w8a8 with 95.00 %" in text
     assert "1.00 percentage points worse than FP32 (the intervals overlap)" in text
     assert "is #2 qbitopt with 93.00 %" in text
-    assert "92.00 % on test, using 3 ms of 3 ms latency@x; 3.00 percentage points worse than FP32." in text
+    assert "92.00 % on test, using 3 ms of 3 ms latency@x; 3.00 percentage points worse than FP32 (the intervals overlap)." in text
     assert "13.00 percentage points better than the best uniform allocation inside, w4a4 (#1) (the intervals overlap)" in text
     assert "The wider limit buys 13.00 percentage points over latency@x &lt;= 2 ms (the intervals overlap)." in text
     assert "latency@x &lt;= 1 ms</strong>: no measured point is inside (3 trials ran under it)." in text

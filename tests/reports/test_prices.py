@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from hwdse.metrics import Metric
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.reports.contest import contest
+from hwdse.reports.points import Point
 from hwdse.reports.prices import limited, prices
 from hwdse.reports.sections.contest import Allocators
 from hwdse.reports.sections.prices import ShadowPrices, joined, sentence
 from hwdse.reports.sections.search import Search
+from hwdse.reports.wording import chance, chance_text
 
 from .conftest import ACCURACY, LATENCY_X, make_tiny
 
@@ -145,3 +147,23 @@ def test_prices_in_the_report(tiny: SweepRecord) -> None:
     drawn = ShadowPrices().draw(ShadowPrices().facts(tiny))
     assert [d.name for d in drawn.drawings] == ["price-latency@x", "price-weights"]
     assert "nothing has a price" in str(ShadowPrices().draw(ShadowPrices().facts(tiny.with_trials(()))).parts[0])
+
+
+def test_the_same_samples_tell_more_than_two_intervals() -> None:
+    """Eight more right and none lost is no accident, though the intervals overlap; eight more and seven lost is one."""
+    base = np.r_[np.ones(80), np.zeros(20)]
+    better = np.r_[np.ones(88), np.zeros(12)]
+    mixed = np.r_[np.zeros(7), np.ones(81), np.zeros(12)]
+    points = [(100.0, 0.80), (200.0, 0.81), (400.0, 0.88)]
+    record = replace(run(points, samples=100), scores={"0": base, "1": mixed, "2": better, "fp32": better})
+    one, two, three = (Point.of(record, t) for t in record.trials)
+    assert (chance(one, three), chance(one, two)) == (False, True)
+    assert chance_text(one, three) == " (beyond chance, p = 0.008)"  # 2 x 2^-8
+    assert chance_text(one, two) == " (within chance, p = 1.00)"
+    found = prices(record, WEIGHTS)
+    assert found is not None
+    assert [s.chance for s in found.steps] == [False]
+    assert found.enough == found.best
+    plain = replace(record, scores={})
+    assert chance(*(Point.of(plain, t) for t in (plain.trials[0], plain.trials[2]))) is True
+    assert chance_text(*(Point.of(plain, t) for t in (plain.trials[0], plain.trials[2]))) == " (the intervals overlap)"

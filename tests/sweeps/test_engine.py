@@ -14,6 +14,7 @@ from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged, UnknownName, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.intervals import interval_of
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord
@@ -114,6 +115,16 @@ def test_the_record_on_disk_is_the_record(finished: tuple[SweepRecord, Path]) ->
     assert again.graph["fingerprint"] == record.provenance["graph"]
     assert set(again.tables) == {m.key for m in record.costs} | {"loss"}
     assert {"hwdse", "torch", "optuna", "numpy"} <= set(again.provenance["versions"])
+
+
+def test_the_scores_of_every_sample_are_kept(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
+    record = SweepRecord.load(finished[1])
+    key = record.score.key
+    assert record.scores["fp32"].mean() == pytest.approx(record.reference["validation"])
+    for trial in record.complete:
+        assert record.scores[str(trial.number)].mean() == pytest.approx(trial.measures[key])
+        assert len(record.scores[str(trial.number)]) == trial.samples
+        assert trial.interval == interval_of(record.scores[str(trial.number)])
 
 
 def test_a_checkpoint_gives_the_measured_score(finished: tuple[SweepRecord, Path], bench: Workbench) -> None:
