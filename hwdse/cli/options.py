@@ -1,0 +1,49 @@
+"""Options and arguments that several commands take."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def examples(*commands: str, last: str = "") -> str:
+    """The end of a help page: one command a line (a blank line is what keeps lines apart there)."""
+    return "\n\n".join(["Examples:", *commands, *([last] if last else [])])
+
+
+class Rounding(StrEnum):
+    """How weights are rounded where nothing is trained."""
+
+    adaptive = "adaptive"
+    nearest = "nearest"
+
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Built-in task (digits) or my_package.my_module:MyTask.")]
+Accelerators = Annotated[
+    list[str] | None, typer.Option("--accelerator", "-a", help="Shipped name or path of an accelerator file; repeat for several.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else, on standard output.")]
+Seed = Annotated[int, typer.Option(help="Seed of initialisation and training.")]
+Points = Annotated[int, typer.Option(min=2, help="Limits to solve for on each accelerator.")]
+MeasureFront = Annotated[bool, typer.Option("--measure", help="Also score every point on the validation split, without training.")]
+Decode = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="TOKENS", help="Cost of generating one token of a decoder with so many in its cache, not of the traced pass."
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="HWDSE_STORAGE", help="Keep the study on a server: postgresql://USER@HOST/DATABASE; default: in the run folder."),
+]
+Onnx = Annotated[bool, typer.Option(help="Write the network as ONNX too; needs pip install 'hwdse[onnx]'.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
+Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option("--budget", "-b", help='Hard limit, such as "latency <= 3 ms" or "weights <= 50% of w8a8"; repeat for several.'),
+]
