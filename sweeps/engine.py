@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,9 @@ from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError
-from hwdse.evaluation import evaluate
-from hwdse.metrics import Metric
-from hwdse.pareto import ParetoFront
-from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord, TrialResult
-from hwdse.sample_scores import FP32, SampleScores, keep_scores
-from hwdse.storage import locked, read_checkpoint
+from hwdse.sample_scores import FP32, keep_scores
+from hwdse.storage import locked
 from hwdse.workbench import Workbench
 
 from . import log
@@ -32,6 +27,7 @@ from .config import SweepConfig
 from .database import Place
 from .file_database import LOCKS
 from .knobs import Knobs, Plan, first_trials
+from .recording import record_of, scheme_tables, tested
 from .refining import refinement
 from .stopping import stalled
 from .study import Direction, Standing, Study, finite
@@ -174,7 +170,7 @@ class _Sweep:
 
     def run(self, team: Team | None) -> SweepRecord:
         """See :func:`run_sweep`."""
-        self.record = self._record()
+        self.record = record_of(self.bench, self.config, self.plan, self.folder)
         if FP32 not in self.record.scores:
             keep_scores(self.folder, FP32, self.bench.reference_scores)
         self.study.describe(self.record.to_dict())
@@ -190,8 +186,8 @@ class _Sweep:
         self._tell("test split of the front", standing)
         with locked(self.folder / LOCKS / "record.lock"):
             results = self.study.results
-            self.record = replace(self.record, scheme_tables=self._scheme_tables(results))
-            record = self._tested(self.record.with_trials(results))
+            self.record = replace(self.record, scheme_tables=scheme_tables(self.bench, results))
+            record = tested(self.bench, self.record.with_trials(results), self.folder, self.study.hosts())
             record.save(self.folder)
         return record
 
@@ -199,7 +195,7 @@ class _Sweep:
         """See :func:`run_worker`."""
         if PARENT in os.environ:  # who started this worker writes the record
             return self._work(lambda: None)
-        self.record = self._record()
+        self.record = record_of(self.bench, self.config, self.plan, self.folder)
         try:
             return self._work(self._save_in_turn)
         finally:
@@ -277,67 +273,3 @@ class _Sweep:
             self.record.with_trials(self.study.results).save(self.folder)
         self._written = time.perf_counter()
         self._writing = self._written - began
-
-    def _tested(self, record: SweepRecord) -> SweepRecord:
-        """Scores the points of every front on the test split, from their checkpoints. Validation has picked; this is the one look."""
-        wanted = {t.number for m in record.costs for t in ParetoFront.of(record.trials, (m, record.score)).trials}
-        wanted |= {t.number for t in record.complete if t.knobs.get("origin") == "baseline"}
-        trials, hosts = [], self.study.hosts()
-        for trial in record.trials:
-            path = self.folder / "checkpoints" / f"{trial.knobs.get('same_as', trial.number)}.pt"
-            if trial.number in wanted and trial.test is None and path.exists():
-                state = read_checkpoint(path.read_bytes(), path)
-                model = self.bench.quantized(Scheme(*state["scheme"]))
-                model.load_state(state)
-                trial = replace(trial, test=evaluate(model.network, self.bench.task, "test").mean)
-            elif trial.number in wanted and trial.test is None:
-                name, host = path.relative_to(self.folder), hosts.get(trial.number) or "another worker"
-                said = f"no test score: {name} is not in this run folder; {host} ran the trial"
-                trial = replace(trial, notes=(*trial.notes, said))
-            trials.append(trial)
-        return record.with_trials(tuple(trials))
-
-    def _scheme_tables(self, results: Sequence[TrialResult]) -> dict[str, Mapping[str, CostTable]]:
-        """What the quantisers of the trials lose and cost, where that is not what :attr:`SweepRecord.tables` says."""
-        found: dict[str, Mapping[str, CostTable]] = {}
-        for text in sorted({str(t.knobs["scheme"]) for t in results if t.state == "complete"} - {str(Scheme())}):
-            scheme = Scheme.parse(text)
-            found[text] = {**(self.bench.tables_by(scheme) if scheme.codebook else {}), "loss": self.bench.loss(scheme)}
-        return found
-
-    def _record(self) -> SweepRecord:
-        """Everything but the trials."""
-        bench, graph = self.bench, self.bench.graph
-        tables = {**bench.tables, "loss": bench.loss()}
-        return SweepRecord(
-            task=bench.task.name,
-            score=bench.task.metric,
-            costs=tuple(t.metric for t in bench.tables.values()),
-            budgets=tuple(tuple(c.text for c in budget) for budget in dict.fromkeys(self.plan.limits.values())),
-            limits={c.text: c.limit for budget in self.plan.limits.values() for c in budget},
-            trials=(),
-            reference=bench.reference,
-            graph={
-                "fingerprint": graph.fingerprint,
-                "macs": graph.macs,
-                "params": graph.params,
-                "batch": graph.layers[0].input_shape[0] if graph.layers else 1,
-                "layers": [
-                    {k: v for k, v in asdict(layer).items() if k in ("name", "kind", "macs", "weight_shape", "output_shape")}
-                    | {"params": layer.params, "quantisable": layer.quantisable}
-                    for layer in graph.layers
-                ],
-                "left_out": [asdict(item) for item in graph.left_out],
-            },
-            conventions={t.metric.key: _convention(t.metric, t.convention, t.notes) for t in bench.tables.values()}
-            | {"loss": _convention(tables["loss"].metric, tables["loss"].convention, tables["loss"].notes)},
-            provenance={**bench.provenance(), "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
-            config=self.config.plain(),
-            choices=bench.choices,
-            scores=SampleScores(self.folder),
-            tables=tables,
-        )
-
-
-def _convention(metric: Metric, convention: str, notes: Sequence[str]) -> Mapping[str, Any]:
-    return {"convention": convention, "notes": list(notes), "accelerator": metric.on}

@@ -24,6 +24,7 @@ from hwdse.cli.worker import bench_of
 from hwdse.records import TrialResult
 from hwdse.sweeps import Knobs, Place, SweepConfig
 from hwdse.sweeps.engine import _Sweep
+from hwdse.sweeps.recording import record_of
 from hwdse.sweeps.tries import KEPT, TRY, attempt
 
 TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
@@ -53,7 +54,7 @@ def main() -> None:
     found: dict[str, float] = {"trials": TRIALS}
     began = time.perf_counter()
     sweep = _Sweep(bench, config, Place(run), None, None)
-    sweep.record = sweep._record()
+    sweep.record = record_of(sweep.bench, sweep.config, sweep.plan, sweep.folder)
     sweep._save()
     found["opening the study and writing the record, s"] = time.perf_counter() - began
     for name in ("first", "second"):

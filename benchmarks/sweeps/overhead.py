@@ -20,6 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from hwdse.cli.worker import bench_of
 from hwdse.sweeps import Place, SweepConfig, run_sweep
 from hwdse.sweeps.engine import _Sweep
+from hwdse.sweeps.recording import record_of
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # after hwdse: there is a folder of that name
 from commands import TOY
@@ -48,7 +49,7 @@ def main() -> None:
             for again in range(PAIRS):
                 place = Place(home / f"{name}{again}", url, f"overhead{again}")
                 sweep = _Sweep(bench, short, place, None, None)
-                sweep.record = sweep._record()
+                sweep.record = record_of(sweep.bench, sweep.config, sweep.plan, sweep.folder)
                 began = time.perf_counter()
                 sweep._work(sweep._save_in_turn)
                 spent = time.perf_counter() - began

@@ -28,6 +28,7 @@ from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep, run_t
 from hwdse.sweeps.database import persistent, shown
 from hwdse.sweeps.engine import _Sweep
 from hwdse.sweeps.finding import open_database
+from hwdse.sweeps.recording import record_of
 from hwdse.sweeps.study import Claim, Standing, Study
 from hwdse.sweeps.tries import RETRIES
 from hwdse.sweeps.workers import here
@@ -625,7 +626,7 @@ def test_looking_on_from_elsewhere(toy: tuple[SweepConfig, Workbench], server: S
     ran = hwdse("status", server.url, "--study", tmp_path.name)
     assert ran.code == 2
     assert "has not begun" in ran.said
-    sweep.study.describe(sweep._record().to_dict())
+    sweep.study.describe(record_of(sweep.bench, sweep.config, sweep.plan, sweep.folder).to_dict())
     for _ in range(2):
         done = claimed(sweep.study)
         sweep.study.keep(done, run_trial(bench, sweep.plan, done.knobs, done.number))
