@@ -60,6 +60,7 @@ def explorer_data(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[st
         "tables": tables,
         "left": left,
         "predicted": _predicted(record),
+        "tied": record.choices is not None,
         "sweep": {"name": SWEEP_FILE, "text": sweep_file(record.config)},
     }  # fmt: skip
 
@@ -122,5 +123,9 @@ def _predicted(record: SweepRecord) -> dict[str, list[list[float | str | None]]]
     """Cost key -> corners of the front that the tables promise."""
     if LOSS.key not in record.tables:
         return {}
-    fronts = {m.key: predicted_front(record.tables[m.key], record.tables[LOSS.key]) for m in record.costs if m.key in record.tables}
+    fronts = {
+        m.key: predicted_front(record.tables[m.key], record.tables[LOSS.key], record.choices)
+        for m in record.costs
+        if m.key in record.tables
+    }
     return {key: [[rounded(c), rounded(e)] for c, e in corners] for key, corners in fronts.items() if len(corners) > 1}

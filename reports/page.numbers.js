@@ -6,7 +6,8 @@ function figure(axis, value) {
   const number = value / axis.factor;
   if (axis.stored === "fraction") return number.toFixed(2);
   if (Math.abs(number) >= 1000) return Number(significant(number, 1 + Math.floor(Math.log10(Math.abs(number))))).toLocaleString("en-GB");
-  return String(significant(number, 4));
+  const kept = significant(number, 4);
+  return kept && Math.abs(kept) < 1e-4 ? kept.toExponential().replace(/e-(\d)$/, "e-0$1") : String(kept);
 }
 
 // to so many digits; what lies exactly between two goes to the even one, as in Python, so that no number differs from the tables of the page

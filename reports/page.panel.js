@@ -69,7 +69,7 @@ function costsTable(model, i) {
     }));
     const words = sources.map(([name, s]) => name + " " + share(s)).join(", ");
     return make("tr", null, make("th", { scope: "row" }, axis.label), make("td", { class: "n" }, quantity(axis, axis.values[i])),
-      make("td", { class: "n" }, Number.isNaN(error) ? "unknown" : error ? "± " + quantity(axis, error) : "exact"), make("td", null, sources.length ? bar : null, words || "–"));
+      make("td", { class: "n" }, !Number.isFinite(axis.values[i]) ? "–" : Number.isNaN(error) ? "unknown" : error ? "± " + quantity(axis, error) : "exact"), make("td", null, sources.length ? bar : null, words || "–"));
   };
   const rows = model.costs.map(line);
   return make("div", { class: "scroll" }, make("table", { class: "facts" }, make("thead", null, make("tr", null, ["cost", "value", "may be off by", "how it is known"].map((h, k) => make("th", { scope: "col", class: k === 1 || k === 2 ? "n" : null }, h)))), make("tbody", null, rows)));

@@ -45,8 +45,7 @@ function drawPlot(model, box, state) {
     if (predicted[k] && predicted[k].length) inside.append(draw("path", { d: polyline(predicted[k], px, py, state), fill: "none", stroke: s.colour || "#a8458b", "stroke-width": 1.6 * rem, "stroke-dasharray": "2 3", class: "predicted" }));
     if (state.byLoss) drawByLoss(inside, model, s, usable, px, py, rem);
     if (front.length) inside.append(draw("path", { d: staircase(front.map((i) => [px(ax.values[i]), py(ay.values[i])])), fill: "none", stroke: s.colour || INK, "stroke-width": 1.3 * rem, class: "front" }));
-    const intervals = ay.kind === "score" ? (usable.length <= 150 ? usable : front) : [];
-    drawIntervals(inside, model, intervals, onFront, ax, s, px, py, rem);
+    if (ay.kind === "score" || ax.kind === "score") drawIntervals(inside, model, usable.length <= 150 ? usable : front, onFront, s, px, py, rem);
     const limit = cut === null ? null : cut;
     for (const [name, mark] of model.marks) {
       const mine = usable.filter((i) => points.allocator[i] === name);
@@ -115,13 +114,19 @@ function drawLimits(inside, { axes, series, state, px, py, margin, inner, rem })
   }
 }
 
-function drawIntervals(inside, model, chosen, onFront, ax, s, px, py, rem) {
-  const d = { true: "", false: "" };
+function drawIntervals(inside, model, chosen, onFront, s, px, py, rem) {
+  const d = { true: "", false: "" }, cap = 3 * rem, ax = model.axes[s.x], ay = model.axes[s.y];
   for (const i of chosen) {
     const found = model.points.interval[i];
     if (!found) continue;
-    const at = px(ax.values[i]), cap = 3 * rem, [low, high] = found.map(py);
-    d[onFront.has(i)] += `M${at} ${low}V${high}M${at - cap} ${low}h${2 * cap}M${at - cap} ${high}h${2 * cap}`;
+    if (ay.kind === "score") {
+      const at = px(ax.values[i]), [low, high] = found.map(py);
+      d[onFront.has(i)] += `M${at} ${low}V${high}M${at - cap} ${low}h${2 * cap}M${at - cap} ${high}h${2 * cap}`;
+    }
+    if (ax.kind === "score") {
+      const at = py(ay.values[i]), [low, high] = found.map(px);
+      d[onFront.has(i)] += `M${low} ${at}H${high}M${low} ${at - cap}v${2 * cap}M${high} ${at - cap}v${2 * cap}`;
+    }
   }
   for (const bright of [false, true]) {
     if (d[bright]) inside.append(draw("path", { d: d[bright], fill: "none", stroke: s.colour || MUTED, "stroke-width": rem, opacity: bright ? 0.75 : 0.2, class: "intervals" }));

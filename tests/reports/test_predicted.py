@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hwdse.bits import grid
+from hwdse.choices import Choices
 from hwdse.costs import CostTable
 from hwdse.metrics import BITOPS, LOSS
 from hwdse.reports.predicted import predicted_front
@@ -37,6 +38,28 @@ def test_corners_are_allocations_and_none_lies_below(seed):
         assert np.abs(np.column_stack([prices, losses])[usable] - corner).sum(axis=1).min() < 1e-12
     bound = np.interp(prices[usable], front[:, 0], front[:, 1])
     assert (losses[usable] >= bound - 1e-12).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("part", ["weight", "activation"])
+def test_layers_that_share_a_width(seed, part):
+    options = grid((2, 4), (4, 8))
+    rng = np.random.default_rng(seed)
+    names = ("a", "b", "c", "d")
+    cost = CostTable.one_row(BITOPS, names, options, rng.uniform(1, 10, (4, 4)))
+    loss = CostTable.one_row(LOSS, names, options, rng.uniform(0, 1, (4, 4)))
+    allowed = np.ones((4, 4), bool)
+    allowed[3, 0] = False
+    choices = Choices(names, options, allowed, **{f"{part}_ties": (("b", "d"),)})
+    every = np.array([i for i in product(range(4), repeat=4) if choices.allowed[np.arange(4), i].all()
+                      and getattr(options[i[1]], part) == getattr(options[i[3]], part)])  # fmt: skip
+    prices, losses = cost.totals(every), loss.totals(every)
+    front = predicted_front(cost, loss, choices)
+    for corner in front:
+        assert np.abs(np.column_stack([prices, losses]) - corner).sum(axis=1).min() < 1e-12
+    assert (losses >= np.interp(prices, front[:, 0], front[:, 1]) - 1e-12).all()
+    free = predicted_front(cost, loss)
+    assert (front[:, 1] >= np.interp(front[:, 0], free[:, 0], free[:, 1]) - 1e-12).all()
 
 
 def test_layers_may_stand_in_another_order():
