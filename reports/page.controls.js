@@ -9,7 +9,7 @@ function axisControls(model, state, changed) {
     choices.map(([value, label]) => make("option", { value, selected: value === state[key] }, label))));
   const check = (id, text, key) => make("label", { class: "check" }, make("input", { type: "checkbox", id, checked: state[key], on: { change: (event) => { state[key] = event.target.checked; changed(); } } }), text);
   const log = { x: check("log-x", "log", "logX"), y: check("log-y", "log", "logY") };
-  return make("div", { class: "controls axes" }, choose("y", "up"), log.y, choose("x", "across"), log.x, check("whole", "whole range", "whole"), check("fit", "fit to the points inside", "fit"),
+  return make("div", { class: "controls axes" }, choose("y", "vertical axis"), log.y, choose("x", "horizontal axis"), log.x, check("whole", "whole range", "whole"), check("fit", "fit to the points inside", "fit"),
     model.axes.some((axis) => axis.kind === "loss") ? check("by-loss", "what expected loss alone would choose", "byLoss") : null);
 }
 
