@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
-from .knees import KNEE_METHOD, chord_distances
+from .knees import KNEE_METHOD, LEAST, chord_distances
 from .points import Point, ranked
 from .wording import chance, count, gap_text, shown
 
@@ -60,7 +60,7 @@ def knee(record: SweepRecord, points: Sequence[TrialResult], name: str) -> Choic
         [cost.minimised(t.measures[cost.key]) for t in front], [record.score.minimised(t.measures[record.score.key]) for t in front]
     )
     order = sorted(range(len(front)), key=lambda i: (-distances[i], i))  # of equal distances the cheaper: the front begins there
-    if distances[order[0]] <= 1e-9:
+    if distances[order[0]] <= LEAST:
         raise UsageError(
             f"the front of {record.score.key} against {cost.key} has no knee: none of its {len(front)} points lies inside of the straight "
             f"line between its ends, #{front[0].number} and #{front[-1].number}. Give a limit instead."

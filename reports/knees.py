@@ -8,7 +8,15 @@ import numpy as np
 
 from ..costs import FloatArray
 
+LEAST = 1e-9  # distance above which a point lies inside, rounding apart
 KNEE_METHOD = "Kneedle: the largest distance to the straight line between the ends of the front, both axes scaled to 0..1"
+
+
+def knee_of(costs: Sequence[float], losses: Sequence[float]) -> int | None:
+    """Position of the point that lies furthest inside, of equal ones the first; None below three points, or where none lies inside."""
+    distances = chord_distances(costs, losses)
+    best = int(np.argmax(distances)) if len(distances) > 2 else 0
+    return best if len(distances) > 2 and distances[best] > LEAST else None
 
 
 def chord_distances(costs: Sequence[float], losses: Sequence[float]) -> FloatArray:

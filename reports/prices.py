@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..metrics import Metric
 from ..records import SweepRecord
 from .contest import contest
+from .knees import knee_of
 from .limits import budget_limits
 from .points import Point, measured
 from .wording import chance
@@ -39,6 +40,7 @@ class Prices:
         front: all points of the front. steps: of its envelope, in order of cost; their prices fall.
         best: the best point: whatever costs more was measured no better.
         enough: the cheapest point of the front that the best is better than by chance alone, perhaps; None where that is not known.
+        knee: where the front bends most (:func:`~hwdse.reports.knees.knee_of`); None where it does not.
     """
 
     cost: Metric
@@ -46,6 +48,7 @@ class Prices:
     steps: tuple[Step, ...]
     best: Point
     enough: Point | None
+    knee: Point | None
 
 
 def prices(record: SweepRecord, cost: Metric) -> Prices | None:
@@ -71,7 +74,8 @@ def prices(record: SweepRecord, cost: Metric) -> Prices | None:
     best = front[-1]
     told = [chance(p, best) for p in front[:-1]]
     enough = next((p for p, alike in zip(front, [*told, True], strict=True) if alike), None) if any(t is not None for t in told) else None
-    return Prices(cost, tuple(front), steps, best, enough)
+    bend = knee_of(x, [-value for value in y])
+    return Prices(cost, tuple(front), steps, best, enough, None if bend is None else front[bend])
 
 
 def _slope(x: Sequence[float], y: Sequence[float], a: int, b: int) -> float:

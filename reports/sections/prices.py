@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ...metrics import Metric
 from ...records import SweepRecord
 from .. import style
+from ..knees import KNEE_METHOD
 from ..markup import bullets, folded, note, paragraph, table
 from ..prices import Prices, Step, limited, prices
 from ..section import Drawing, Fragment
@@ -50,6 +51,7 @@ class ShadowPrices:
         parts.append(
             note(
                 "Slopes of the least concave curve above the measured front: the shadow price of a limit, as far as this run measured.",
+                f"Knee: {KNEE_METHOD}.",
                 "Within chance: the paired test of both ends on the same validation samples finds no difference at 5 %; where the samples'",
                 "scores were not kept, their 95 % intervals overlap.",
             )
@@ -70,7 +72,8 @@ def sentence(score: Metric, p: Prices) -> str:
     enough = ""
     if p.enough is not None and p.enough != p.best:
         enough = f" From {shown(cost, p.enough.costs[cost.key])} on ({p.enough.name}) no gain is beyond chance."
-    return f"{cost.key}: {'; '.join(said)}; {above}.{enough}"
+    knee = f" The front's knee is {p.knee.name} at {shown(cost, p.knee.costs[cost.key])}." if p.knee else ""
+    return f"{cost.key}: {'; '.join(said)}; {above}.{enough}{knee}"
 
 
 def _buys(score: Metric, p: Prices, step: Step) -> str:

@@ -85,6 +85,18 @@ def test_sentences_say_what_a_unit_buys_and_where_it_buys_nothing() -> None:
     assert prices(run([(math.inf, 0.9)]), WEIGHTS) is None
 
 
+def test_the_knee_is_named() -> None:
+    points = [(100, 0.5), (200, 0.8), (300, 0.85), (500, 0.9)]  # 1 - x - y: 0, 0.5, 0.375, 0 of the chord
+    found = prices(run(points), WEIGHTS)
+    assert found is not None
+    assert found.knee is not None
+    assert found.knee.number == 1
+    assert "The front's knee is #1 adq at 200 B." in sentence(ACCURACY, found)
+    straight = prices(run([(1, 0.1), (2, 0.2), (3, 0.3)]), WEIGHTS)
+    assert straight is not None
+    assert straight.knee is None
+
+
 def test_scores_that_are_better_when_lower() -> None:
     error = Metric("error", "", "lower")
     trials = tuple(
