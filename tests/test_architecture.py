@@ -28,6 +28,7 @@ ORDER = [
     "sample_scores",
     "intervals",
     "records",
+    "allocation_files",
     "pareto",
     "registry",
     "solvers",

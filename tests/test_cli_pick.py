@@ -12,9 +12,11 @@ import pytest
 import torch
 from commands import hwdse, task_file
 
+from hwdse.bits import Allocation
 from hwdse.errors import FileFormatError, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.handoff import CostMismatch, load
+from hwdse.handoff.folder import save
 from hwdse.storage import StorageError
 from hwdse.tasks import load_task
 
@@ -97,6 +99,68 @@ def test_without_onnx(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Costs recomputed from tables.npz: equal to the record." in ran.text
     assert not (here / "deployed" / "model.onnx").exists()  # that of another trial
     assert load(here / "deployed").about["trial"] == 2
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("kept", ["record.json", "study.db"])
+def test_a_run_folder_is_never_handed_over_into(kept: str, here: Path) -> None:
+    other = here / "other"
+    shutil.copytree(here / "run", other)
+    (other / ({"record.json", "study.db"} - {kept}).pop()).unlink()
+    before = _content(other)
+    for arguments in (
+        ["export", here / "run", 2, "-o", other, "--no-onnx"],
+        ["pick", here / "run", "--export", other, "-o", here / "mine.json"],
+    ):
+        ran = hwdse(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"is a run (it holds {kept})" in ran.said
+    assert _content(other) == before
+    assert not (here / "mine.json").exists()
+    with pytest.raises(UsageError, match="into a folder of its own"):
+        save(other, {"tables.npz": b""}, {})
+    assert _content(other) == before
+
+
+def test_an_allocation_file_that_the_record_contradicts_is_not_handed_over(here: Path) -> None:
+    number = json.loads(hwdse("pick", here / "run", "--json").out)["trial"]["number"]
+    path = here / "run" / "allocations" / f"{number}.json"
+    data = json.loads(path.read_text())
+    changed = list(data["layers"])[1]
+    data["layers"][changed] = "w7a7"
+    path.write_text(json.dumps(data))
+    for arguments in (
+        ["pick", here / "run"],
+        ["pick", here / "run", "-o", here / "mine.json"],
+        ["export", here / "run", number, "-o", here / "new", "--no-onnx"],
+    ):
+        ran = hwdse(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"must have the widths of trial {number} on record, got others: {changed} is w7a7, on record" in ran.said
+    assert not (here / "mine.json").exists()
+    assert not (here / "new" / "handoff.json").exists()
+    path.write_bytes(b"\xff\xfe")
+    assert "is not a text file" in hwdse("pick", here / "run").said
+
+
+def test_an_allocation_file_that_is_gone_is_made_from_the_record(here: Path) -> None:
+    said = json.loads(hwdse("pick", here / "run", "--json").out)
+    assert Path(said["allocation"]).exists()
+    Path(said["allocation"]).unlink()
+    number = said["trial"]["number"]
+    assert json.loads(hwdse("pick", here / "run", "--json").out)["allocation"] is None
+    ran = hwdse("pick", here / "run")
+    assert f"Allocation: the widths above, from the record; the run folder has no {number}.json." in ran.text
+    ran = hwdse("pick", here / "run", "-o", here / "mine.json")
+    assert ran.code == 0, ran.err
+    assert f"{here / 'mine.json'}, made from the record" in ran.out.replace("\n", " ")
+    assert Allocation.from_json((here / "mine.json").read_text()).to_dict() == said["trial"]["allocation"]
+    ran = hwdse("export", here / "run", number, "-o", here / "new", "--no-onnx")
+    assert ran.code == 0, ran.err
+    assert load(here / "new").allocation.to_dict() == said["trial"]["allocation"]
 
 
 def test_a_record_that_its_tables_contradict(here: Path) -> None:

@@ -24,9 +24,11 @@ def run(folder: Path, trial: int, output: Path, onnx: bool, json: bool) -> None:
 def export(record: SweepRecord, folder: Path, trial: int, output: Path, onnx: bool, quiet: bool) -> dict[str, Any]:
     """Writes a trial to ``output``; ``handoff.json`` as it stands there."""
     from hwdse.handoff import hand_off
+    from hwdse.handoff.folder import not_a_run
     from hwdse.storage import read_json
     from hwdse.tasks import load_task
 
+    not_a_run(output)
     writable_folder(output)
     with telling(quiet) as say:
         hand_off(

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hwdse.allocation_files import allocation_file, allocation_path
 from hwdse.errors import UsageError
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.reports import Pick, pick
 from hwdse.reports.confidence import Sure
-from hwdse.storage import StorageError, write
+from hwdse.storage import write
 
 from .export import export, show
 from .show import print_json, print_table, print_text
@@ -51,13 +52,11 @@ def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, 
     """Prints the pick, its neighbours and its widths."""
     record = SweepRecord.load(folder)
     found = wanted.of(record)
-    source = folder / "allocations" / f"{found.trial.number}.json"
-    if output is not None:
-        try:
-            write(output, source.read_bytes())
-        except FileNotFoundError:
-            raise StorageError(f"the run has no {source}; it was deleted, or the run is from another machine.") from None
+    source = allocation_path(folder, found.trial)
+    content = b"" if found.trial.allocation is None and output is None else allocation_file(folder, found.trial)[0]
     about = None if handed is None else export(record, folder, found.trial.number, handed, onnx, json)
+    if output is not None:
+        write(output, content)
     if json:
         print_json(_plain(found, folder, source) | ({} if about is None else {"export": {"folder": str(handed), **about}}))
         return
@@ -74,13 +73,19 @@ def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, 
         print_text()
         print_table(["layer", "widths"], [[name, str(widths)] for name, widths in found.trial.allocation.items()])
     print_text()
-    print_text(f"Allocation: {source}" + (f", copied to {output}" if output else ""))
+    if source.exists():
+        print_text(f"Allocation: {source}" + (f", copied to {output}" if output else ""))
+    else:
+        print_text(
+            f"Allocation: {f'{output}, made' if output else 'the widths above,'} from the record; the run folder has no {source.name}."
+        )
     if about is not None and handed is not None:
         print_text()
         show(about, handed)
 
 
 def _plain(found: Pick, folder: Path, source: Path) -> dict[str, Any]:
+    checkpoint = folder / "checkpoints" / f"{found.trial.number}.pt"
     others = {"cheaper": found.cheaper, "better": found.better, "runner_up": found.runner_up}
     return {
         "trial": found.trial.to_dict(),
@@ -94,8 +99,8 @@ def _plain(found: Pick, folder: Path, source: Path) -> dict[str, Any]:
         "inside": found.inside,
         "measured": found.measured,
         "explanation": found.explanation,
-        "allocation": str(source),
-        "checkpoint": str(folder / "checkpoints" / f"{found.trial.number}.pt"),
+        "allocation": str(source) if source.exists() else None,
+        "checkpoint": str(checkpoint) if checkpoint.exists() else None,
     }
 
 

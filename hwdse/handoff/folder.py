@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "hwdse.handoff/1"
 READ = ("allocation.json", "checkpoint.pt", "tables.npz")
+OF_A_RUN = ("record.json", "study.db")
 ALL = (*READ, "model.onnx", "model.qonnx.onnx")
 
 
@@ -113,8 +114,27 @@ def _unchanged(path: Path, said: Mapping[str, Any]) -> bytes:
     return content
 
 
+def not_a_run(folder: Path) -> None:
+    """A hand-off in a run folder would replace the run's own files: its ``tables.npz`` is the hand-off's, too.
+
+    Raises:
+        UsageError: ``folder`` holds a run.
+    """
+    found = [name for name in OF_A_RUN if (folder / name).exists()]
+    if found:
+        raise UsageError(
+            f"a trial must be handed over into a folder of its own; {folder} is a run (it holds {' and '.join(found)}), whose files would "
+            f"be replaced. Give another folder, such as {folder / 'deployed'}."
+        )
+
+
 def save(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
-    """Writes the files, and last ``handoff.json`` with their sizes and SHA-256: a folder without it is not whole."""
+    """Writes the files, and last ``handoff.json`` with their sizes and SHA-256: a folder without it is not whole.
+
+    Raises:
+        UsageError: a run folder. StorageError: a folder that cannot be written.
+    """
+    not_a_run(folder)
     try:
         for name in ("handoff.json", *(name for name in ALL if name not in files)):  # of an earlier hand-off into the same folder
             (folder / name).unlink(missing_ok=True)

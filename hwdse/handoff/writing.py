@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..allocation_files import allocation_file, allocation_path
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..evaluation import evaluate
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme
 from ..records import SweepRecord, TrialResult
-from ..storage import StorageError, read_checkpoint, read_json, tables_to_bytes
+from ..storage import StorageError, read_checkpoint, tables_to_bytes
 from ..task import Task
 from .agreement import Agreement, compare
-from .folder import costs_text, restored, save
+from .folder import costs_text, not_a_run, restored, save
 from .layers import floating_layers, layers_text
 from .marking import ExportError, marked_graph, need_onnx
 from .recount import recounted
@@ -50,17 +51,18 @@ def hand_off(
         say: told what is being done.
 
     Raises:
-        UsageError: no such measured trial; another task; no ONNX installed. StorageError: no checkpoint.
+        UsageError: no such measured trial; another task; no ONNX installed; ``folder`` is a run. StorageError: no checkpoint.
+        FileFormatError: the run's allocation file has other widths than the record.
         CostMismatch: the costs on record are not those of the tables.
         ExportError: a network that cannot be written, or whose file, or checkpoint, does not compute what was measured.
     """
+    not_a_run(folder)
     if onnx:
         need_onnx()
     trial = _trial(record, number)
     assert trial.allocation is not None  # a complete trial has one
-    source = run / "allocations" / f"{number}.json"
-    told = read_json(source)
-    checkpoint = (source.parent / str(told.get("checkpoint", f"../checkpoints/{number}.pt"))).resolve()
+    widths, told = allocation_file(run, trial)
+    checkpoint = (allocation_path(run, trial).parent / str(told.get("checkpoint", f"../checkpoints/{number}.pt"))).resolve()
     try:
         content = checkpoint.read_bytes()
     except OSError as error:
@@ -89,7 +91,7 @@ def hand_off(
         "fingerprints": {key: record.provenance.get(key) for key in ("task", "graph", "weights", "costs")},
         "versions": {**_versions(), "measured_with": record.provenance.get("versions")},
     }  # fmt: skip
-    files = {"allocation.json": source.read_bytes(), "checkpoint.pt": content, "tables.npz": tables_to_bytes(tables)}
+    files = {"allocation.json": widths, "checkpoint.pt": content, "tables.npz": tables_to_bytes(tables)}
     if onnx:
         made, said = _onnx(model, task, say)
         files, about = {**files, **made}, {**about, **said}

@@ -1,0 +1,57 @@
+"""``allocations/N.json`` of a run folder: handed over only where it says what the record says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .bits import Allocation
+from .errors import FileFormatError, UsageError
+from .records import TrialResult
+from .storage import StorageError
+
+TOLD = ("number", "knobs", "measures", "slack", "samples", "notes")  # of a trial, in its file
+
+
+def allocation_path(run: Path, trial: TrialResult) -> Path:
+    """Where a run keeps the allocation of a trial."""
+    return run / "allocations" / f"{trial.number}.json"
+
+
+def allocation_file(run: Path, trial: TrialResult) -> tuple[bytes, Mapping[str, Any]]:
+    """The allocation file of a trial, its content and what it says; made from the record where the run folder has none.
+
+    Raises:
+        UsageError: a trial without widths. StorageError: a file that cannot be read.
+        FileFormatError: no allocation file, or one with other widths than the trial on record.
+    """
+    if trial.allocation is None:
+        raise UsageError(f"trial {trial.number} has no allocation: it {trial.state}.")
+    path = allocation_path(run, trial)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        said = {key: value for key, value in trial.to_dict().items() if key in TOLD}
+        content = trial.allocation.to_json(**said).encode()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}.") from None
+    try:
+        found = Allocation.from_json(content.decode(), path)
+    except UnicodeDecodeError:
+        raise FileFormatError(path, "is not a text file.") from None
+    if found != trial.allocation:
+        raise FileFormatError(
+            path, f"{_differs(found, trial)}. The file was changed, or is of another run: delete it, the record has the widths."
+        )
+    return content, json.loads(content)
+
+
+def _differs(found: Allocation, trial: TrialResult) -> str:
+    assert trial.allocation is not None  # checked before
+    record = trial.allocation
+    wrong = [name for name in (*record, *(n for n in found if n not in record)) if found.get(name) != record.get(name)]
+    first = f"{wrong[0]} is {found.get(wrong[0], 'absent')}, on record {record.get(wrong[0], 'absent')}"
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return f"must have the widths of trial {trial.number} on record, got others: {first}{more}"
