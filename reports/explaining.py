@@ -1,13 +1,14 @@
-"""Why a layer has its widths: what it is expected to lose and what it costs, beside one bit more and one bit less."""
+"""Why a layer has its widths: what it is expected to lose and what it costs, beside the next widths up and down that it may take."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..bits import BitWidths
+from ..bits import Allocation, BitWidths
+from ..choices import Choices
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..records import SweepRecord, TrialResult
@@ -16,10 +17,11 @@ from .limits import Limit, budget_limits, budget_of
 
 @dataclass(frozen=True)
 class Alternative:
-    """One layer at other widths, all else as it is.
+    """One layer at other widths, all else as it is, but for the layers that are tied to it.
 
     Attributes:
-        widths: the layer's. loss: change of the expected loss of the network, nats. costs: metric key -> change, in stored units.
+        widths: the layer's. along: layers that move with it, as they share the width that changes.
+        loss: change of the expected loss of the network, nats. costs: metric key -> change, in stored units.
         inside: whether the trial's budget still holds; None where it has none.
     """
 
@@ -27,6 +29,7 @@ class Alternative:
     loss: float
     costs: Mapping[str, float]
     inside: bool | None
+    along: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class LayerFacts:
         layer, widths: what was chosen.
         loss, share: its expected loss in nats, and as a share of the network's.
         costs, shares: metric key -> its cost, and as a share of the network's largest row, fixed parts included.
-        alternatives: the next width up and down, of weights and of activations, as far as the tables go.
+        alternatives: the next width up and down, of weights and of activations, as far as the run's choices, or else the tables, go.
     """
 
     layer: str
@@ -91,7 +94,7 @@ def explain(record: SweepRecord, number: int) -> Explained:
         mine = float(loss.dense[0, i, chosen[i]])
         costs = {key: float(t.by_layer(_indices(t, trial))[t.layers.index(name)]) for key, t in tables.items()}
         shares = {key: costs[key] / whole[key] if whole[key] else 0.0 for key in keys}
-        found = [_alternative(loss, tables, trial, limits, i, option) for option in _next(loss, trial.allocation[name])]
+        found = [_alternative(loss, tables, trial, limits, name, moved) for moved in _steps(record.choices, loss, trial.allocation, name)]
         layers.append(
             LayerFacts(name, trial.allocation[name], mine, mine / total if total else 0.0, costs, shares, tuple(filter(None, found)))
         )
@@ -104,26 +107,69 @@ def _indices(table: CostTable, trial: TrialResult) -> np.ndarray[tuple[int], np.
     return np.array([column[trial.allocation[name]] for name in table.layers], np.intp)
 
 
-def _next(table: CostTable, widths: BitWidths) -> list[BitWidths]:
-    """One step up and down in weights, then in activations."""
+def _steps(choices: Choices | None, table: CostTable, allocation: Allocation, name: str) -> list[dict[str, BitWidths]]:
+    """What changes, layer by layer, where one layer takes one step up or down in weights, then in activations.
+
+    Only to widths that every layer which moves may take. Where a layer may take no other weight at its activation, or the reverse, one
+    step of both.
+    """
+    options = [o for o in table.options if o != allocation[name]]
+    moves = {option: _moved(choices, table, allocation, name, option) for option in options}
+    open_ = [option for option in options if moves[option] is not None]
+    here = allocation[name]
     found = []
     for part, other in (("weight", "activation"), ("activation", "weight")):
-        same = sorted({getattr(o, part) for o in table.options if getattr(o, other) == getattr(widths, other)})
-        here = same.index(getattr(widths, part))
-        for step in (here - 1, here + 1):
-            if 0 <= step < len(same):
-                found.append(BitWidths(**{part: same[step], other: getattr(widths, other)}))
-    return found
+        same = [o for o in open_ if getattr(o, other) == getattr(here, other)]
+        found += sorted((o for o in same if getattr(o, part) < getattr(here, part)), key=lambda o: -_size(o))[:1]
+        found += sorted((o for o in same if getattr(o, part) > getattr(here, part)), key=_size)[:1]
+    if choices is not None:
+        both = [o for o in open_ if (o.weight - here.weight) * (o.activation - here.activation) > 0]
+        if not any(_size(o) < _size(here) for o in found):
+            found += sorted((o for o in both if _size(o) < _size(here)), key=lambda o: -_size(o))[:1]
+        if not any(_size(o) > _size(here) for o in found):
+            found += sorted((o for o in both if _size(o) > _size(here)), key=_size)[:1]
+    return [moved for moved in map(moves.get, found) if moved is not None]
+
+
+def _size(widths: BitWidths) -> int:
+    return widths.weight + widths.activation
+
+
+def _moved(choices: Choices | None, table: CostTable, allocation: Allocation, name: str, option: BitWidths) -> dict[str, BitWidths] | None:
+    """The layer at the option and the layers tied to it at the shared width; None where one of them may not take it."""
+    if choices is None:
+        return {name: option}
+    moved = {name: option}
+    for part, ties in (("weight", choices.weight_ties), ("activation", choices.activation_ties)):
+        if getattr(option, part) != getattr(allocation[name], part):
+            for member in _tied(ties, name):
+                moved[member] = replace(moved.get(member, allocation[member]), **{part: getattr(option, part)})
+    allowed = all(w in choices.column and choices.allowed[choices.position[n], choices.column[w]] for n, w in moved.items())
+    return moved if allowed and all(w in table.options for w in moved.values()) else None
+
+
+def _tied(ties: Sequence[tuple[str, ...]], name: str) -> list[str]:
+    """The layers that share a width with one, through others too; itself not."""
+    group = {name}
+    while any(group & set(tie) and not set(tie) <= group for tie in ties):
+        group |= {n for tie in ties if group & set(tie) for n in tie}
+    return sorted(group - {name})
 
 
 def _alternative(
-    loss: CostTable, tables: Mapping[str, CostTable], trial: TrialResult, limits: tuple[Limit, ...], layer: int, option: BitWidths
+    loss: CostTable,
+    tables: Mapping[str, CostTable],
+    trial: TrialResult,
+    limits: tuple[Limit, ...],
+    name: str,
+    moved: Mapping[str, BitWidths],
 ) -> Alternative | None:
     def changed(table: CostTable) -> tuple[float, float]:
-        """(total now, total with the layer at the option)."""
+        """(total now, total with what moves moved)."""
         before = _indices(table, trial)
         after = before.copy()
-        after[table.layers.index(loss.layers[layer])] = table.options.index(option)
+        for layer, option in moved.items():
+            after[table.layers.index(layer)] = table.options.index(option)
         now, then = table.totals(np.stack([before, after]))
         return float(now), float(then)
 
@@ -132,4 +178,5 @@ def _alternative(
         return None  # the layer is pinned: its loss was never asked for there
     pairs = {key: changed(table) for key, table in tables.items()}
     held = [limit.holds(pairs[limit.metric.key][1]) for limit in limits if limit.metric.key in pairs]
-    return Alternative(option, then - now, {key: b - a for key, (a, b) in pairs.items()}, all(held) if held else None)
+    along = tuple(n for n in loss.layers if n in moved and n != name)
+    return Alternative(moved[name], then - now, {key: b - a for key, (a, b) in pairs.items()}, all(held) if held else None, along)

@@ -31,6 +31,8 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
         f"Trial {trial}, {found.trial.knobs.get('allocator')}: inside {', '.join(map(str, found.limits)) or 'no limit'}", style="bold"
     )
     print_text("Expected losses are the loss table's, of each layer by itself; costs are the tables'.")
+    if any(a.along for f in chosen for a in f.alternatives):
+        print_text("Layers that share a width move together: what changes is of all of them.")
     print_text()
     if layer is None:
         print_table(
@@ -46,12 +48,16 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
     for key, metric in metrics.items():
         print_text(f"{key}: {metric.format(facts.costs[key])}, {facts.shares[key]:.1%} of the network.", indent=2)
     print_text()
+    if not facts.alternatives:
+        print_text("The run allows it no other width.", indent=2)
+        return
+    together = any(a.along for a in facts.alternatives)
     print_table(
-        ["at", "expected loss", *metrics, "budget "],
+        ["at", "expected loss", *metrics, "budget ", *(["together with"] if together else [])],
         [
             [
                 str(a.widths), f"{a.loss:+.3g} nats", *(_signed(m, a.costs[k]) for k, m in metrics.items()),
-                {True: "holds", False: "broken", None: "none"}[a.inside],
+                {True: "holds", False: "broken", None: "none"}[a.inside], *([", ".join(a.along)] if together else []),
             ]
             for a in facts.alternatives
         ],
@@ -66,10 +72,11 @@ def _up(facts: LayerFacts, record: SweepRecord) -> str:
     """What a wider weight, or input, would win, and whether there is room for it."""
     wider = [a for a in facts.alternatives if a.widths.weight + a.widths.activation > facts.widths.weight + facts.widths.activation]
     if not wider:
-        return "- (it has its widest)"
+        return "- (it has its widest)" if facts.alternatives else "- (it may take no other)"
     best = min(wider, key=lambda a: a.loss)
+    along = f" with {', '.join(best.along)}" if best.along else ""
     room = {True: "and there is room", False: "but break the budget", None: ""}[best.inside]
-    return f"change the loss by {best.loss:+.2g} nats as {best.widths}, {room}".rstrip(", ")
+    return f"change the loss by {best.loss:+.2g} nats as {best.widths}{along}, {room}".rstrip(", ")
 
 
 def _plain(facts: LayerFacts) -> dict[str, Any]:

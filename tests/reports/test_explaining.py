@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from commands import hwdse
 
-from hwdse.bits import BitWidths
+from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import UnknownName, UsageError
 from hwdse.reports.comparing import compare
 from hwdse.reports.explaining import explain
@@ -46,6 +48,63 @@ def test_alternatives_are_the_true_differences(record) -> None:
                 assert one.inside == all(x.holds(record.tables[x.metric.key].total(other)) for x in found.limits)
             moved = abs(one.widths.weight - facts.widths.weight), abs(one.widths.activation - facts.widths.activation)
             assert sorted(map(bool, moved)) == [False, True]
+
+
+def test_steps_are_to_widths_that_the_run_allows(record) -> None:
+    trial = first_with_budget(record)
+    choices = record.choices
+    ends = {choices.layers[0], choices.layers[-1]}
+    layer = choices.layers[3]
+    pairs = np.ones_like(choices.allowed)
+    pairs[3] = [o.weight == o.activation for o in choices.options]  # w4a4 and w8a8 only
+    narrow = replace(record, choices=choices.restrict(pairs))
+    at = BitWidths(4, 4)
+    moved = replace(trial, allocation=Allocation({**trial.allocation, layer: at}))
+    found = {f.layer: f for f in explain(narrow.with_trials((moved,)), trial.number).layers}
+    assert all(found[name].alternatives == () for name in ends)  # they are held at w8a8
+    assert [a.widths for a in found[layer].alternatives] == [BitWidths(8, 8)]
+    for facts in found.values():
+        allowed = choices.allowed[choices.position[facts.layer]]
+        assert all(allowed[choices.column[a.widths]] for a in facts.alternatives)
+    free = {f.layer: f for f in explain(replace(record, choices=None), trial.number).layers}
+    assert all(free[name].alternatives for name in ends)  # nobody knows what was allowed: as far as the tables go
+
+
+def test_tied_layers_move_together(record) -> None:
+    trial = first_with_budget(record)
+    one, two, three, four = record.choices.layers[2:6]
+    widths = {**trial.allocation, one: BitWidths(4, 4), two: BitWidths(2, 4), three: BitWidths(2, 4), four: BitWidths(4, 8)}
+    trial = replace(trial, allocation=Allocation(widths))
+    tied = replace(record.choices, activation_ties=((one, two), (two, three)), weight_ties=((one, four),))
+    run = replace(record, choices=tied).with_trials((trial,))
+    facts = next(f for f in explain(run, trial.number).layers if f.layer == one)
+    loss = record.tables["loss"]
+    assert {str(a.widths): a.along for a in facts.alternatives} == {"w2a4": (four,), "w8a4": (four,), "w4a8": (two, three)}
+    for step in facts.alternatives:
+        part = "weight" if step.widths.weight != 4 else "activation"
+        other = {**widths, one: step.widths} | {n: replace(widths[n], **{part: getattr(step.widths, part)}) for n in step.along}
+        assert step.loss == pytest.approx(loss.total(other) - loss.total(widths), abs=1e-12)
+        for key, change in step.costs.items():
+            assert change == pytest.approx(record.tables[key].total(other) - record.tables[key].total(widths), abs=1e-12)
+        assert run.choices.permits(run.choices.indices(other))[0]
+    pinned = replace(run, choices=tied.pin({three: BitWidths(2, 4)}))
+    assert all(a.widths.activation == 4 for f in explain(pinned, trial.number).layers if f.layer == one for a in f.alternatives)
+
+
+def test_the_command_names_what_moves_along(record, tmp_path) -> None:
+    trial = first_with_budget(record)
+    one, two = record.choices.layers[2:4]
+    trial = replace(trial, allocation=Allocation({**trial.allocation, one: BitWidths(4, 4), two: BitWidths(4, 4)}))
+    tied = replace(record.choices, activation_ties=((one, two),))
+    replace(record, choices=tied).with_trials((trial,)).save(tmp_path)
+    ran = hwdse("explain", tmp_path, trial.number, "--layer", one)
+    assert "Layers that share a width move together" in ran.text
+    assert "together with" in ran.text
+    assert two in ran.out
+    said = json.loads(hwdse("explain", tmp_path, trial.number, "--layer", one, "--json").out)
+    assert {a["widths"]: a["along"] for a in said["layers"][0]["alternatives"]}["w4a8"] == [two]
+    assert "The run allows it no other width." in hwdse("explain", tmp_path, trial.number, "--layer", record.choices.layers[0]).text
+    assert "(it may take no other)" in hwdse("explain", tmp_path, trial.number).text
 
 
 def test_what_cannot_be_explained_is_said(record) -> None:
