@@ -10,6 +10,7 @@ from ..records import SweepRecord, TrialResult
 from .intervals import counts, lower_bound
 from .limits import Limit, parse_limit
 
+LOWEST, HIGHEST = 0.5, 0.999999  # at 50 % the bound is the measured share itself; nearer to 100 % no number of samples reaches
 SURE_METHOD = "one-sided Wilson bound of the validation samples"
 
 
@@ -41,15 +42,18 @@ def parse_confidence(text: str) -> float:
     """Reads ``"95%"`` or ``"0.95"``.
 
     Raises:
-        UsageError: no number, or outside of 50 % to 100 %: at 50 % the bound is the measured share itself.
+        UsageError: no number, or outside of 50 % to 99.9999 %.
     """
     number = text.strip()
     try:
         value = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
     except ValueError:
         value = math.nan
-    if not 0.5 <= value < 1:
-        raise UsageError(f"a confidence lies between 50 % and 100 %, got '{text}'; write for example '95 %' or '0.95'.")
+    if not LOWEST <= value <= HIGHEST * (1 + 1e-12):
+        raise UsageError(
+            f"a confidence must be a number between {percent(LOWEST)} and {percent(HIGHEST)}, got '{text}'; "
+            "write for example '95 %' or '0.95'."
+        )
     return value
 
 

@@ -68,6 +68,22 @@ def test_help_has_examples_a_line_each(command: str) -> None:
         shlex.split(line)  # no quotation is torn apart
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("pick", "pip install 'hwdse[onnx]'"),
+        ("export", "pip install 'hwdse[onnx]'"),
+        ("explore-hardware", "--vary 'precision.weights=[4, 8];[2, 4, 8]'"),
+        ("explore-hardware", "--vary 'memory[dram].bytes_per_s=6.4e9;12.8e9;25.6e9'"),
+        ("sweep", "[FILE.toml]"),
+    ],
+)
+def test_help_shows_brackets_as_they_are(command: str, sentence: str) -> None:
+    ran = hwdse(command, "--help", columns=180)
+    assert sentence in ran.text
+    assert "\\[" not in ran.out
+
+
 def test_the_examples_of_allocate_and_profile_work(tmp_path: Path) -> None:
     for command in ("allocate", "profile"):
         help_ = hwdse(command, "--help", columns=110).out

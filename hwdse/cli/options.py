@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 
 def examples(*commands: str, last: str = "") -> str:
-    """The end of a help page: one command a line (a blank line is what keeps lines apart there)."""
-    return "\n\n".join(["Examples:", *commands, *([last] if last else [])])
+    """The end of a help page: one command a line (a blank line is what keeps lines apart there), brackets as they are."""
+    return escape("\n\n".join(["Examples:", *commands, *([last] if last else [])]))
 
 
 class Rounding(StrEnum):
@@ -40,7 +41,7 @@ Storage = Annotated[
     str | None,
     typer.Option(envvar="HWDSE_STORAGE", help="Keep the study on a server: postgresql://USER@HOST/DATABASE; default: in the run folder."),
 ]
-Onnx = Annotated[bool, typer.Option(help="Write the network as ONNX too; needs pip install 'hwdse[onnx]'.")]
+Onnx = Annotated[bool, typer.Option(help="Write the network as ONNX too; needs pip install 'hwdse\\[onnx]'.")]  # not markup
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
 Budgets = Annotated[

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hwdse.errors import HwdseError
 from hwdse.margins import standing
 from hwdse.records import SweepRecord
 from hwdse.reports.predicting import METHOD, Prediction
@@ -99,7 +101,11 @@ def measuring(record: SweepRecord, found: Supposed) -> tuple[str, str]:
             return "", f"the run chooses {part} from {', '.join(map(str, c[part]))} bits, hwdse allocate from 2 to 8"
     words = ["hwdse", "allocate", str(c.get("task", record.task))]
     if devices:
-        words += ["-a", _file(c.get("accelerators", ()), devices[0])]
+        file = _file(c.get("accelerators", ()), devices[0])
+        if file is None:
+            had = ", ".join(map(str, c.get("accelerators", ()))) or "none named"
+            return "", f"none of the run's accelerators ({had}) can be read as {devices[0]} here"
+        words += ["-a", file]
     for limit in found.budget:
         words += ["-b", limit.text or str(limit)]
     scheme, epochs = found.fidelity
@@ -122,13 +128,20 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if shlex.quote(word) != word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
-def _file(accelerators: Any, name: str) -> str:
-    """The name or path under which the run had an accelerator."""
-    from hwdse.costmodels import load_accelerator
+def _file(accelerators: Sequence[str], name: str) -> str | None:
+    """The name or path under which the run had an accelerator; by the name of the file, where that cannot be read (any more)."""
+    from hwdse.costmodels import accelerator_names, load_accelerator
 
-    if name in accelerators:
+    if name in accelerators or (not accelerators and name in accelerator_names()):
         return name
-    return next((entry for entry in accelerators if load_accelerator(entry).name == name), name)
+    unread = []
+    for entry in accelerators:
+        try:
+            if load_accelerator(entry).name == name:
+                return str(entry)
+        except HwdseError:  # moved, or damaged since: all but the command is solved from the record
+            unread.append(str(entry))
+    return next((entry for entry in unread if Path(entry).stem == name), None)
 
 
 def _plain(record: SweepRecord, found: Supposed, command: str, lacking: str) -> dict[str, Any]:

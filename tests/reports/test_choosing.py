@@ -52,9 +52,9 @@ def test_more_confidence_needs_a_better_score(tiny):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"sure": ["accuracy >= 9 %"], "confidence": "high"}, "a confidence lies between 50 % and 100 %, got 'high'"),
-        ({"sure": ["accuracy >= 9 %"], "confidence": "95"}, "a confidence lies between 50 % and 100 %, got '95'"),
-        ({"sure": ["accuracy >= 9 %"], "confidence": "100%"}, "a confidence lies between"),
+        ({"sure": ["accuracy >= 9 %"], "confidence": "high"}, "a confidence must be a number between 50 % and 99.9999 %, got 'high'"),
+        ({"sure": ["accuracy >= 9 %"], "confidence": "95"}, "a confidence must be a number between 50 % and 99.9999 %, got '95'"),
+        ({"sure": ["accuracy >= 9 %"], "confidence": "100%"}, "a confidence must be a number between"),
         ({"sure": ["latency >= 3 ms"]}, "only the score is measured on samples; latency@x is worked out from tables"),
         ({"sure": ["accuracy <= 97 %"]}, "a minimum is written with"),
         ({"confidence": "95%"}, "--confidence says how sure --sure must be"),
@@ -154,3 +154,10 @@ def test_an_order_leaves_out_what_a_device_cannot_run(tiny):
 
 def test_a_cheaper_neighbour_outside_the_limits_is_said_to_be(tiny):
     assert "; it breaks accuracy >= 90.00 %" in pick(tiny, ["latency=3ms"], ["accuracy=90%"]).explanation.split("next cheaper")[1]
+
+
+@pytest.mark.parametrize("text", ["99.9999%", "99.9999 %", "0.999999", "50%"])
+def test_the_ends_of_what_a_confidence_may_be(tiny, text):
+    assert pick(tiny, sure=["accuracy >= 9 %"], confidence=text).limits[0].confidence == pytest.approx(
+        float(text.rstrip("% ")) / (100 if "%" in text else 1)
+    )

@@ -1,6 +1,7 @@
 """``hwdse pick`` by its options: rules, confidences, and what is said of those that cannot go together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,10 @@ def test_rules_and_confidence(run: Path) -> None:
         (["--knee", "weights", "--lexicographic", "accuracy"], 2, "two rules to choose by"),
         (["--tolerance", "1 %"], 2, "--tolerance says what counts as equal"),
         (["--confidence", "95%"], 2, "--confidence says how sure"),
-        (["--sure", "accuracy >= 97 %", "--confidence", "2"], 2, "a confidence lies between"),
+        (["--sure", "accuracy >= 97 %", "--confidence", "2"], 2, "a confidence must be a number between 50 % and 99.9999 %, got '2'"),
+        (["--sure", "accuracy >= 20 %", "--confidence", "99.99999999999999%"], 2, "between 50 % and 99.9999 %"),
+        (["--sure", "accuracy >= 20 %", "--confidence", "99.99991%"], 2, "between 50 % and 99.9999 %"),
+        (["--sure", "accuracy >= 20 %", "--confidence", "nan"], 2, "between 50 % and 99.9999 %"),
         (["--sure", "accuracy >= 99.9 %"], 1, "its lower bound"),
         (["--lexicographic", ""], 2, "unknown metric ''"),
         (["--knee", "latency"], 2, "say which: latency@t4"),
@@ -55,6 +59,28 @@ def test_what_if(run: Path) -> None:
     assert said["predicted"]["low"] <= said["predicted"]["value"] <= said["predicted"]["high"] <= 1
     assert said["command"].startswith('hwdse allocate digits -a t4 -b "latency@t4 <= 1.2 ms" --epochs 5')
     assert said["not_predicted"] is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "command"),
+    [
+        (["gone/other.toml", "gone/t4.toml"], "hwdse allocate digits -a gone/t4.toml -b"),
+        (["gone/other.toml"], None),
+    ],
+)
+def test_what_if_where_the_accelerators_file_has_moved(
+    record: SweepRecord, tmp_path: Path, entries: list[str], command: str | None
+) -> None:
+    replace(record, config={**record.config, "accelerators": entries}).save(tmp_path)
+    ran = hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms")
+    assert ran.code == 0, ran.err
+    assert "Predicted accuracy" in ran.text
+    said = json.loads(hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms", "--json").out)
+    if command is None:
+        assert said["command"] is None
+        assert "none of the run's accelerators (gone/other.toml) can be read as t4 here" in ran.text
+    else:
+        assert said["command"].startswith(command)
 
 
 @pytest.mark.parametrize(
