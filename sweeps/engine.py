@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,10 +16,10 @@ from hwdse import __version__
 from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
-from hwdse.errors import HwdseError
+from hwdse.errors import HwdseError, UsageError
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.sample_scores import FP32, keep_scores
-from hwdse.storage import locked
+from hwdse.storage import StorageError, locked
 from hwdse.workbench import Workbench
 
 from . import log
@@ -27,7 +27,7 @@ from .config import SweepConfig
 from .database import Place
 from .file_database import LOCKS
 from .knobs import Knobs, Plan, first_trials
-from .recording import record_of, scheme_tables, tested
+from .recording import owner_of, record_of, scheme_tables, test_scores
 from .refining import refinement
 from .stopping import stalled
 from .study import Direction, Standing, Study, finite
@@ -123,6 +123,7 @@ class _Sweep:
         self._began, self._current = time.perf_counter(), ""
         self._written = self._writing = 0.0
         self._so_far: SweepRecord | None = None
+        self._scales: dict[str, float] = {}
 
     def _refined(self, results: Sequence[TrialResult], at_work: Sequence[Knobs]) -> Knobs | None:
         """The last share of the trials refines the front."""
@@ -147,7 +148,7 @@ class _Sweep:
         return next(t for t in tables if t.metric == metric)
 
     def _values(self, result: TrialResult) -> Sequence[float]:
-        """(score, cost relative to uniform w8a8 on the trial's accelerator), so that accelerators compare."""
+        """(score, cost relative to that of uniform widths on the trial's accelerator), so that accelerators compare."""
         target = result.knobs.get("accelerator") or next(iter(self.bench.targets), None)
         number = result.knobs.get("goal")
         if self.objectives is None:
@@ -158,19 +159,30 @@ class _Sweep:
         costs = []
         for name in names:
             key_ = name if name in self.bench.tables else self._table(name, target).metric.key
-            reference = self.bench.tables[key_].totals(self.widest)[0]
-            costs.append(result.measures[key_] / reference if reference else 0.0)
+            costs.append(result.measures[key_] / self._scale(key_))
         return [result.measures[self.bench.task.metric.key], *finite(costs, 2.0)]
 
-    @property
-    def widest(self) -> Any:
-        """Option indices of the widest uniform allocation."""
-        allowed = self.bench.choices.allowed
-        return allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1)
+    def _scale(self, key: str) -> float:
+        """Cost of uniform w8a8, or of the widest other pair that the device can run.
+
+        Raises:
+            UsageError: it can run none.
+        """
+        if key not in self._scales:
+            table, choices = self.bench.tables[key], self.bench.choices
+            pairs = sorted(choices.options, key=lambda o: (o != BitWidths(8, 8), -o.weight * o.activation))
+            free = choices.allowed[choices.allowed.sum(axis=1) > 1]
+            uniform = [choices.uniform(o) for o in pairs if free[:, choices.column[o]].all()]
+            costs = (float(table.totals(choices.indices(allocation))[0]) for allocation in uniform)
+            found = next((cost for cost in costs if 0 < cost < math.inf), None)
+            if found is None:
+                raise UsageError(f"{key}: no uniform allocation has a finite cost above 0, against which the search could weigh it.")
+            self._scales[key] = found
+        return self._scales[key]
 
     def run(self, team: Team | None) -> SweepRecord:
         """See :func:`run_sweep`."""
-        self.record = record_of(self.bench, self.config, self.plan, self.folder)
+        self.record = self._described()
         if FP32 not in self.record.scores:
             keep_scores(self.folder, FP32, self.bench.reference_scores)
         self.study.describe(self.record.to_dict())
@@ -184,18 +196,42 @@ class _Sweep:
             self._save()
         standing = self.study.standing()
         self._tell("test split of the front", standing)
-        with locked(self.folder / LOCKS / "record.lock"):
-            results = self.study.results
-            self.record = replace(self.record, scheme_tables=scheme_tables(self.bench, results))
-            record = tested(self.bench, self.record.with_trials(results), self.folder, self.study.hosts())
-            record.save(self.folder)
-        return record
+        trials = self._trials()
+        self.record = replace(self.record, scheme_tables=scheme_tables(self.bench, trials))
+        self.study.keep_tests(test_scores(self.bench, self.record.with_trials(trials), self.folder, self.study.hosts()))
+        return self._save()
+
+    def _described(self) -> SweepRecord:
+        """The record without trials.
+
+        Raises:
+            UsageError: the folder holds another study's run.
+        """
+        found = record_of(self.bench, self.config, self.plan, self.folder)
+        owner = owner_of(self.folder)
+        if owner not in (None, self.study.run):
+            raise UsageError(
+                f"the run folder {self.folder} holds the run of another study, whose tables, checkpoints and scores would be taken for "
+                "this one's. Give another folder, or delete that one as a whole."
+            )
+        return replace(found, provenance={**found.provenance, "run": self.study.run})
+
+    def _trials(self) -> tuple[TrialResult, ...]:
+        """Everything that has ended, with its test score or the reason why it has none."""
+        tests, found = self.study.tests(), []
+        for trial in self.study.results:
+            known = tests.get(trial.number)
+            if isinstance(known, str):
+                found.append(replace(trial, notes=(*trial.notes, known)))
+            else:
+                found.append(trial if known is None else replace(trial, test=known))
+        return tuple(found)
 
     def take_part(self) -> int:
         """See :func:`run_worker`."""
         if PARENT in os.environ:  # who started this worker writes the record
             return self._work(lambda: None)
-        self.record = record_of(self.bench, self.config, self.plan, self.folder)
+        self.record = self._described()
         try:
             return self._work(self._save_in_turn)
         finally:
@@ -221,11 +257,17 @@ class _Sweep:
             log.append(self.folder, "started", number, what=self._current)
             try:
                 return run_trial(self.bench, self.plan, knobs, number, self.folder, tell, self.study.results)
+            except StorageError:
+                raise  # a full disk is no fault of the trial's
             except HwdseError as error:
                 text = str(error)
-            except (RuntimeError, ValueError, ArithmeticError, TypeError, LookupError) as error:
+            except KeyboardInterrupt:
+                log.append(self.folder, "released", number)
+                raise
+            except Exception as error:
                 text = f"{type(error).__name__}: {error}"  # the task's own code, or torch
-            return TrialResult(number, about(knobs, self.plan), "failed", seconds=time.perf_counter() - started, error=text.splitlines()[0])
+            seconds = time.perf_counter() - started
+            return TrialResult(number, about(knobs, self.plan), "failed", seconds=seconds, error=text.partition("\n")[0])
 
         for result in work(self.study, run, lambda standing: self._tell("the last trials, at other workers", standing, first)):
             count += 1
@@ -266,10 +308,12 @@ class _Sweep:
         if time.perf_counter() - self._written > self._writing / RECORDING:
             self._save()
 
-    def _save(self) -> None:
-        """From the study, under a lock: whoever writes last has seen the most."""
+    def _save(self) -> SweepRecord:
+        """All of it from the study, under a lock: whoever writes last has seen the most."""
         began = time.perf_counter()
         with locked(self.folder / LOCKS / "record.lock"):
-            self.record.with_trials(self.study.results).save(self.folder)
+            record = self.record.with_trials(self._trials())
+            record.save(self.folder)
         self._written = time.perf_counter()
         self._writing = self._written - began
+        return record

@@ -68,7 +68,7 @@ class FileDatabase:
         if "readonly" in reason or "unable to open" in reason or ("disk" in reason and "malformed" not in reason):
             return StorageError(f"cannot write {self.path}: {reason}. Give a folder that can be written and has room.")
         return FileFormatError(
-            self.path, f"is truncated or not a study database ({reason}). Delete it to start the sweep anew, or give another folder."
+            self.path, f"is truncated or not a study database ({reason}). Delete the run folder to start the sweep anew, or give another."
         )
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A line of JSON for everything that happens in a run: for scripts, and for looking on from elsewhere.
 
-``RUN/log.jsonl``: ``time`` (UTC), ``event`` (``started``, ``ended``), ``trial``, ``process``, ``what``; at the end ``state``, ``seconds``,
-``score`` and ``error``.
+``RUN/log.jsonl``: ``time`` (UTC), ``event`` (``started``, ``ended``, ``released`` where it was interrupted), ``trial``, ``process``,
+``what``; at the end ``state``, ``seconds``, ``score`` and ``error``.
 """
 
 from __future__ import annotations
@@ -56,11 +56,25 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def running(events: list[dict[str, Any]]) -> list[Running]:
-    """Trials without an end. A process that started another trial since has given the earlier one up."""
+    """Trials without an end. A process that started another trial since has given the earlier one up, as has one that has ended, where that
+    can be seen from here: on the same machine."""
     last: dict[str, dict[str, Any]] = {}
     for event in events:
         last[str(event.get("process"))] = event
     return [
         Running(int(e["trial"]), str(e.get("what", "")), datetime.datetime.fromisoformat(e["time"]), process)
-        for process, e in last.items() if e["event"] == "started"
+        for process, e in last.items() if e["event"] == "started" and not _dead(process)
     ]  # fmt: skip
+
+
+def _dead(process: str) -> bool:
+    host, _, number = process.rpartition(":")
+    if not hasattr(os, "uname") or host != os.uname().nodename or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # somebody else's
+    return False

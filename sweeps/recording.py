@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hwdse.costs import CostTable
+from hwdse.errors import HwdseError
 from hwdse.evaluation import evaluate
 from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.sample_scores import SampleScores
-from hwdse.storage import read_checkpoint
+from hwdse.storage import read_checkpoint, read_json
 from hwdse.workbench import Workbench
 
 from .config import SweepConfig
@@ -69,21 +70,38 @@ def scheme_tables(bench: Workbench, results: Sequence[TrialResult]) -> dict[str,
     return found
 
 
-def tested(bench: Workbench, record: SweepRecord, folder: Path, hosts: Mapping[int, str]) -> SweepRecord:
-    """Scores the points of every front on the test split, from their checkpoints. Validation has picked; this is the one look."""
+def owner_of(folder: Path) -> str | None:
+    """Which study the record in a folder belongs to; empty for one that does not say. None where there is none that can be read."""
+    try:
+        found = read_json(folder / "record.json")
+    except HwdseError:
+        return None
+    return str(found.get("provenance", {}).get("run", ""))
+
+
+def test_scores(bench: Workbench, record: SweepRecord, folder: Path, hosts: Mapping[int, str]) -> dict[int, float | str]:
+    """Scores the points of every front on the test split, from their checkpoints. Validation has picked; this is the one look.
+
+    Returns:
+        Number of the trial -> its score, or why there is none: the trained weights are elsewhere, or not this trial's.
+    """
     wanted = {t.number for m in record.costs for t in ParetoFront.of(record.trials, (m, record.score)).trials}
     wanted |= {t.number for t in record.complete if t.knobs.get("origin") == "baseline"}
-    trials = []
+    found: dict[int, float | str] = {}
     for trial in record.trials:
+        if trial.number not in wanted or trial.test is not None:
+            continue
         path = folder / "checkpoints" / f"{trial.knobs.get('same_as', trial.number)}.pt"
-        if trial.number in wanted and trial.test is None and path.exists():
-            state = read_checkpoint(path.read_bytes(), path)
-            model = bench.quantized(Scheme(*state["scheme"]))
-            model.load_state(state)
-            trial = replace(trial, test=evaluate(model.network, bench.task, "test").mean)
-        elif trial.number in wanted and trial.test is None:
-            name, host = path.relative_to(folder), hosts.get(trial.number) or "another worker"
-            said = f"no test score: {name} is not in this run folder; {host} ran the trial"
-            trial = replace(trial, notes=(*trial.notes, said))
-        trials.append(trial)
-    return record.with_trials(tuple(trials))
+        name, host = path.relative_to(folder), hosts.get(trial.number) or "another worker"
+        if not path.exists():
+            found[trial.number] = f"no test score: {name} is not in this run folder; {host} ran the trial"
+            continue
+        state = read_checkpoint(path.read_bytes(), path)
+        scheme = Scheme(*state["scheme"])
+        if trial.allocation is None or state.get("allocation") != trial.allocation.to_dict() or str(scheme) != trial.knobs.get("scheme"):
+            found[trial.number] = f"no test score: {name} holds other widths or quantisers than the trial; {host} ran it"
+            continue
+        model = bench.quantized(scheme)
+        model.load_state(state)
+        found[trial.number] = evaluate(model.network, bench.task, "test").mean
+    return found

@@ -20,6 +20,8 @@ from hwdse.workbench import Workbench
 
 from .knobs import Knobs, Plan
 
+BEST = 60  # steps up, and steps down, that pairs are made of
+
 
 def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_work: Sequence[Knobs], seed: int) -> Knobs | None:
     """The next change to try; None where every neighbour of the front has been measured, or there is no front yet.
@@ -44,13 +46,14 @@ def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_w
 
 
 def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
-    """Allocations inside the budget that differ from one in one step of one layer, or in a step up here and down there; the smallest
-    expected loss first. Layers that are tied move together."""
+    """Allocations inside the budget that differ from one in one step of one layer, or in a step up here and one down there; the smallest
+    expected loss first. Layers that are tied move together. Pairs are made of the :data:`BEST` steps of either kind, so that wide networks
+    take no longer than the square of that."""
     choices = problem.choices
     start = choices.indices(allocation)
-    moves = _moves(problem, start)
-    rows = [start + move for move in moves]
-    rows += [start + one + other for one in moves for other in moves if not (one.astype(bool) & other.astype(bool)).any()]
+    ups, downs = (_best(problem, start, _moves(problem, start, direction)) for direction in (1, -1))
+    rows = [start + move for move in (*ups, *downs)]
+    rows += [start + up + down for up in ups for down in downs if not (up.astype(bool) & down.astype(bool)).any()]
     if not rows:
         return []
     found = np.unique(np.array(rows), axis=0)
@@ -59,8 +62,16 @@ def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
     return [choices.allocation(row) for row in found[np.argsort(losses, kind="stable")]]
 
 
-def _moves(problem: Problem, start: IntArray) -> list[IntArray]:
-    """Differences of option indices: every layer, or group of tied ones, one width up or down in weights or activations."""
+def _best(problem: Problem, start: IntArray, moves: Sequence[IntArray]) -> list[IntArray]:
+    """Those after which the expected loss is smallest."""
+    if not moves:
+        return []
+    order = np.argsort(problem.loss.totals(start + np.array(moves)), kind="stable")
+    return [moves[i] for i in order[:BEST]]
+
+
+def _moves(problem: Problem, start: IntArray, direction: int) -> list[IntArray]:
+    """Differences of option indices: every layer, or group of tied ones, one width up (1) or down (-1) in weights or activations."""
     choices = problem.choices
     weights, activations = choices.weight_bits, choices.activation_bits
     found = []
@@ -68,16 +79,15 @@ def _moves(problem: Problem, start: IntArray) -> list[IntArray]:
         groups = [[choices.position[n] for n in tie] for tie in ties]
         single = [[i] for i in range(len(start)) if not any(i in g for g in groups)]
         for group in (*groups, *single):
-            for direction in (-1, 1):
-                move = np.zeros_like(start)
-                for i in group:
-                    here = start[i]
-                    same = np.flatnonzero(choices.allowed[i] & (other == other[here]) & (direction * (own - own[here]) > 0))
-                    if not len(same):
-                        break
-                    move[i] = same[np.argmin(np.abs(own[same] - own[here]))] - here
-                else:
-                    found.append(move)
+            move = np.zeros_like(start)
+            for i in group:
+                here = start[i]
+                same = np.flatnonzero(choices.allowed[i] & (other == other[here]) & (direction * (own - own[here]) > 0))
+                if not len(same):
+                    break
+                move[i] = same[np.argmin(np.abs(own[same] - own[here]))] - here
+            else:
+                found.append(move)
     return found
 
 

@@ -58,6 +58,7 @@ class ServerDatabase:
             connection.execute(sqlalchemy.text("SET LOCAL idle_in_transaction_session_timeout = '120s'"))
             connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext('hwdse'), hashtext(:study))"), {"study": self.study})
             yield
+            connection.execute(sqlalchemy.text("SELECT 1"))  # a lock that was lost on the way: what was done under it is done again
         finally:
             with contextlib.suppress(Exception):  # a connection that was lost has released the lock already
                 connection.rollback()

@@ -37,6 +37,8 @@ class Space:
         if goal is None or knobs.allocator not in self.config.allocators or knobs.epochs not in self.config.epochs:
             return {}
         (low, _), (least, most) = self.config.tightness, self._range(goal)
+        if not least - 1e-4 <= knobs.tightness <= most + 1e-4:  # knobs are rounded to as much
+            return {}
         share = min(max((knobs.tightness - least) / (most - least), 0.0), 1.0) if most > least else 1.0
         return {"goal": goal, "allocator": knobs.allocator, "tightness": low + share * (1 - low), "epochs": knobs.epochs}
 

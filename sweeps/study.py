@@ -8,6 +8,7 @@ what is lost before anything new.
 from __future__ import annotations
 
 import math
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -60,6 +61,23 @@ class Claim:
     trial: optuna.Trial
     number: int
     knobs: Knobs
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try as a trial's number; ``knobs`` None: what the sampler says."""
+
+    number: int
+    knobs: Knobs | None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a proposal is made from."""
+
+    number: int
+    results: Sequence[TrialResult]
+    at_work: Sequence[Knobs]
 
 
 class Study:
@@ -124,6 +142,7 @@ class Study:
             self._same(known, identity, join)
         else:
             self.study.set_user_attr("schema", SCHEMA)
+            self.study.set_user_attr("run", uuid.uuid4().hex)
             self.study.set_user_attr("identity", identity)
             self.study.set_user_attr("config", self.config.plain())
 
@@ -153,6 +172,27 @@ class Study:
             self.study.set_user_attr("config", new)
             self.study.set_user_attr("stopped", "")
 
+    @property
+    def run(self) -> str:
+        """What no other study is called: says whose a run folder is."""
+        return str(self.study.user_attrs["run"])
+
+    def tests(self) -> Mapping[int, float | str]:
+        """Test scores by number of the trial, or why there is none."""
+        kept = persistent(self.database, lambda: self.study.user_attrs.get("test", {}), self._say)
+        return {int(number): value for number, value in kept.items()}
+
+    def keep_tests(self, found: Mapping[int, float | str]) -> None:
+        """Adds to :meth:`tests`; a score replaces why there was none."""
+
+        def add() -> None:
+            kept = self.study.user_attrs.get("test", {})
+            scored = {number for number, value in kept.items() if not isinstance(value, str)}
+            new = {str(number): value for number, value in found.items() if str(number) not in scored}
+            self.study.set_user_attr("test", {**kept, **new})
+
+        self._locked(add)
+
     def describe(self, record: Mapping[str, Any]) -> None:
         """Keeps the run's record without its trials: who looks on from elsewhere has the study alone."""
         self._locked(lambda: self.study.set_user_attr("record", dict(record)))
@@ -165,9 +205,16 @@ class Study:
 
     def claim(self) -> Claim | Standing:
         """The next trial, or how the sweep stands where none is to be started: it is over, or others run the last ones."""
-        return self._locked(self._take)
+        proposed: Proposal | None = None
+        while True:
+            found = self._locked(lambda proposed=proposed: self._take(proposed))  # type: ignore[misc]  # bound now
+            if not isinstance(found, _Asked):
+                return found
+            # thought about without the lock, which a server takes away from who holds it for long
+            proposed = Proposal(found.number, self.propose(found.results, found.at_work) if self.propose else None)
 
-    def _take(self) -> Claim | Standing:
+    def _take(self, proposed: Proposal | None) -> Claim | Standing | _Asked:
+        """``proposed``: for the number that it was asked for; if another worker has taken that, it is asked for again."""
         self.database.enrol()
         trials = self._tried()
         standing = self._standing(trials)
@@ -180,9 +227,9 @@ class Study:
         number = len(trials)
         if number < len(self.first):
             return self._start(number, self.first[number])
-        at_work = [t.knobs for t in trials.values() if t.running is not None]
-        proposed = self.propose(self._results(trials), at_work) if self.propose else None
-        return self._ask(number) if proposed is None else self._start(number, proposed)
+        if self.propose is not None and (proposed is None or proposed.number != number):
+            return _Asked(number, self._results(trials), [t.knobs for t in trials.values() if t.running is not None])
+        return self._ask(number) if proposed is None or proposed.knobs is None else self._start(number, proposed.knobs)
 
     def _start(self, number: int, knobs: Knobs) -> Claim:
         """A row for what is decided already, in one commit."""
@@ -219,6 +266,9 @@ class Study:
         row = self.database.storage.get_trial(claim.trial._trial_id)
         if row.state.is_finished():  # by a first try of this, whose answer was lost, or by one who took this worker for dead
             return KEPT in row.user_attrs
+        if tried(self._rows())[claim.number].kept is not None:  # two held it at once, and the other was first
+            self._end(claim.trial._trial_id, None)
+            return False
         claim.trial.set_constraint("budget", _violation(result))
         claim.trial.set_user_attr(KEPT, result.to_dict())
         self._end(claim.trial._trial_id, result)

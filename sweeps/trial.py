@@ -16,7 +16,7 @@ import torch
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.allocators.reallocation import Reallocating
 from hwdse.bits import Allocation, BitWidths
-from hwdse.errors import HwdseError, InfeasibleBudget, TrainingDiverged
+from hwdse.errors import InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
@@ -100,7 +100,7 @@ def run_trial(
     if verdict.train:
         try:
             trained = _measured(bench, plan, knobs, number, folder, progress, history)
-        except HwdseError:
+        except Exception:
             for name in (f"allocations/{number}.json", f"checkpoints/{number}.pt", f"scores/{number}.npy"):  # of the first look
                 if folder is not None:
                     (folder / name).unlink(missing_ok=True)

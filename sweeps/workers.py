@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,8 +39,9 @@ def work(study: Study, run: Run, waiting: Callable[[Standing], None]) -> Iterato
             wait = 0.05
             try:
                 result = run(claim.number, claim.knobs)
-            except KeyboardInterrupt:
-                study.release(claim)
+            except BaseException:  # Ctrl-C, a full disk: no fault of the trial's, which is tried again
+                with contextlib.suppress(HwdseError):
+                    study.release(claim)
                 raise
             if study.keep(claim, result):
                 yield result

@@ -114,7 +114,7 @@ def test_a_truncated_study(damage: str, run: Path) -> None:
     assert hwdse("pick", run, "--max", "weights = 3 KiB").code == 0  # records alone are enough
     ran = sweep(run, trials=6)
     assert ran.code == 2, ran.err
-    assert re.search(r"study\.db: is truncated or not a study database .*Delete it to start the sweep anew", ran.said), ran.err
+    assert re.search(r"study\.db: is truncated or not a study database .*Delete the run folder to start the sweep anew", ran.said), ran.err
 
 
 def test_a_folder_of_another_task_or_configuration(run: Path, home: Path) -> None:

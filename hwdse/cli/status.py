@@ -23,7 +23,7 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
     """Prints it: of a run folder, or of a study on a server."""
     look = _look(where, storage, study)
     record, at_work = look.record, look.running
-    wanted = int(record.config.get("trials", len(record.trials)))
+    wanted = max(int(record.config.get("trials", 0)), len(record.trials))  # fewer may be asked for afterwards
     failed = [t for t in record.trials if t.state == "failed"]
     times = sorted(t.seconds for t in record.trials if t.seconds > 0)
     mean = sum(times) / len(times) if times else None

@@ -81,7 +81,7 @@ def make_team(place: Place, device: str, count: int, bench: Workbench, engine: s
     """
     if count and bench.cache is None:
         raise UsageError("workers share the trained weights through the cache, which cannot be written; set HWDSE_CACHE to a folder.")
-    command = [sys.executable, "-c", "from hwdse.cli import main; main()", "worker", str(place.folder), "--study", place.study]
+    command = [sys.executable, "-P", "-c", "from hwdse.cli import main; main()", "worker", str(place.folder), "--study", place.study]
     storage = {STORAGE: place.url} if place.url is not None else {}
     if engine == "ray":
         from hwdse.sweeps.on_ray import on_ray

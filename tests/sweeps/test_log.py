@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,6 +42,20 @@ def test_what_has_started_and_not_ended_is_running(tmp_path: Path) -> None:
     assert [(r.trial, r.what) for r in running(read(tmp_path))] == [(1, "two")]
     append(tmp_path, "started", 2, what="three")  # the same process: it gave the second up
     assert [r.trial for r in running(read(tmp_path))] == [2]
+
+
+def test_processes_that_have_ended_run_nothing(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    append(tmp_path, "started", 0, what="killed")
+    text = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(text.replace(f":{os.getpid()}", f":{gone.pid}"))
+    assert running(read(tmp_path)) == []
+    (tmp_path / FILE).write_text(text.replace(os.uname().nodename, "elsewhere").replace(f":{os.getpid()}", f":{gone.pid}"))
+    assert [r.trial for r in running(read(tmp_path))] == [0]  # nobody knows from here
+    append(tmp_path, "started", 1, what="interrupted")
+    append(tmp_path, "released", 1)
+    assert [r.trial for r in running(read(tmp_path))] == [0]
 
 
 def test_a_line_cut_off_by_a_crash_is_passed_over(tmp_path: Path) -> None:

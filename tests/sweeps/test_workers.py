@@ -17,21 +17,27 @@ from typing import Any
 
 import pytest
 from commands import cache, hwdse, task_file
+from hypothesis import given
+from hypothesis import strategies as st
 from postgres import NoServer, Server
 
+from hwdse.bits import BitWidths
 from hwdse.cli.worker import bench_of, make_team
 from hwdse.constraints import Budget
+from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.errors import HwdseError, UsageError
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.storage import StorageError, locked
-from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep, run_trial
+from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep, run_trial, run_worker
 from hwdse.sweeps.database import persistent, shown
 from hwdse.sweeps.engine import _Sweep
 from hwdse.sweeps.finding import open_database
 from hwdse.sweeps.recording import record_of
+from hwdse.sweeps.space import Space
 from hwdse.sweeps.study import Claim, Standing, Study
 from hwdse.sweeps.tries import RETRIES
 from hwdse.sweeps.workers import here
+from hwdse.tasks import load_task
 from hwdse.workbench import Workbench
 
 ROOT = Path(__file__).parents[1]
@@ -223,6 +229,42 @@ def test_what_the_sampler_had_proposed_is_proposed_again(join: Callable[..., Stu
     again = claimed(other)
     assert (again.number, again.knobs) == (lost.number, lost.knobs)
     assert claimed(join(queue=[], join=True)).knobs != again.knobs  # workers at one time do not propose the same
+
+
+def test_a_proposal_is_made_without_the_lock_and_for_one_number(join: Callable[..., Study]) -> None:
+    asked: list[int] = []
+    other = join(queue=[])
+
+    def propose(results: Any, at_work: Any) -> Knobs:
+        asked.append(len(results) + len(at_work))
+        if len(asked) == 1:
+            assert claimed(other).number == 0  # meanwhile
+        return Knobs("adq", None, 0, tightness=0.9, origin="refine")
+
+    one = join(queue=[], propose=propose, join=True)
+    claim = claimed(one)
+    assert (claim.number, claim.knobs.origin, asked) == (1, "refine", [0, 1])
+
+
+def test_of_two_that_held_one_number_the_first_is_kept(join: Callable[..., Study]) -> None:
+    one, other = join(), join(join=True)
+    claim = claimed(one)
+    twin = other._start(claim.number, claim.knobs)  # as after a lock that was lost while it was held
+    assert other.keep(twin, result(twin, 0.9))
+    assert not one.keep(claim, result(claim, 0.1))
+    assert [r.measures["score"] for r in one.results] == [0.9]
+    assert one.standing().done == 1
+
+
+@given(st.floats(0.5, 0.9), st.floats(0.0, 1.0), st.sampled_from(["qbitopt", "adq"]))
+def test_what_the_sampler_is_told_is_what_it_would_have_chosen(least: float, share: float, allocator: str) -> None:
+    config = SweepConfig.make("test", **BASE, tightness=[0.4, 0.9])
+    space = Space(config, Plan({(None, 0): Budget()}, {(None, 0): least}))
+    knobs = Knobs(allocator, None, 0, round(least + share * (0.9 - least), 4))
+    there = space.point(knobs)
+    assert there
+    assert abs(space.knobs(there).tightness - knobs.tightness) < 2e-4 or least == 0.9
+    assert space.point(Knobs(allocator, None, 0, 1.0)) == {}  # the sampler cannot choose it
 
 
 def test_a_worker_that_dies_while_the_sampler_thinks_leaves_nothing(join: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -576,15 +618,74 @@ def test_a_worker_whose_task_differs(toy: tuple[SweepConfig, Workbench], tmp_pat
     assert "what differs: task, data or model" in ran.said
 
 
-def test_a_point_whose_weights_are_elsewhere_is_noted(toy: tuple[SweepConfig, Workbench], tmp_path: Path) -> None:
+def test_a_point_whose_weights_are_elsewhere_is_noted(
+    toy: tuple[SweepConfig, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, bench = toy
-    few = config.model_copy(update={"trials": 2})
-    run_sweep(bench, few, tmp_path)
+    few = config.model_copy(update={"trials": 3})
+    with monkeypatch.context() as patch:
+        patch.setattr("hwdse.sweeps.engine.test_scores", lambda *given: {})
+        run_sweep(bench, few, tmp_path)
     (tmp_path / "checkpoints" / "0.pt").unlink()
-    record = run_sweep(bench, few, tmp_path)
-    assert record.trials[0].test is None
-    assert "no test score: checkpoints/0.pt is not in this run folder" in record.trials[0].notes[-1]
-    assert record.trials[1].test is not None
+    shutil.copy(tmp_path / "checkpoints" / "2.pt", tmp_path / "checkpoints" / "1.pt")
+    for _ in range(2):  # and so it stays
+        record = run_sweep(bench, few, tmp_path)
+        assert record.trials[0].test is None
+        assert "no test score: checkpoints/0.pt is not in this run folder" in record.trials[0].notes[-1]
+        assert record.trials[1].test is None
+        assert "no test score: checkpoints/1.pt holds other widths or quantisers" in record.trials[1].notes[-1]
+        assert record.trials[2].test is not None
+    assert len([note for note in record.trials[0].notes if "no test score" in note]) == 1
+
+
+def test_test_scores_outlive_workers_that_come_later(toy: tuple[SweepConfig, Workbench], tmp_path: Path) -> None:
+    config, bench = toy
+    few = config.model_copy(update={"trials": 3})
+    tests = [t.test for t in run_sweep(bench, few, tmp_path).trials]
+    assert any(tests)
+    assert run_worker(bench, few, Place(tmp_path)) == 0
+    assert [t.test for t in SweepRecord.load(tmp_path).trials] == tests
+
+
+def test_a_folder_with_the_run_of_another_study_is_refused(toy: tuple[SweepConfig, Workbench], tmp_path: Path) -> None:
+    config, bench = toy
+    few = config.model_copy(update={"trials": 1})
+    run_sweep(bench, few, tmp_path)
+    before = (tmp_path / "record.json").read_text()
+    (tmp_path / "study.db").unlink()
+    with pytest.raises(UsageError, match="holds the run of another study"):
+        run_sweep(bench, few, tmp_path)
+    assert (tmp_path / "record.json").read_text() == before
+
+
+def test_a_search_is_scaled_by_widths_that_the_device_can_run(at_home: Path, tmp_path: Path) -> None:
+    widths: dict[str, Any] = {"weights": [2, 4, 8, 16], "activations": [4, 8, 16]}
+    config = SweepConfig.make(
+        "test", task="digits", accelerators=["mpic"], cost_models=["weights"], baselines=["w4a4"],
+        budgets=[["latency@mpic <= 70% of w8a8"]], **widths,
+    )  # fmt: skip
+    bench = Workbench(load_task("digits"), [load_accelerator("mpic")], [cost_model("weights")], **widths)
+    sweep = _Sweep(bench, config, Place(tmp_path), None, None)
+    table = bench.tables["latency@mpic"]
+    assert table.total(bench.choices.uniform(BitWidths(16, 16))) == float("inf")
+    assert sweep._scale("latency@mpic") == table.total(bench.choices.uniform(BitWidths(8, 8)))
+    sweep.study.close()
+
+
+def test_whatever_the_task_raises_fails_the_trial_alone(
+    toy: tuple[SweepConfig, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, bench = toy
+
+    def breaking(bench_: Workbench, plan: object, knobs: Knobs, number: int, *rest: object) -> object:
+        if number == 1:
+            raise AttributeError("the task's own")
+        return run_trial(bench_, plan, knobs, number, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("hwdse.sweeps.engine.run_trial", breaking)
+    record = run_sweep(bench, config.model_copy(update={"trials": 3}), tmp_path)
+    assert [t.state for t in record.trials] == ["complete", "failed", "complete"]
+    assert record.trials[1].error == "AttributeError: the task's own"
 
 
 @pytest.fixture
