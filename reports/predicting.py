@@ -2,7 +2,8 @@
 
 Isotonic regression of the score on the expected loss, with a jackknife+ interval: no form is assumed but that more expected loss is no
 better a score. Where trials and the new allocation are exchangeable, at least 1 - 2 a of such intervals hold what is measured, whatever
-the distribution, and in practice about 1 - a.
+the distribution, and in practice about 1 - a. An anchor, a point that is known and was not measured as they were, takes part in every fit
+and is counted nowhere.
 
 Reference: R. F. Barber et al., "Predictive inference with the jackknife+", Annals of Statistics 49 (2021) 486.
 """
@@ -19,6 +20,10 @@ from ..errors import UsageError
 from .sections.proxy import spearman
 
 METHOD = "isotonic regression on the expected loss, with a jackknife+ interval"
+ASSUMES = (
+    "the new allocation turns out as those measured did (exchangeable with them); one that is solved for is not drawn as they were, so the "
+    "level is not assured"
+)
 LEVEL = 0.9
 FEWEST = 12  # allocations behind a prediction; an interval of 90 % needs 9
 SIGNIFICANT = 1.645  # one-sided 5 % point of a rank correlation times sqrt(n - 1), where there is none
@@ -34,7 +39,8 @@ class Prediction:
 
     Attributes:
         value, low, high: the fit, and the ends of the interval. level: of the interval.
-        points: allocations behind it. correlation: Spearman's, of their expected losses and measured scores.
+        points: measured allocations behind it, an anchor not among them.
+        correlation: Spearman's, of their expected losses and measured scores.
         near: median of the errors that the fit makes for a point left out of it: how well it has matched so far.
     """
 
@@ -58,16 +64,19 @@ def fitted(losses: FloatArray, scores: FloatArray, at: FloatArray) -> FloatArray
     return found
 
 
-def predict(losses: FloatArray, scores: FloatArray, at: float, level: float = LEVEL) -> Prediction:
+def predict(
+    losses: FloatArray, scores: FloatArray, at: float, level: float = LEVEL, *, anchor: tuple[float, float] | None = None
+) -> Prediction:
     """The score at an expected loss inside the range of those measured.
 
     Args:
         losses, scores: (N,) expected losses, and scores with the sign that makes smaller better, of different allocations.
         at: expected loss of the new one.
         level: of the interval.
+        anchor: expected loss and score of a point beside them, such as FP32 at 0.
 
     Raises:
-        NoPrediction: fewer than :data:`FEWEST` points, none or a wrong correlation, or a loss outside of their range.
+        NoPrediction: fewer than :data:`FEWEST` points without the anchor, none or a wrong correlation, or a loss outside of their range.
     """
     count = len(losses)
     if count < FEWEST:
@@ -79,17 +88,19 @@ def predict(losses: FloatArray, scores: FloatArray, at: float, level: float = LE
             f"over {count} allocations the measured scores have {said} rank correlation with the expected loss, which could be chance: "
             "what is expected says nothing of what is measured"
         )
-    if not losses.min() <= at <= losses.max():
-        side, end = ("above the largest", losses.max()) if at > losses.max() else ("below the smallest", losses.min())
+    all_losses, all_scores = (np.append(part, () if anchor is None else anchor[i]) for i, part in enumerate((losses, scores)))
+    smallest, largest = all_losses.min(), all_losses.max()
+    if not smallest <= at <= largest:
+        side, end = ("above the largest", largest) if at > largest else ("below the smallest", smallest)
         raise NoPrediction(f"the expected loss of {at:.4g} nats is {side} that was measured, {end:.4g}: nothing is extrapolated")
     left_out = np.empty(count)
     here = np.empty(count)
     for i in range(count):
-        rest = np.arange(count) != i
-        here[i], left_out[i] = fitted(losses[rest], scores[rest], np.array([at, losses[i]]))
+        rest = np.arange(len(all_losses)) != i
+        here[i], left_out[i] = fitted(all_losses[rest], all_scores[rest], np.array([at, losses[i]]))
     errors = np.abs(scores - left_out)
     rank = math.ceil(level * (count + 1))  # of the ends, from the inside out
     low = float(np.sort(here - errors)[::-1][rank - 1])
     high = float(np.sort(here + errors)[rank - 1])
-    value = float(fitted(losses, scores, np.array([at]))[0])
+    value = float(fitted(all_losses, all_scores, np.array([at]))[0])
     return Prediction(value, min(low, value), max(high, value), level, count, correlation, float(np.median(errors)))

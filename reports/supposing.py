@@ -32,6 +32,7 @@ class Supposed:
         prediction: of the score, minimised; None where there is none. refused: why.
         known: a trial of this fidelity that has measured this very allocation; None where there is none.
         notes: what else must be said.
+        anchored: whether FP32, at no expected loss, took part in the fit; it is not counted among the points.
     """
 
     budget: tuple[Constraint, ...]
@@ -42,6 +43,7 @@ class Supposed:
     refused: str
     known: TrialResult | None
     notes: tuple[str, ...]
+    anchored: bool = False
 
 
 def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
@@ -72,12 +74,13 @@ def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
     errors = {t.metric.key: _error(t, indices) for t in mine if t.metric.key in {c.metric.key for c in limits}}
     known = next((t for t in group if t.allocation == solution.allocation), None)
     prediction, refused = None, ""
+    anchor = None
+    if not fidelity[1] and "validation" in record.reference:  # what nothing is rounded of, and nothing trained, scores as FP32
+        anchor = (0.0, record.score.minimised(record.reference["validation"]))
     try:
         found = [(float(loss.total(t.allocation)), record.score.minimised(t.measures[record.score.key])) for t in group if t.allocation]
-        if not fidelity[1] and "validation" in record.reference:  # what nothing is rounded of, and nothing trained, scores as FP32
-            found.append((0.0, record.score.minimised(record.reference["validation"])))
         pairs = np.array(found).reshape(-1, 2)
-        prediction = predict(pairs[:, 0], pairs[:, 1], solution.loss)
+        prediction = predict(pairs[:, 0], pairs[:, 1], solution.loss, anchor=anchor)
     except NoPrediction as error:
         refused = str(error)
     said = [] if solution.status == "OPTIMAL" else ["the solver was stopped before it could prove that nothing is better"]
@@ -85,7 +88,7 @@ def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
         said.append(f"the run's losses are those of {TABLES}; measuring with {fidelity[0]} scores layers anew and may choose other widths")
     if fidelity[1]:
         said.append("where it is trained, widths are solved for again on the way: measuring it may end at others inside the same budget")
-    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, tuple(said))
+    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, tuple(said), anchor is not None)
 
 
 def _error(table: CostTable, indices: np.ndarray) -> float | None:

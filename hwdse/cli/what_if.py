@@ -12,7 +12,7 @@ import numpy as np
 from hwdse.errors import HwdseError
 from hwdse.margins import standing
 from hwdse.records import SweepRecord
-from hwdse.reports.predicting import METHOD, Prediction
+from hwdse.reports.predicting import ASSUMES, METHOD, Prediction
 from hwdse.reports.supposing import Supposed, suppose
 
 from .show import print_json, print_table, print_text
@@ -48,8 +48,11 @@ def run(folder: Path, budget: list[str], json: bool) -> None:
         p = found.prediction
         print_text(
             f"By {METHOD}, over {p.points} allocations measured with {_how(found)}: rank correlation {p.correlation:.2f}; left out, "
-            f"each was off by {_size(record, p.near)} in the median. It is of a measurement on the validation split as those were."
+            f"each was off by {_size(record, p.near)} in the median."
+            f"{' FP32 takes part in the fit and is not counted.' if found.anchored else ''} "
+            "It is of a measurement on the validation split as those were."
         )
+        print_text(f"The interval assumes that {ASSUMES}.")
     else:
         print_text(f"No {metric.name} is predicted: {found.refused}.", style="bold")
     if found.known is not None:
@@ -69,7 +72,7 @@ def run(folder: Path, budget: list[str], json: bool) -> None:
 
 def _how(found: Supposed) -> str:
     scheme, epochs = found.fidelity
-    return f"{scheme} and {f'{epochs} epochs of training' if epochs else 'no training, FP32 among them'}"
+    return f"{scheme} and {f'{epochs} epochs of training' if epochs else 'no training'}"
 
 
 def _range(record: SweepRecord, p: Prediction) -> str:
@@ -151,7 +154,8 @@ def _plain(record: SweepRecord, found: Supposed, command: str, lacking: str) -> 
         low, high = sorted(_inside(record, metric.minimised(v)) for v in (p.low, p.high))
         predicted = {
             "metric": metric.key, "value": metric.minimised(p.value), "low": low, "high": high, "level": p.level, "method": METHOD,
-            "points": p.points, "correlation": p.correlation, "median_error": p.near,
+            "points": p.points, "correlation": p.correlation, "median_error": p.near, "fp32_in_the_fit": found.anchored,
+            "assumes": ASSUMES,
         }  # fmt: skip
     return {
         "what_if": [c.text or str(c) for c in found.budget],

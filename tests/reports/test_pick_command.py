@@ -61,6 +61,17 @@ def test_what_if(run: Path) -> None:
     assert said["not_predicted"] is None
 
 
+def test_what_if_says_what_its_interval_assumes(record: SweepRecord, tmp_path: Path) -> None:
+    record.with_trials(tuple(replace(t, knobs={**t.knobs, "epochs": 0}) for t in record.trials)).save(tmp_path)
+    ran = hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms")
+    said = json.loads(hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms", "--json").out)["predicted"]
+    assert f"over {said['points']} allocations measured with unknown and no training: rank" in ran.text
+    assert "FP32 takes part in the fit and is not counted." in ran.text
+    assert "The interval assumes that the new allocation turns out as those measured did" in ran.text
+    assert said["fp32_in_the_fit"]
+    assert "exchangeable" in said["assumes"]
+
+
 @pytest.mark.parametrize(
     ("entries", "command"),
     [

@@ -55,6 +55,19 @@ def test_noise_alone_widens_the_interval():
     assert 3 < widths[2] / widths[0] < 30
 
 
+def test_an_anchor_is_fitted_and_not_counted():
+    loss, score = _measured(np.random.default_rng(4), 12)
+    with pytest.raises(NoPrediction, match="11 different allocations were measured that way; a prediction needs 12"):
+        predict(loss[1:], score[1:], 0.0005, anchor=(0.0, -0.98))
+    found = predict(loss, score, 0.0005, anchor=(0.0, -0.98))
+    assert found.points == 12
+    assert found.correlation == predict(loss, score, float(np.median(loss))).correlation
+    low, high = np.sort(score)[[0, -1]]
+    assert min(low, -0.98) - (high - low) <= found.low <= found.value <= found.high
+    with pytest.raises(NoPrediction, match="below the smallest"):
+        predict(loss, score, 0.0005)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -128,6 +141,18 @@ def test_a_run_without_training_is_anchored_at_fp32(record):
     plain = record.with_trials(tuple(replace(t, knobs={**t.knobs, "epochs": 0}) for t in record.trials))
     found = suppose(plain, loose)
     assert found.prediction is not None or "rank correlation" in found.refused
+
+
+def test_fp32_is_not_counted_among_the_allocations(record):
+    plain = record.with_trials(tuple(replace(t, knobs={**t.knobs, "epochs": 0}) for t in record.complete))
+    group = {t.allocation: t for t in fidelity_of(plain)[0]}
+    few = plain.with_trials(tuple(sorted(group.values(), key=lambda t: t.number))[:11])
+    found = suppose(few, ["latency@t4 <= 1.2 ms"])
+    assert found.prediction is None
+    assert found.anchored
+    assert "11 different allocations were measured that way; a prediction needs 12" in found.refused
+    found = suppose(plain, ["latency@t4 <= 1.2 ms"])
+    assert found.prediction.points == len(group)
 
 
 def test_ties_and_pins_of_the_run_are_kept(record):
