@@ -15,7 +15,7 @@ from .confidence import Sure, parse_confidence, parse_sure, sure_text
 from .limits import Limit, inside, parse_limit
 from .out_of_reach import nothing_inside
 from .points import Point, measured
-from .wording import chance_text, gap_text, score_text, shown
+from .wording import chance_text, count, gap_text, score_text, shown
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ def _explain(
 ) -> str:
     score, best = record.score, choice.order[0]
     point = Point.of(record, best)
-    rules = " and ".join(map(str, limits)) or "no limits"
-    text = [f"{point.name}: of {total} measured points {len(found)} meet {rules}, and it {choice.clause}"]
+    rules = " and ".join(map(str, limits))
+    those = f"{len(found)} meet {rules}, and" if limits else "(no limits),"
+    text = [f"{point.name}: of {count(total, 'measured point')} {those} it {choice.clause}"]
     text.append(f"{score_text(score, point.score, point.interval)}{'' if best.test is None else f', test {shown(score, best.test)}'}.")
     reference = Point.fp32(record)
     if reference is not None:
@@ -146,16 +147,28 @@ def _explain(
         if isinstance(limit, Sure):
             text.append(sure_text(limit, best, total))
             continue
-        used = best.measures[limit.metric.key]
-        text.append(f"{limit.metric.key} is {shown(limit.metric, used)}, {gap_text(limit.metric, used, limit.value)} the limit.")
+        text.append(limit_text(limit, best.measures[limit.metric.key]))
     text.append(given_up(record, best, found, cost))
-    text.append(_compare(record, "The runner-up inside the limits", best, runner_up, cost) or "No other allocation is inside the limits.")
+    runner = "The runner-up inside the limits" if limits else "The runner-up"
+    none = "No other allocation is inside the limits." if limits else "No other allocation was measured."
+    text.append(_compare(record, runner, best, runner_up, cost) or none)
     for what, other in (("cheaper", cheaper), ("better", better)):
         outside = [] if other is None else [str(x) for x in limits if not x.holds(x.found(other))]
         breaks = f"; it breaks {' and '.join(outside)}" if outside else ""
         text.append(_compare(record, f"The next {what} point of the front", best, other, cost, breaks))
     text.extend(f"Note: {said}." for said in best.notes)
     return " ".join(t for t in text if t)
+
+
+def limit_text(limit: Limit, found: float) -> str:
+    """How a value that is inside a limit stands to it: the room under an upper one, or how far above a lower one it is."""
+    metric, distance = limit.metric, abs(found - limit.value)
+    end = f"{'limit' if limit.upper else 'floor'} of {shown(metric, limit.value)}"
+    said = f"{metric.key} is {shown(metric, found)}"
+    if math.isclose(found, limit.value, rel_tol=1e-12, abs_tol=1e-300):  # rounding errors of sums are no difference
+        return f"{said}, exactly the {end}."
+    size = f"{distance * 100:.2f} percentage points" if metric.unit == "fraction" else metric.format(distance)
+    return f"{said}, {f'with {size} of room left under' if limit.upper else f'{size} above'} the {end}."
 
 
 def _compare(record: SweepRecord, what: str, best: TrialResult, other: TrialResult | None, cost: Metric | None, more: str = "") -> str:

@@ -33,7 +33,8 @@ def test_several_limits_and_a_minimum(tiny):
 def test_no_limits_picks_the_best_of_all(tiny):
     found = pick(tiny)
     assert _numbers(found.trial, found.better) == (0, None)
-    assert "of 5 measured points 5 meet no limits" in found.explanation
+    assert found.explanation.startswith("#0 uniform w8a8: of 5 measured points (no limits), it has the best validation accuracy, 95.00 %")
+    assert "limits" not in found.explanation.replace("(no limits)", "")
 
 
 def test_an_allocation_that_the_device_cannot_run_is_never_inside(tiny):
@@ -57,7 +58,7 @@ def test_explanation(tiny):
     assert text.startswith(
         "#2 qbitopt: of 5 measured points 3 meet latency@x <= 3 ms, and it has the best validation accuracy, "
         "93.00 % (95 % interval 86.25 to 96.57 %), test 92.00 %. That is 3.00 percentage points worse than FP32 (the intervals overlap). "
-        "latency@x is 3 ms, equal to the limit."
+        "latency@x is 3 ms, exactly the limit of 3 ms."
     )
     assert "The runner-up inside the limits, #3 adaqat, is 3.00 percentage points worse than it (the intervals overlap) at 3 ms" in text
     assert "The next cheaper point of the front, #1 uniform w4a4, is 13.00 percentage points worse than it (the intervals overlap)" in text
@@ -67,8 +68,20 @@ def test_explanation(tiny):
     )
 
 
-def test_explanation_of_a_minimum_speaks_of_percentage_points(tiny):
-    assert "accuracy is 93.00 %, 3.00 percentage points better than the limit." in pick(tiny, ["latency=3ms"], ["accuracy=90%"]).explanation
+@pytest.mark.parametrize(
+    ("maxima", "minima", "sentence"),
+    [
+        (["latency = 3 ms"], ["accuracy = 90 %"], "accuracy is 93.00 %, 3.00 percentage points above the floor of 90.00 %."),
+        (["latency = 3 ms"], ["weights = 100 B"], "weights is 250 B, 150 B above the floor of 100 B."),
+        (["latency = 3.5 ms"], [], "latency@x is 3 ms, with 500 us of room left under the limit of 3.5 ms."),
+        (["accuracy = 94 %"], [], "accuracy is 93.00 %, with 1.00 percentage points of room left under the limit of 94.00 %."),
+        (["latency = 3 ms"], ["latency = 3 ms"], "latency@x is 3 ms, exactly the floor of 3 ms."),
+    ],
+)
+def test_limits_in_words_of_their_own_side(tiny, maxima, minima, sentence):
+    text = pick(tiny, maxima, minima).explanation
+    assert sentence in text
+    assert "than the limit" not in text
 
 
 def test_a_limit_out_of_reach_names_the_nearest_value(tiny):
