@@ -94,7 +94,7 @@ class Plan:
         limits: dict[tuple[str | None, int], Budget] = {}
         least: dict[tuple[str | None, int], float] = {}
         for number, texts in enumerate(config.budgets):
-            named = {re.split("<|≤", text)[0].strip().partition("@")[2] for text in texts} - {""}
+            named = {re.split("[<≤>≥=]", text)[0].strip().partition("@")[2] for text in texts} - {""}
             if len(named) > 1:
                 raise UsageError(f"budget {number + 1} names several accelerators ({', '.join(sorted(named))}); write one budget for each.")
             unknown = named - {str(t) for t in targets}

@@ -61,6 +61,12 @@ LIMIT = ["-b", "weights <= 70% of w8a8"]
         (["allocate", "{toy}", "-b", "weights <= -3 KiB"], r"'-3 KiB' is not a quantity|must be finite and not negative"),
         (["allocate", "{toy}", "-b", "latency <= 3 ms"], r"unknown metric 'latency'"),
         (["allocate", "{toy}", "--epochs", "-1"], r"epochs"),
+        (["sweep", "--task", "{toy}", "-a", "npu", "-b", "latency@npu >= 3 ms", "-o", "run"], r"an upper limit written with <=, got '>='"),
+        (["sweep", "--task", "{toy}", "-a", "npu", "-b", "latency@npu = 3 ms", "-o", "run"], r"an upper limit written with <=, got '='"),
+        (
+            ["sweep", "--task", "{toy}", "-a", "npu", "-b", "latency@npv >= 3 ms", "-o", "run"],
+            r"unknown accelerator in a budget 'npv'; did",
+        ),
         (["sweep"], r"give a sweep file, or at least --task and --budget"),
     ],
 )
