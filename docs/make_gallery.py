@@ -48,7 +48,7 @@ def main() -> None:
         old.unlink()
     parts = [
         "# Gallery\n\nReal runs, with what the commands say of them; made by `make gallery`. Scores are of 450 validation images: one is "
-        "0.22 points, and most intervals overlap. The accelerators' numbers are those of their files, assumptions included.\n"
+        "0.22 points, and most differences may be chance. The accelerators' numbers are those of their files, assumptions included.\n"
     ]
     for name, (about, figures, commands) in SHOWN.items():
         run = runs / name

@@ -137,7 +137,11 @@ def _rule(record: SweepRecord, metric: Metric, best: TrialResult, room: float | 
     top = Point.of(record, best)
     if top.scores is not None:
         return "within chance of the best, by the paired test at 5 % on the same validation samples"
-    return "their 95 % intervals overlap" if top.interval else f"equal: how sure a {metric.name} is, is not known; --tolerance says it"
+    return (
+        "within chance of the best by their 95 % intervals"
+        if top.interval
+        else f"equal: how sure a {metric.name} is, is not known; --tolerance says it"
+    )
 
 
 def given_up(record: SweepRecord, chosen: TrialResult, points: Sequence[TrialResult], cost: Metric | None) -> str:

@@ -49,14 +49,15 @@ def difference(one: Point, other: Point) -> float | None:
 
 
 def chance(one: Point, other: Point) -> bool | None:
-    """Whether the difference of two scores may be chance: by the paired test at 5 %; without the samples' scores, where their 95 %
-    intervals overlap. None where neither is known."""
+    """Whether the difference of two scores may be chance, at 5 %: by the paired test; without the samples' scores as of two independent
+    samples, ``|a - b| < 1.96 sqrt(s_a^2 + s_b^2)`` with s from each one's 95 % interval. None where neither is known."""
     p = difference(one, other)
     if p is not None:
         return p >= LEVEL
     if one.interval is None or other.interval is None:
         return None
-    return one.interval[0] <= other.interval[1] and other.interval[0] <= one.interval[1]
+    spread = math.hypot(*((high - low) / 2 for low, high in (one.interval, other.interval)))
+    return abs(one.score - other.score) < spread
 
 
 def chance_text(one: Point, other: Point) -> str:
@@ -67,7 +68,7 @@ def chance_text(one: Point, other: Point) -> str:
     if p is not None:
         return f" (within chance, p = {p:.2f})" if p >= LEVEL else f" (beyond chance, p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
     known = chance(one, other)
-    return "" if known is None else " (the intervals overlap)" if known else " (the intervals do not overlap)"
+    return "" if known is None else f" ({'within' if known else 'beyond'} chance by intervals)"
 
 
 def count(number: int, word: str, plural: str = "") -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from ...metrics import Metric
 from ...pareto import ParetoFront
-from ...records import SweepRecord
+from ...records import SweepRecord, TrialResult
 from ..budgets import budget_results
 from ..fronts_figure import front_figure
 from ..markup import folded, note, paragraph, table
@@ -28,6 +30,7 @@ class Panel:
         limits: the sweep's limits on this metric, ascending. far: those too far from the points to be drawn
             with them. low: lower end of the score axis; None shows everything.
         below: points under that end.
+        alike: an earlier cost in proportion to this one at every point: the same front in another unit.
     """
 
     cost: Metric
@@ -38,6 +41,7 @@ class Panel:
     far: tuple[float, ...] = ()
     low: float | None = None
     below: int = 0
+    alike: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Fronts:
                     far=far,
                     low=None if low is None else record.score.minimised(low),
                     below=0 if low is None else sum(record.score.minimised(p.score) > low for p in points),
+                    alike=next((p.cost for p in panels if p.alike is None and _proportional(done, p.cost, cost)), None),
                 )
             )
         names = dict.fromkeys(p.allocator for panel in panels for p in (*panel.front, *panel.dominated))
@@ -87,7 +92,8 @@ class Fronts:
 
     def draw(self, facts: FrontFacts) -> Fragment:
         """Figures side by side, tables folded under them."""
-        shown_panels = [p for p in facts.panels if p.front]
+        same = [p for p in facts.panels if p.front and p.alike is not None]
+        shown_panels = [p for p in facts.panels if p.front and p.alike is None]
         empty = [p for p in facts.panels if not p.front]
         parts: list[Drawing] = []
         for panel in shown_panels:
@@ -109,8 +115,23 @@ class Fronts:
             else paragraph("No trial has both a score and a finite cost, so there is no front.")
         )
         missing = [note(f"No front for {p.cost.key}: {_why(p)}.") for p in empty] if shown_panels else []
-        tables = [folded(f"Front of {p.cost.key} as a table", _table(facts, p)) for p in shown_panels]
+        missing += [
+            note(f"{p.cost.key} is in proportion to {p.alike.key} at every point: the same front in another unit.") for p in same if p.alike
+        ]
+        tables = [folded(f"Front of {p.cost.key} as a table", _table(facts, p)) for p in (*shown_panels, *same)]
         return Fragment((lead, *parts, *missing, *tables))
+
+
+def _proportional(trials: Sequence[TrialResult], one: Metric, other: Metric) -> bool:
+    """Whether two costs tell all points apart in the same way, but for a factor."""
+    if one.better != other.better:
+        return False
+    pairs = np.array([(t.measures.get(one.key, math.nan), t.measures.get(other.key, math.nan)) for t in trials]).reshape(-1, 2)
+    finite = np.isfinite(pairs)
+    if len(pairs) < 2 or (finite[:, 0] != finite[:, 1]).any() or not finite.any():
+        return False
+    a, b = pairs[finite[:, 0]].T
+    return bool((a > 0).all() and np.ptp(a) > 0 and np.allclose(b / a, b[0] / a[0], rtol=1e-9, atol=0))
 
 
 def _cut(minimised: list[float]) -> float | None:

@@ -53,7 +53,7 @@ class ShadowPrices:
                 "Slopes of the least concave curve above the measured front: the shadow price of a limit, as far as this run measured.",
                 f"Knee: {KNEE_METHOD}.",
                 "Within chance: the paired test of both ends on the same validation samples finds no difference at 5 %; where the samples'",
-                "scores were not kept, their 95 % intervals overlap.",
+                "scores were not kept, the test of two independent samples, which tells less.",
             )
         )
         return Fragment(tuple(parts))
@@ -84,7 +84,7 @@ def _buys(score: Metric, p: Prices, step: Step) -> str:
 
 
 def _unit(p: Prices) -> tuple[float, str]:
-    """A round amount of the cost, about a tenth of what the envelope spans: in stored units, and in words."""
+    """A power of ten of the cost, a twentieth to a half of what the envelope spans: in stored units, and in words."""
     cost = p.cost
     span = abs(p.best.costs[cost.key] - p.steps[0].low.costs[cost.key])
     factor, _ = cost.scale(span)
@@ -94,7 +94,7 @@ def _unit(p: Prices) -> tuple[float, str]:
 
 def _points(score: Metric, gain: float) -> str:
     if score.unit != "fraction":
-        return f"{score.format(gain)} of {score.name}"
+        return f"{score.format(gain)} {'more' if score.better == 'higher' else 'less'} {score.name}"
     return f"{gain * 100:.2f} points" if gain * 100 >= 0.1 else f"{gain * 100:.2g} points"
 
 

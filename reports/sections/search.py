@@ -79,7 +79,12 @@ class Search:
             said = ", ".join(f"{key} after {n:,}" for key, n in late.items())
             parts.append(paragraph(f"99 % of the hypervolume was reached: {said}, of {facts.counts[-1]:,} trials."))
             caption = "Hypervolume of the points measured so far, as a share of what all trials reached."
-            caption += " Flat at the end: more trials would win little."
+            won = {
+                m.key: values[-1] - next(v for n, v in zip(facts.counts, values, strict=True) if n >= 0.8 * facts.counts[-1])
+                for m, values in facts.curves
+            }
+            most = max(won, key=lambda key: won[key])
+            caption += f" The last fifth of the trials won at most {won[most]:.1%} ({most})."
             parts.append(Drawing("search-progress", _figure(facts), caption))
         head = ["trials", "", "count", "failed", "known before", "on a front", "median time [s]"]
         rows = [

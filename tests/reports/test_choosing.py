@@ -136,7 +136,10 @@ def test_an_order_of_metrics(tiny):
     run = _with(tiny, {0: (4, 0.95), 1: (3, 0.94), 2: (2, 0.93), 3: (1, 0.60)})
     by_noise = pick(run, order=["accuracy", "latency@x"])  # intervals of 100 samples: 0.93 overlaps with 0.95, 0.60 does not
     assert (by_noise.trial.number, by_noise.runner_up.number, by_noise.rule) == (2, 1, "lexicographic")
-    assert "By accuracy, #0 has the best of 4, 95.00 %; 3 points are as good (their 95 % intervals overlap)." in by_noise.explanation
+    assert (
+        "By accuracy, #0 has the best of 4, 95.00 %; 3 points are as good (within chance of the best by their 95 % intervals)."
+        in by_noise.explanation
+    )
     assert "By latency@x, #2 has the best of 3, 2 ms." in by_noise.explanation
     assert pick(run, order=["accuracy", "latency@x"], tolerance="1 %").trial.number == 1  # percentage points
     assert pick(run, order=["accuracy", "latency@x"], tolerance="0 %").trial.number == 0

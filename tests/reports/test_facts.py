@@ -35,11 +35,11 @@ def test_summary_in_sentences(tiny):
     text = " ".join(p for p in Summary().draw(Summary().facts(tiny)).parts)
     assert "The sweep ran 8 trials: 5 measured, 2 failed, 1 interrupted. 1 measured point cannot run on x." in text
     assert "best measured point of all is #0 uniform w8a8 with 95.00 %" in text
-    assert "1.00 percentage points worse than FP32 (the intervals overlap)" in text
+    assert "1.00 percentage points worse than FP32 (within chance by intervals)" in text
     assert "is #2 qbitopt with 93.00 %" in text
-    assert "92.00 % on test, using 3 ms of 3 ms latency@x; 3.00 percentage points worse than FP32 (the intervals overlap)." in text
-    assert "13.00 percentage points better than the best uniform allocation inside, w4a4 (#1) (the intervals overlap)" in text
-    assert "The wider limit buys 13.00 percentage points over latency@x &lt;= 2 ms (the intervals overlap)." in text
+    assert "92.00 % on test, using 3 ms of 3 ms latency@x; 3.00 percentage points worse than FP32 (within chance by intervals)." in text
+    assert "13.00 percentage points better than the best uniform allocation inside, w4a4 (#1) (beyond chance by intervals)" in text
+    assert "The wider limit buys 13.00 percentage points over latency@x &lt;= 2 ms (beyond chance by intervals)." in text
     assert "latency@x &lt;= 1 ms</strong>: no measured point is inside (3 trials ran under it)." in text
 
 
@@ -203,3 +203,18 @@ def test_the_score_axis_is_cut_for_scores_that_are_better_when_lower(tiny, tmp_p
 def test_an_empty_budget_says_the_error_it_met_most(tiny):
     text = str(Summary().draw(Summary().facts(tiny)).parts[2])
     assert "(3 trials ran under it). The most frequent error: TrainingDiverged: loss is nan at step 7" in text
+
+
+def test_a_front_is_drawn_once_for_costs_in_proportion(tiny):
+    energy = Metric("energy", "J", on="x")
+    trials = tuple(
+        replace(t, measures={**t.measures, "energy@x": 2e-3 * t.measures["latency@x"]}) if t.state == "complete" else t for t in tiny.trials
+    )
+    both = replace(tiny, costs=(*tiny.costs, energy), trials=trials)
+    facts = Fronts().facts(both)
+    assert [p.alike and p.alike.key for p in facts.panels] == [None, None, "latency@x"]
+    drawn = Fronts().draw(facts)
+    assert [d.name for d in drawn.drawings] == ["front-weights", "front-latency@x"]
+    assert "energy@x is in proportion to latency@x" in " ".join(p for p in drawn.parts if isinstance(p, str))
+    changed = (replace(trials[0], measures={**trials[0].measures, "energy@x": 1.0}), *trials[1:])
+    assert Fronts().facts(replace(both, trials=changed)).panels[2].alike is None

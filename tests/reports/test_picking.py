@@ -57,13 +57,19 @@ def test_explanation(tiny):
     text = pick(tiny, ["latency = 3 ms"]).explanation
     assert text.startswith(
         "#2 qbitopt: of 5 measured points 3 meet latency@x <= 3 ms, and it has the best validation accuracy, "
-        "93.00 % (95 % interval 86.25 to 96.57 %), test 92.00 %. That is 3.00 percentage points worse than FP32 (the intervals overlap). "
+        "93.00 % (95 % interval 86.25 to 96.57 %), test 92.00 %. "
+        "That is 3.00 percentage points worse than FP32 (within chance by intervals). "
         "latency@x is 3 ms, exactly the limit of 3 ms."
     )
-    assert "The runner-up inside the limits, #3 adaqat, is 3.00 percentage points worse than it (the intervals overlap) at 3 ms" in text
-    assert "The next cheaper point of the front, #1 uniform w4a4, is 13.00 percentage points worse than it (the intervals overlap)" in text
+    assert (
+        "The runner-up inside the limits, #3 adaqat, is 3.00 percentage points worse than it (within chance by intervals) at 3 ms" in text
+    )
+    assert (
+        "The next cheaper point of the front, #1 uniform w4a4, is 13.00 percentage points worse than it (beyond chance by intervals)"
+        in text
+    )
     assert text.endswith(
-        "The next better point of the front, #0 uniform w8a8, is 2.00 percentage points better than it (the intervals overlap) "
+        "The next better point of the front, #0 uniform w8a8, is 2.00 percentage points better than it (within chance by intervals) "
         "at 4 ms latency@x; it breaks latency@x <= 3 ms."
     )
 

@@ -178,4 +178,4 @@ def test_the_same_samples_tell_more_than_two_intervals() -> None:
     assert found.enough == found.best
     plain = replace(record, scores={})
     assert chance(*(Point.of(plain, t) for t in (plain.trials[0], plain.trials[2]))) is True
-    assert chance_text(*(Point.of(plain, t) for t in (plain.trials[0], plain.trials[2]))) == " (the intervals overlap)"
+    assert chance_text(*(Point.of(plain, t) for t in (plain.trials[0], plain.trials[2]))) == " (within chance by intervals)"
