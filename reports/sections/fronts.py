@@ -68,7 +68,7 @@ class Fronts:
                 limits.setdefault(limit.metric.key, set()).add(limit.value)
         reference = record.reference.get("validation")
         low = _cut([record.score.minimised(t.measures[record.score.key]) for t in done])
-        panels = []
+        panels: list[Panel] = []
         for cost in record.costs:
             front = ParetoFront.of(done, (cost, record.score))
             dominated = tuple(Point.of(record, t) for t in front.dominated)
