@@ -1,4 +1,4 @@
-"""Looking on: where a sweep stands, from the files of its run folder or from the server alone. Takes no part, and locks nothing."""
+"""Looking on: where a sweep stands, from the files of its run folder or from the server alone. Takes no part."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ PATIENCE = 20.0  # seconds without an answer after which a machine is asked agai
 class Host:
     """On the machine that Ray has chosen: starts the worker's process there, with the GPUs that Ray gave it."""
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], log: str) -> int:
-        """Its process id."""
+    def start(self, command: Sequence[str], environment: Mapping[str, str], folder: str, log: str) -> int:
+        """Its process id. ``folder``: where the sweep was started, in which tasks are looked for; not needed where it is not shared."""
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         threads = {name: os.environ.get(name, str(CPUS)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         with Path(log).open("ab") as said:
             self.process = subprocess.Popen(
                 command, env={**os.environ, **threads, **environment, PARENT: str(os.getpid())},
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+                cwd=folder if os.path.isdir(folder) else None, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
             )  # fmt: skip
         return self.process.pid
 
@@ -124,7 +124,7 @@ def on_ray(command: Sequence[str], environment: Mapping[str, str], gpus: float, 
         host = actor.remote()
         room = f"{CPUS} CPU" + (f" and {gpus:g} GPU" if gpus else "")
         return _Remote(
-            host, host.start.remote(list(command), dict(environment), str(log.resolve())),
+            host, host.start.remote(list(command), dict(environment), os.getcwd(), str(log.resolve())),
             lambda: say(f"worker {number + 1} waits for room on the Ray cluster ({room})."),
         )  # fmt: skip
 

@@ -173,7 +173,7 @@ def costs_are_sound(path: Path, build) -> None:
         assert table.errors is None or not (table.errors < 0).any()
 
 
-def read_or_explained(path: Path, build) -> None:
+def assert_read_or_explained(path: Path, build) -> None:
     lines = check_accelerator(path)
     assert lines
     try:
@@ -204,7 +204,7 @@ def test_the_files_to_damage_are_whole(name: str, folder: Path, build) -> None:
 def test_damaged_accelerators(folder: Path, build, content: bytes) -> None:
     (folder / "mine.toml").write_bytes(content)
     (folder / "t.csv").write_text(TABLE)
-    read_or_explained(folder / "mine.toml", build)
+    assert_read_or_explained(folder / "mine.toml", build)
 
 
 @settings(max_examples=250, deadline=None)
@@ -212,7 +212,7 @@ def test_damaged_accelerators(folder: Path, build, content: bytes) -> None:
 def test_damaged_tables(folder: Path, build, name: str, content: bytes) -> None:
     (folder / "mine.toml").write_text(FILES[name])
     (folder / "t.csv").write_bytes(content)
-    read_or_explained(folder / "mine.toml", build)
+    assert_read_or_explained(folder / "mine.toml", build)
 
 
 @settings(max_examples=100, deadline=None)

@@ -87,7 +87,7 @@ def quantised(task: Any, scheme: str, widths: list[BitWidths]) -> QuantizedModel
     return model
 
 
-def both(model: QuantizedModel, task: Any) -> None:
+def assert_both_agree(model: QuantizedModel, task: Any) -> None:
     """Exports in both forms; the tolerances that users are promised, and where no rounding flips, float32's own."""
     qdq, inputs = to_qdq(marked_graph(model, task.example_inputs(), opset_of))
     first = compare(qdq, model, task, inputs, optimised=qdq)
@@ -109,7 +109,7 @@ def both(model: QuantizedModel, task: Any) -> None:
 def test_any_widths_of_a_small_network(widths: list[BitWidths], scheme: str) -> None:
     torch.manual_seed(0)
     task = Random(Small(), 2, 6, 6)
-    both(quantised(task, scheme, widths), task)
+    assert_both_agree(quantised(task, scheme, widths), task)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_any_widths_of_a_small_network(widths: list[BitWidths], scheme: str) -> 
 )
 def test_networks_that_come_with_it(task: Any, scheme: str, widths: str) -> None:
     torch.manual_seed(0)
-    both(quantised(task, scheme, [BitWidths.parse(w) for w in widths.split()]), task)
+    assert_both_agree(quantised(task, scheme, [BitWidths.parse(w) for w in widths.split()]), task)
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHT_QUANTIZERS))
