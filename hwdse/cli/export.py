@@ -31,24 +31,8 @@ def export(record: SweepRecord, folder: Path, trial: int, output: Path, onnx: bo
     not_a_run(output)
     writable_folder(output)
     with telling(quiet) as say:
-        hand_off(
-            record, trial, folder, output, load_task(str(record.config.get("task", record.task))),
-            codebooks=lambda: _codebook_tables(record), onnx=onnx, say=say,
-        )  # fmt: skip
+        hand_off(record, trial, folder, output, load_task(str(record.config.get("task", record.task))), onnx=onnx, say=say)
     return read_json(output / "handoff.json")
-
-
-def _codebook_tables(record: SweepRecord) -> Any:
-    """The tables of codebook weights, made anew from the task and the accelerators' files."""
-    from .setup import make_bench
-
-    c = record.config
-    widths = {key: c.get(key, range(2, 9)) for key in ("weights", "activations")}
-    bench = make_bench(
-        c["task"], c.get("accelerators", ()), cost_models=c.get("cost_models", ()), seed=c.get("seed", 0), decode=c.get("decode"),
-        **widths,
-    )  # fmt: skip
-    return bench.codebook_tables
 
 
 def writable_folder(path: Path) -> None:

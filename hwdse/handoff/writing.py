@@ -10,7 +10,6 @@ from typing import Any
 
 from .. import __version__
 from ..allocation_files import allocation_file, allocation_path
-from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..evaluation import evaluate
 from ..quantized import QuantizedModel
@@ -36,7 +35,6 @@ def hand_off(
     folder: Path,
     task: Task,
     *,
-    codebooks: Callable[[], Mapping[str, CostTable]] | None = None,
     onnx: bool = True,
     say: Say = lambda what, done, total: None,
 ) -> dict[str, Any]:
@@ -46,7 +44,6 @@ def hand_off(
         record: the run. number: of the trial. run: its folder, for the checkpoint.
         folder: made where it is absent; files of an earlier hand-off are replaced.
         task: the run's.
-        codebooks: gives the cost tables of codebook weights, which a record does not hold.
         onnx: write the ONNX files too; they need the extra ``hwdse[onnx]``.
         say: told what is being done.
 
@@ -69,11 +66,12 @@ def hand_off(
         raise StorageError(f"trial {number} has no checkpoint to hand over: cannot read {checkpoint}: {error.strerror or error}.") from None
     state = read_checkpoint(content, checkpoint)
     scheme = Scheme(*state["scheme"])
-    tables = {key: table for key, table in record.tables.items() if key != "loss"}
-    if scheme.codebook:
-        if codebooks is None:
-            raise UsageError(f"trial {number} has codebook weights, whose costs the record's tables do not hold: give the accelerators.")
-        tables = dict(codebooks())
+    tables = {key: table for key, table in record.tables_of(trial).items() if key != "loss"}
+    if scheme.codebook and not tables:
+        raise UsageError(
+            f"trial {number} has codebook weights, whose cost tables are not in the run folder yet: they are written when the sweep ends "
+            "(the same hwdse sweep command goes on)."
+        )
     costs = recounted(trial.allocation, tables, trial.measures, record.costs, f"trial {number}")
     say("loading the checkpoint", 0, 1)
     model = restored(task, state, trial.allocation, checkpoint)
