@@ -36,15 +36,16 @@ class Budgets:
             return Fragment((paragraph("The sweep had no budgets."),))
         score = facts.score
         intervals = any(b.best and b.best.interval for b in facts.budgets)
-        head = ["budget", "best point", "room left", "limits are", "tightest limit", "points inside", f"validation {score.name}"]
+        # what a budget buys first: on a narrow page the last columns scroll
+        head = ["budget", "best point", "limits are", f"validation {score.name}"]
         head += ["95 % interval"] if intervals else []
+        head += [f"test {score.name}", "points inside", "room left", "tightest limit"]
         rows = []
         for b in facts.budgets:
-            row = [b.name, b.best.name if b.best else _why(b), _room(b), b.worst or "–", _tightest(b), f"{b.inside:,}"]
-            row += [shown(score, b.best.score if b.best else None)]
+            row = [b.name, b.best.name if b.best else _why(b), b.worst or "–", shown(score, b.best.score if b.best else None)]
             row += [(range_text(score, b.best.interval) if b.best else "") or "–"] if intervals else []
-            rows.append([*row, shown(score, b.best.test if b.best else None)])
-        parts = [table([*head, f"test {score.name}"], rows, words=4)]
+            rows.append([*row, shown(score, b.best.test if b.best else None), f"{b.inside:,}", _room(b), _tightest(b)])
+        parts = [table(head, rows, words=3)]
         if any(b.best for b in facts.budgets):
             costs = [[b.name, b.best.name, *(shown(m, b.best.costs[m.key]) for m in facts.costs)] for b in facts.budgets if b.best]
             parts.append(table(["budget", "best point", *(m.key for m in facts.costs)], costs, words=2))
