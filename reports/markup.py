@@ -37,7 +37,7 @@ def folded(summary: Text, body: Markup) -> Markup:
 
 
 def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], words: int = 1) -> Markup:
-    """A table; the first ``words`` columns hold words (left-aligned), the others numbers."""
+    """A table; the first ``words`` columns hold words (left-aligned), the others numbers. Its box scrolls, by keyboard too."""
 
     def cell(tag: str, index: int, content: Text) -> Markup:
         number = "" if index < words else ' class="n"'
@@ -47,7 +47,8 @@ def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], words: int = 1) 
         return Markup("<tr>{}</tr>").format(Markup("").join(cell(tag, i, c) for i, c in enumerate(cells)))
 
     body = Markup("\n").join(line("td", row) for row in rows)
-    return Markup('<div class="scroll"><table><thead>{}</thead><tbody>{}</tbody></table></div>').format(line("th", head), body)
+    box = Markup('<div class="scroll" tabindex="0" role="group" aria-label="Table by {}">').format(head[0])
+    return box + Markup("<table><thead>{}</thead><tbody>{}</tbody></table></div>").format(line("th", head), body)
 
 
 def data_block(identifier: str, data: Any) -> Markup:

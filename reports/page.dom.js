@@ -14,6 +14,9 @@ const make = (tag, attributes, ...children) => put(document.createElement(tag), 
 const SVG = (() => { const box = document.createElement("div"); box.innerHTML = "<svg></svg>"; return box.firstChild.namespaceURI; })();
 const draw = (tag, attributes, ...children) => put(document.createElementNS(SVG, tag), attributes, children);
 
+// a box that scrolls where its table is wider, by keyboard too
+const scrolling = (label, table) => make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label }, table);
+
 function save(name, text, type) {
   const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
   document.body.append(link);

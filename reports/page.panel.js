@@ -72,7 +72,7 @@ function costsTable(model, i) {
       make("td", { class: "n" }, !Number.isFinite(axis.values[i]) ? "–" : Number.isNaN(error) ? "unknown" : error ? "± " + quantity(axis, error) : "exact"), make("td", null, sources.length ? bar : null, words || "–"));
   };
   const rows = model.costs.map(line);
-  return make("div", { class: "scroll" }, make("table", { class: "facts" }, make("thead", null, make("tr", null, ["cost", "value", "may be off by", "how it is known"].map((h, k) => make("th", { scope: "col", class: k === 1 || k === 2 ? "n" : null }, h)))), make("tbody", null, rows)));
+  return scrolling("Costs of the point", make("table", { class: "facts" }, make("thead", null, make("tr", null, ["cost", "value", "may be off by", "how it is known"].map((h, k) => make("th", { scope: "col", class: k === 1 || k === 2 ? "n" : null }, h)))), make("tbody", null, rows)));
 }
 
 function layersTable(model, i, axis) {
@@ -94,7 +94,7 @@ function layersTable(model, i, axis) {
   if (finite && found.fixed) rows.push(make("tr", null, make("th", { scope: "row" }, "(no layer's)"), make("td"), make("td"), part(found.fixed, "fixed")));
   const heads = ["layer", "weight bits", "input bits", ...(finite ? [axis.label, "share", "how it is known"] : [])];
   const said = why || (Number.isFinite(found.total) ? (found.row ? "The largest of several sums: " + found.row + "; layers that add nothing to it have a dash." : "") : axis.on + " cannot run these widths.");
-  return make("div", null, said ? make("p", { class: "note" }, said) : null, make("div", { class: "scroll" }, make("table", { class: "facts layers" },
+  return make("div", null, said ? make("p", { class: "note" }, said) : null, scrolling("Layers of the point", make("table", { class: "facts layers" },
     make("thead", null, make("tr", null, heads.map((h, k) => make("th", { scope: "col", class: k === 3 || k === 4 ? "n" : null }, h)))), make("tbody", null, rows))));
 }
 
@@ -112,7 +112,7 @@ function budgetsTable(model, i, limits) {
       make("td", null, axis.label + (axis.lower ? " ≤ " : " ≥ ") + quantity(axis, limit)), make("td", { class: "n" }, left), make("td", { class: "stands " + STANDS[stands][1] }, STANDS[stands][0] + " " + stands));
   }));
   if (!rows.length) return make("p", { class: "note" }, "The run has no budget with a known limit.");
-  return make("div", { class: "scroll" }, make("table", { class: "facts" }, make("thead", null, make("tr", null, ["budget", "limit", "room left", "the limit is"].map((h, k) => make("th", { scope: "col", class: k === 2 ? "n" : null }, h)))), make("tbody", null, rows)));
+  return scrolling("Budgets and the point", make("table", { class: "facts" }, make("thead", null, make("tr", null, ["budget", "limit", "room left", "the limit is"].map((h, k) => make("th", { scope: "col", class: k === 2 ? "n" : null }, h)))), make("tbody", null, rows)));
 }
 
 // the hand-off document, schema hwdse.allocation/1, with what the record knows
