@@ -1,4 +1,4 @@
-"""``allocations/N.json`` of a run folder: handed over only where it says what the record says."""
+"""Allocation files: read as a user gives them, and of a run folder only where they say what the record says."""
 
 from __future__ import annotations
 
@@ -46,6 +46,21 @@ def allocation_file(run: Path, trial: TrialResult) -> tuple[bytes, Mapping[str, 
             path, f"{_differs(found, trial)}. The file was changed, or is of another run: delete it, the record has the widths."
         )
     return content, json.loads(content)
+
+
+def read_allocation(path: Path) -> tuple[Allocation, Mapping[str, Any]]:
+    """The widths in a file of schema ``hwdse.allocation/1``, and all that it says.
+
+    Raises:
+        FileFormatError: it cannot be read, or is no such file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise FileFormatError(path, "is not UTF-8 text; give an allocation file of hwdse.") from None
+    except (OSError, ValueError) as error:
+        raise FileFormatError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    return Allocation.from_json(text, path), json.loads(text)
 
 
 def _differs(found: Allocation, trial: TrialResult) -> str:

@@ -218,6 +218,20 @@ class Choices:
                 good = good & (group == group[:, :1]).all(axis=1)
         return good
 
+    def refusal(self, indices: IntArray) -> str:
+        """Why one allocation, (L,) option indices, is not permitted; empty where it is."""
+        for i, (name, j) in enumerate(zip(self.layers, indices, strict=True)):
+            if not self.allowed[i, j]:
+                open_ = ", ".join(str(o) for o, ok in zip(self.options, self.allowed[i], strict=True) if ok)
+                return f"layer '{name}' may take {open_}, got {self.options[j]}"
+        for what, bits in (("weight", self.weight_bits), ("activation", self.activation_bits)):
+            for tie in self._ties(what):
+                found = [int(bits[indices[self.position[name]]]) for name in tie]
+                if len(set(found)) > 1:
+                    got = ", ".join(f"{name} {width}" for name, width in zip(tie, found, strict=True))
+                    return f"tied layers must share one {what} width, got {got} bits"
+        return ""
+
     def uniform(self, widths: BitWidths) -> Allocation:
         """Every layer at one pair, pinned layers at theirs.
 

@@ -153,13 +153,14 @@ class Solution:
             UsageError: it breaks one of them. An allocation over budget is never returned.
         """
         indices = problem.choices.indices(allocation)
-        if not problem.choices.permits(indices)[0]:
-            raise UsageError(f"{solver} chose widths that the choices or ties do not permit.")
+        refused = problem.choices.refusal(indices)
+        if refused:
+            raise UsageError(f"{solver}: {refused}.")
         costs = problem.cost_of(allocation)
         broken = [c for c in problem.budget if not c.holds(costs[c.metric.key])]
         if broken:
             over = "; ".join(f"{c}, found {c.metric.format(costs[c.metric.key])}" for c in broken)
-            raise UsageError(f"{solver} returned an allocation over budget: {over}.")
+            raise UsageError(f"{solver}: the allocation is over budget: {over}.")
         prices = dict(shadow_prices or {})
         worth = {text: prices.get(text, 0.0) * c.limit for text, c in ((str(c), c) for c in problem.budget)}
         binding = max(worth, key=lambda text: worth[text]) if worth and max(worth.values()) > 0 else None

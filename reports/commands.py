@@ -1,12 +1,12 @@
-"""The command that makes a point again."""
+"""The command that measures: a point of the run again, or a budget that was not run."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from ..metrics import UNITS
@@ -14,8 +14,15 @@ from ..records import SweepRecord, TrialResult
 from .limits import Limit, budget_limits, budget_of
 from .points import allocator
 
-_WIDTHS = [2, 3, 4, 5, 6, 7, 8]  # what `hwdse allocate` chooses from
+WIDTHS = [2, 3, 4, 5, 6, 7, 8]  # what `hwdse allocate` chooses from unless told
 SWEEP_FILE = "sweep.toml"  # the configuration of the run, as the page offers it
+DEFAULTS = {
+    "--quantizers": None, "--method": "fit", "--rounding": "adaptive", "--decode": None, "--device": "cpu", "--epochs": 0, "--seed": 0,
+}  # fmt: skip
+
+
+class NoCommand(Exception):
+    """``hwdse allocate`` cannot say it; the text is why."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +34,68 @@ class Reproduction:
 
 
 def reproduction(record: SweepRecord, trial: TrialResult) -> Reproduction:
-    """``hwdse allocate`` where it can say what the trial tried; else the sweep, in which the trial has its number.
+    """``hwdse allocate`` with what the trial tried; where that cannot be told, the sweep, in which the trial has its number."""
+    knobs = trial.knobs
+    device = knobs.get("accelerator")
+    about = {"--quantizers": knobs.get("scheme"), "--epochs": knobs.get("epochs") or 0, "--seed": knobs.get("seed") or 0}
+    said = "The same widths, and the same score on the same kind of machine with the same versions."
+    again = ["-o", f"{allocation_stem(record.task)}-{trial.number}-again.json"]
+    try:
+        if knobs.get("widths"):
+            words = allocate_words(record, ["--widths", str(knobs["widths"])], device, about)
+        elif knobs.get("allocation"):
+            words = allocate_words(record, ["--allocation", f"{allocation_stem(record.task)}-{trial.number}.json"], device, about)
+            said = f"The allocation is the file that the page saves. {said}"
+        else:
+            choose = [part for text in _budget(record, trial) for part in ("-b", text)] + ["--allocator", allocator(trial)]
+            words = allocate_words(record, choose, device, about)
+    except NoCommand as error:
+        said = f"No single command makes it: {error}. The sweep makes it again under the same number, from {SWEEP_FILE}."
+        return Reproduction(quoted(["hwdse", "sweep", SWEEP_FILE, "-o", "runs/again"]), said)
+    return Reproduction(quoted([*words, *again]), said)
 
-    What ``allocate`` cannot say: given widths (baselines, refinements of another trial), and other widths to choose from than its own.
+
+def allocation_stem(task: str) -> str:
+    """What the page calls the allocation files that it saves, before the trial's number."""
+    return re.sub(r"[^\w.-]+", "-", task, flags=re.ASCII)
+
+
+def allocate_words(record: SweepRecord, choose: Sequence[str], device: str | None, about: Mapping[str, Any]) -> list[str]:
+    """``hwdse allocate`` in a run's settings; what is the command's default is left out.
+
+    Args:
+        choose: who chooses the widths, inside which budget; or the widths.
+        device: the accelerator's name; None for none.
+        about: further options and their values.
+
+    Raises:
+        NoCommand: the record does not say from which file an accelerator came.
     """
-    made = _allocate(record, trial)
-    if made is not None:
-        said = "The same widths, and the same score on the same kind of machine with the same versions."
-        return Reproduction(shlex.join(made), said)
-    baseline, given = trial.knobs.get("widths") is not None, trial.knobs.get("allocation") is not None
-    more = ["--trials", str(trial.number + 1)] if baseline else []
-    why = "Its widths were given, not chosen" if baseline or given else "No single command says what it tried"
-    said = f"{why}: the sweep makes it again under the same number. Its configuration goes into {SWEEP_FILE}."
-    return Reproduction(shlex.join(["hwdse", "sweep", SWEEP_FILE, *more, "-o", "runs/again"]), said)
+    config = record.config
+    words = ["hwdse", "allocate", str(config.get("task") or record.task)]
+    if device is not None:
+        entry = record.provenance.get("accelerators", {}).get(device)
+        if entry is None:
+            raise NoCommand(f"the record does not say from which file {device} was read")
+        words += ["-a", str(entry)]
+    words += choose
+    for option, part in (("--weight-bits", "weights"), ("--activation-bits", "activations")):
+        widths = sorted(config.get(part) or WIDTHS)
+        words += [option, ",".join(map(str, widths))] if widths != WIDTHS else []
+    epochs = about.get("--epochs") or 0
+    settings = {
+        "--method": config.get("sensitivity"), "--decode": config.get("decode"), "--device": config.get("device"),
+        "--rounding": None if epochs else config.get("rounding"), **about,
+    }  # fmt: skip
+    for option, default in DEFAULTS.items():
+        value = settings.get(option)
+        words += [option, str(value)] if value is not None and value != default else []
+    return words
+
+
+def quoted(words: Iterable[str]) -> str:
+    """One line for a shell: in double quotes, which every shell knows, where quotes are needed and these do; else as :mod:`shlex` does."""
+    return " ".join(f'"{w}"' if shlex.quote(w) != w and not set(w) & set('"$`\\!') else shlex.quote(w) for w in words)
 
 
 def sweep_file(config: Mapping[str, Any]) -> str:
@@ -52,47 +108,18 @@ def sweep_file(config: Mapping[str, Any]) -> str:
     return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in config.items() if value is not None)
 
 
-def _allocate(record: SweepRecord, trial: TrialResult) -> list[str] | None:
-    knobs, config = trial.knobs, record.config
-    widths = [config.get(part) or _WIDTHS for part in ("weights", "activations")]
-    if knobs.get("widths") or knobs.get("allocation") or any(sorted(w) != _WIDTHS for w in widths):
-        return None
-    budget = _budget(record, trial)
-    device = _accelerator(config.get("accelerators") or (), knobs.get("accelerator"))
-    if budget is None or device is None:
-        return None
-    made = ["hwdse", "allocate", str(config.get("task") or record.task), *(["-a", device] if device else [])]
-    for text in budget:
-        made += ["-b", text]
-    made += ["--allocator", allocator(trial), "--epochs", str(knobs.get("epochs") or 0), "--seed", str(knobs.get("seed") or 0)]
-    settings = {
-        "--quantizers": knobs.get("scheme"),
-        "--method": config.get("sensitivity"),
-        "--rounding": config.get("rounding"),
-        "--decode": config.get("decode"),
-        "--device": config.get("device"),
-    }
-    for flag, value in settings.items():
-        made += [flag, str(value)] if value is not None else []
-    return [*made, "-o", f"trial-{trial.number}.json"]
+def _budget(record: SweepRecord, trial: TrialResult) -> list[str]:
+    """The limits as text: as written, or, where the trial aimed below them, as numbers in the stored unit.
 
-
-def _accelerator(known: Sequence[str], name: Any) -> str | None:
-    """As the command names it: a shipped name, or the path of its file; "" for none, None where it cannot be told."""
-    if name is None or name in known:
-        return str(name or "")
-    paths = [path for path in known if PurePath(path).stem == name]
-    return paths[0] if len(paths) == 1 else None
-
-
-def _budget(record: SweepRecord, trial: TrialResult) -> list[str] | None:
-    """The limits as text: as written, or, where the trial aimed below them, as numbers in the stored unit."""
+    Raises:
+        NoCommand: limits that the record cannot resolve.
+    """
     texts = [str(text) for text in trial.knobs.get("budget") or ()]
     if list(budget_of(trial)) == texts:
         return texts
     limits, factor = budget_limits(record, budget_of(trial)), trial.knobs.get("tightness")
     if limits is None or not isinstance(factor, int | float):
-        return None
+        raise NoCommand("the record does not say what its budget was in numbers")
     return [_exact(limit, factor) for limit in limits]
 
 

@@ -11,7 +11,7 @@ from ..metrics import LOSS, Metric
 from ..records import SweepRecord, TrialResult
 from . import style
 from .budgets import budget_results
-from .commands import SWEEP_FILE, reproduction, sweep_file
+from .commands import SWEEP_FILE, allocation_stem, reproduction, sweep_file
 from .embedding import coded_allocation, embedded_tables, plain, rounded
 from .points import Point, mean_bits
 from .predicted import predicted_front
@@ -33,6 +33,7 @@ def explorer_data(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[st
     names = list(dict.fromkeys(p.allocator for p in points))
     return {
         "task": record.task,
+        "stem": allocation_stem(record.task),
         "graph": record.graph.get("fingerprint"),
         "weights": record.provenance.get("weights"),
         "axes": axes,

@@ -33,7 +33,7 @@ function startExplorer(data, root) {
   const omitted = make("p", { class: "note", id: "omitted" });
   const panel = make("aside", { id: "point", tabindex: "0", hidden: true, "aria-labelledby": "point-title" });
   const limits = limitControls(model, state, changed), legend = legends(model, state, changed);
-  const csv = make("button", { type: "button", id: "csv", on: { click: () => save(data.task.replace(/[^\w.-]+/g, "-") + "-points.csv", pointsFile(model, state.visible), "text/csv") } }, "Save these points (CSV)");
+  const csv = make("button", { type: "button", id: "csv", on: { click: () => save(data.stem + "-points.csv", pointsFile(model, state.visible), "text/csv") } }, "Save these points (CSV)");
   const how = make("p", { class: "note", id: "plot-how" }, "Point at a mark for its numbers, click it for all about it. By keyboard: arrow keys walk along the front, Enter opens. Limits filter the plot and the table; a slider stops at each measured value.");
   root.append(axisControls(model, state, changed), legend.node, make("div", { class: "stage" }, make("div", { class: "left" }, frame, omitted, picked, command, make("div", { class: "controls" }, csv), how), panel, limits.node));
   root.hidden = false;

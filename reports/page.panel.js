@@ -142,7 +142,7 @@ function pointPanel(model, box, table, close) {
         make("div", { class: "head" }, title, make("button", { type: "button", class: "close", "aria-label": "Close " + name, on: { click: close } }, "close ✕")),
         make("p", null, known.join(", ") + "."), make("p", { class: "note" }, knobs),
         make("div", { class: "controls" },
-          points.allocation[i] ? make("button", { type: "button", class: "download", on: { click: () => save(data.task.replace(/[^\w.-]+/g, "-") + "-" + points.number[i] + ".json", allocationFile(model, i), "application/json") } }, "Save its allocation (JSON)") : null),
+          points.allocation[i] ? make("button", { type: "button", class: "download", on: { click: () => save(data.stem + "-" + points.number[i] + ".json", allocationFile(model, i), "application/json") } }, "Save its allocation (JSON)") : null),
         make("div", { class: "parts" },
           make("div", null, make("h4", null, "Widths and cost by layer"), chosen.length ? make("div", { class: "controls" }, make("label", null, "shown by layer", select)) : null, layers),
           make("div", null, make("h4", null, "Room left in each budget"), budgetsTable(model, i, state.limits), make("h4", null, "What it costs"), costsTable(model, i))),

@@ -46,24 +46,25 @@ class Supposed:
     anchored: bool = False
 
 
-def suppose(record: SweepRecord, budget: Sequence[str]) -> Supposed:
+def suppose(record: SweepRecord, budget: Sequence[str], device: str | None = None) -> Supposed:
     """Solves a budget from the record's tables alone and predicts the score. No model, no training.
 
     Args:
         record: the run, with its tables.
         budget: texts that hold together, ``"latency@mpic <= 0.8 ms"``, ``"weights <= 50% of w8a8"``.
+        device: the accelerator that is meant where the texts name none.
 
     Raises:
         UsageError: malformed text, or a record without tables. InfeasibleBudget: nothing is inside; says what can be reached.
     """
     from ..solvers import solve  # brings solvers that most readers of a record do not need
 
-    if not budget or "loss" not in record.tables:
-        raise UsageError("a budget can only be solved from tables: the run has no tables.npz, or no budget was given.")
+    if "loss" not in record.tables:
+        raise UsageError("a budget can only be solved from tables, and the run has no tables.npz.")
     choices = record.choices
     if choices is None:
         raise UsageError("the record does not say which widths each layer may take: give the sweep's command again, which writes it.")
-    tables = [t for key, t in record.tables.items() if key != "loss"]
+    tables = [t for key, t in record.tables.items() if key != "loss" and (device is None or t.metric.on in (None, device))]
     limits = parse_budget(budget, tables, choices)
     devices = {c.metric.on for c in limits}
     mine = tuple(t for t in tables if t.metric.on is None or t.metric.on in devices)

@@ -49,12 +49,22 @@ def record_of(bench: Workbench, config: SweepConfig, plan: Plan, folder: Path) -
         },
         conventions={t.metric.key: _convention(t.metric, t.convention, t.notes) for t in bench.tables.values()}
         | {"loss": _convention(tables["loss"].metric, tables["loss"].convention, tables["loss"].notes)},
-        provenance={**bench.provenance(), "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+        provenance={
+            **bench.provenance(),
+            "accelerators": _entries(bench, config),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
         config=config.plain(),
         choices=bench.choices,
         scores=SampleScores(folder),
         tables=tables,
     )
+
+
+def _entries(bench: Workbench, config: SweepConfig) -> dict[str, str]:
+    """Accelerator's name -> the name or file under which the configuration has it."""
+    entries = list(dict.fromkeys(config.accelerators))
+    return dict(zip(bench.targets, entries, strict=True)) if len(entries) == len(bench.targets) else {}
 
 
 def _convention(metric: Metric, convention: str, notes: Sequence[str]) -> Mapping[str, Any]:

@@ -31,6 +31,49 @@ def numbers(text: str) -> list[str]:
     return sorted(re.findall(r"\d[\d.,]*(?:e[-+]\d+)?(?: (?:us|ms|uJ|nJ|KiB|B|k|MBitOPs|kBitOPs|%))?", text))
 
 
+def test_allocate_at_given_widths(toy: str, tmp_path: Path) -> None:
+    uniform = json.loads(hwdse("allocate", toy, "--widths", "w3a16", "--json", "-o", tmp_path / "3.json").out)
+    inner = list(uniform["layers"])[1:-1]
+    assert {uniform["layers"][name] for name in inner} == {"w3a16"}
+    assert uniform["allocator"] is None
+    ran = hwdse("allocate", toy, "--allocation", tmp_path / "3.json", "-o", tmp_path / "again.json", "--json")
+    again = json.loads(ran.out)
+    assert (again["layers"], again["score"]) == (uniform["layers"], uniform["score"])
+    first = next(iter(uniform["layers"]))
+    edited = {**json.loads((tmp_path / "3.json").read_text()), "layers": {**uniform["layers"], first: "w4a16"}, "graph": "f00d"}
+    (tmp_path / "3.json").write_text(json.dumps(edited))
+    ran = hwdse("allocate", toy, "--allocation", tmp_path / "3.json", "-o", tmp_path / "again.json")
+    assert "The widths were given: nothing was chosen." in ran.text
+    assert "Note: the widths were found for another network (graph f00d, here" in ran.text
+    assert json.loads((tmp_path / "again.json").read_text())["layers"][first] == "w4a16"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--widths", "w4a4", "--allocator", "adq"], 2, "--allocator and --widths: give one"),
+        (["--widths", "w4"], 2, "'w4' is not a pair of bit-widths"),
+        (["--widths", "w4a4", "-b", "weights <= 20% of w8a8"], 1, "weights"),
+        (["--allocation", "absent.json"], 2, "absent.json: cannot be read: No such file"),
+        (
+            ["--weight-bits", "2,,4"],
+            2,
+            "--weight-bits must be widths from 2 to 16 bits with commas between them",
+        ),
+        (["--activation-bits", "64"], 2, "such as 2,4,8; got '64'"),
+    ],
+)
+def test_mistakes_about_given_widths(toy: str, words: list[str], code: int, sentence: str) -> None:
+    ran = hwdse("allocate", toy, *words)
+    assert (ran.code, ran.out) == (code, "")
+    assert sentence in ran.said
+
+
+def test_allocate_chooses_from_the_widths_it_is_told(toy: str) -> None:
+    ran = hwdse("allocate", toy, "-b", "weights <= 60% of w8a8", "--weight-bits", "2,8", "--activation-bits", "8", "--no-measure", "--json")
+    assert set(json.loads(ran.out)["layers"].values()) == {"w2a8", "w8a8"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -90,7 +133,7 @@ def test_the_examples_of_allocate_and_profile_work(tmp_path: Path) -> None:
         examples = [shlex.split(line)[1:] for line in re.findall(r"^ (hwdse .*\S)", help_, re.MULTILINE)]
         assert len(examples) >= 2
         for example in examples:
-            if "--epochs" not in example and not any(word.startswith("my_") for word in example):
+            if "--epochs" not in example and not any(word.startswith(("my_", "runs/")) for word in example):
                 ran = hwdse(*example)
                 assert ran.code == 0, (example, ran.err)
 

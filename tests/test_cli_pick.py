@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from hwdse.errors import FileFormatError, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.handoff import CostMismatch, load
 from hwdse.handoff.folder import save
+from hwdse.records import SweepRecord
+from hwdse.reports.commands import reproduction
 from hwdse.storage import StorageError
 from hwdse.tasks import load_task
 
@@ -58,6 +61,28 @@ def test_the_command_that_measures_what_if(here: Path) -> None:
     assert "where it is trained, widths are solved for again" in said["notes"][-1]
     assert measured["costs"]["weights"] <= said["limits"][0]["limit"]
     assert measured["scheme"] == said["fidelity"]["quantizers"]
+
+
+def test_every_trial_can_be_made_again_by_its_command(here: Path) -> None:
+    record = SweepRecord.load(here / "run")
+    kinds = set()
+    solved = next(t for t in record.trials if t.knobs["origin"] == "solver")  # untrained: given its widths, it is the same network
+    refined = replace(solved, number=100, knobs={**solved.knobs, "allocation": solved.allocation.to_dict()})
+    for trial in (*record.trials, refined):
+        made = reproduction(record, trial)
+        program, verb, *words = shlex.split(made.command)
+        assert (program, verb) == ("hwdse", "allocate")
+        if trial.knobs.get("allocation"):  # as the page saves it
+            page = here / words[words.index("--allocation") + 1]
+            page.write_text(trial.allocation.to_json(scheme=trial.knobs["scheme"]))
+            words[words.index("--allocation") + 1] = str(page)
+        words[words.index("-o") + 1] = str(here / "again.json")
+        again = json.loads(hwdse(verb, *words, "--json").out)
+        assert again["layers"] == trial.allocation.to_dict()
+        assert again["score"]["value"] == trial.measures["accuracy"]
+        assert again["costs"]["weights"] == trial.measures["weights"]
+        kinds.add(words[1])
+    assert kinds == {"--widths", "--allocation", "-b"}
 
 
 def test_what_is_handed_over(home: Path, here: Path) -> None:

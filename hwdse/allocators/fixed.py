@@ -31,7 +31,7 @@ class Fixed:
 
     def start(self, model: QuantizedModel, problem: Problem) -> Allocation:
         """The allocation, checked."""
-        self._solution = self._solution or Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given", seconds=0.0)
+        self._solution = self._solution or Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given widths", seconds=0.0)
         return self.allocation
 
     def observe(self, step: Step) -> Allocation | None:

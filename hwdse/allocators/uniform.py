@@ -52,8 +52,9 @@ class Uniform:
             solve(problem)  # says so where nothing at all is inside
             worst = min(problem.budget, key=lambda c: float((c.limit / problem.table[c.metric.key].totals(indices)).max()))
             least = float(problem.table[worst.metric.key].totals(indices).min())
+            which = "no uniform allocation meets" if self.widths is None else f"uniform {self.widths} does not meet"
             raise InfeasibleBudget(
-                f"no uniform allocation meets {problem.budget}: {worst.metric.key} reaches {worst.metric.format(least)} at the least, "
+                f"{which} {problem.budget}: {worst.metric.key} reaches {worst.metric.format(least)} at the least, "
                 "or other limits stand in the way; mixed widths do meet it.",
                 worst.metric.key,
                 worst.limit,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hwdse.allocation_files import read_allocation
 from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import Accelerator, check_accelerator, load_accelerator
 from hwdse.costmodels.accelerator_file import decode, read_bytes
@@ -139,8 +140,7 @@ def _allocation(network: Measured, layers: Sequence[str], file: Path) -> Allocat
         except UsageError as error:
             raise FileFormatError(file, f"{error} Or give an allocation's .json file.", f"line {network.line}") from None
     try:
-        beside = file.parent / network.widths
-        held = Allocation.from_json(decode(beside, read_bytes(beside)), beside)
+        held, _ = read_allocation(file.parent / network.widths)
     except (FileFormatError, UsageError) as error:
         raise FileFormatError(file, f"'{network.widths}' is no allocation: {error}", f"line {network.line}") from None
     if set(held) != set(layers):

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hwdse.bits import Allocation, BitWidths
+from hwdse.allocation_files import read_allocation
+from hwdse.bits import BitWidths
 from hwdse.costmodels.importers import LeftRow, Match, Profile, at_widths, importer, in_seconds, match, table_text
 from hwdse.costmodels.table_file import read_table
-from hwdse.errors import FileFormatError, UsageError
+from hwdse.errors import UsageError
 from hwdse.metrics import Metric
 from hwdse.storage import write
 from hwdse.tasks import load_task
@@ -80,13 +81,7 @@ def _asked(widths: str | None, allocation: Path | None) -> Callable[[str], BitWi
     if allocation is None:
         uniform = None if widths is None else BitWidths.parse(widths)
         return lambda layer: uniform
-    try:
-        text = allocation.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise FileFormatError(allocation, "is not UTF-8 text; give an allocation file of hwdse.") from None
-    except (OSError, ValueError) as error:
-        raise FileFormatError(allocation, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    return Allocation.from_json(text, allocation).get
+    return read_allocation(allocation)[0].get
 
 
 def _facts(profile: Profile, found: Match, at: Any) -> dict[str, Any]:

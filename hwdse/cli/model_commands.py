@@ -81,13 +81,22 @@ def audit(
         'hwdse allocate digits -b "weights <= 50% of w8a8"',
         'hwdse allocate digits -a mpic -b "latency <= 1.2 ms" -b "energy <= 7 uJ"',
         'hwdse allocate digits -a mpic -b "latency <= 1.2 ms" --allocator adaqat --epochs 5',
+        "hwdse allocate digits -a mpic --widths w4a8",
+        "hwdse allocate digits -a mpic --allocation runs/demo/allocations/17.json --epochs 5",
+        'hwdse allocate digits -a mpic -b "latency <= 1.2 ms" --what-if runs/demo',
     )
 )
 def allocate(
     task: TaskName,
     budget: Budgets = None,
     accelerator: Annotated[str | None, typer.Option("--accelerator", "-a", help="Shipped name or path of an accelerator file.")] = None,
-    allocator: Annotated[str, typer.Option(help="qbitopt, adaqat, adq or uniform.")] = "qbitopt",
+    allocator: Annotated[str | None, typer.Option(help="qbitopt (default), adaqat, adq or uniform.")] = None,
+    widths: Annotated[str | None, typer.Option(metavar="WxAy", help="Instead of choosing: these for every layer, such as w4a8.")] = None,
+    allocation: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead of choosing: the widths in an allocation file, edited or not.")
+    ] = None,
+    weight_bits: Annotated[str | None, typer.Option(metavar="LIST", help="Widths to choose from, such as 2,4,8; default: 2 to 8.")] = None,
+    activation_bits: Annotated[str | None, typer.Option(metavar="LIST", help="The same for activations.")] = None,
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning epochs; 0 is post-training.")] = 0,
     method: Method = "fit",
     quantizers: Annotated[
@@ -99,18 +108,29 @@ def allocate(
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,
+    what_if: Annotated[
+        Path | None,
+        typer.Option("--what-if", metavar="RUN", help="Instead of measuring: what to expect of the budget, by what that run has measured."),
+    ] = None,
     decode: Decode = None,
     device: Device = "cpu",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """One allocation inside the budget: widths, costs, slack, the binding limit, and what one more unit of it would buy."""
-    from .allocate import run
+    """One allocation inside the budget: widths, costs, slack, the binding limit, and what one more unit of it would buy.
 
-    run(
-        task, budget or [], accelerator, allocator, epochs, method, quantizers, rounding.value, distillation, measure, output,
-        decode, device, seed, json,
+    Or what given widths cost and score.
+    """
+    from .allocate import Request, expected, run
+
+    asked = Request(
+        task, budget or [], accelerator, allocator, widths, allocation, weight_bits, activation_bits, epochs, method, quantizers,
+        rounding.value, distillation, measure, output, decode, device, seed,
     )  # fmt: skip
+    if what_if is not None:
+        expected(asked, what_if, json)
+    else:
+        run(asked, json)
 
 
 @app.command(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from rich.text import Text
 
+from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.storage import StorageError
 from hwdse.tasks import load_task
@@ -32,6 +33,7 @@ def make_bench(
     device: str = "cpu",
     weights: Iterable[int] = range(2, 9),
     activations: Iterable[int] = range(2, 9),
+    pins: Mapping[str, BitWidths] | None = None,
     decode: int | None = None,
     say: Say | None = None,
 ) -> Workbench:
@@ -46,6 +48,7 @@ def make_bench(
         [cost_model(name) for name in cost_models],
         weights=weights,
         activations=activations,
+        pins=pins,
         method=method,
         seed=seed,
         device=device,

@@ -1,29 +1,38 @@
-"""``hwdse pick --what-if``: a budget that was not run, solved from the record's tables, and the score that may be expected of it."""
+"""``pick --what-if`` and ``allocate --what-if``: a budget that was not run, solved from the record, and the score to expect of it."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hwdse.errors import HwdseError
+from hwdse.errors import UnknownName, UsageError
 from hwdse.margins import standing
 from hwdse.records import SweepRecord
+from hwdse.reports.commands import NoCommand, allocate_words, quoted
 from hwdse.reports.predicting import ASSUMES, METHOD, Prediction
 from hwdse.reports.supposing import Supposed, suppose
 
 from .show import print_json, print_table, print_text
 
-WIDTHS = list(range(2, 9))  # what hwdse allocate chooses from
 
+def run(folder: Path, budget: Sequence[str], json: bool, *, task: str | None = None, accelerator: str | None = None) -> None:
+    """Prints it, and the command that measures it.
 
-def run(folder: Path, budget: list[str], json: bool) -> None:
-    """Prints it, and the command that measures it."""
+    Args:
+        task: of which the run must be; None takes any.
+        accelerator: name or file of the one that the budget is about; None: as the budget says.
+
+    Raises:
+        UsageError: a run of another task. UnknownName: an accelerator that the run has not.
+    """
     record = SweepRecord.load(folder)
-    found = suppose(record, budget)
+    of = str(record.config.get("task") or record.task)
+    if task not in (None, of):
+        raise UsageError(f"{folder} is a run of {of}, not of {task}.")
+    found = suppose(record, budget, None if accelerator is None else _device(record, accelerator))
     command, lacking = measuring(record, found)
     if json:
         print_json(_plain(record, found, command, lacking))
@@ -70,6 +79,16 @@ def run(folder: Path, budget: list[str], json: bool) -> None:
     )
 
 
+def _device(record: SweepRecord, accelerator: str) -> str:
+    """The name under which the run has an accelerator that is given by name or file."""
+    entries = record.provenance.get("accelerators", {})
+    names = {m.on for m in record.costs if m.on is not None}
+    name = next((name for name, entry in entries.items() if accelerator == entry), accelerator)
+    if name not in names:
+        raise UnknownName("accelerator in the run", accelerator, sorted(names))
+    return name
+
+
 def _how(found: Supposed) -> str:
     scheme, epochs = found.fidelity
     return f"{scheme} and {f'{epochs} epochs of training' if epochs else 'no training'}"
@@ -95,56 +114,16 @@ def _size(record: SweepRecord, value: float) -> str:
 
 def measuring(record: SweepRecord, found: Supposed) -> tuple[str, str]:
     """The ``hwdse allocate`` command that measures a budget at the prediction's fidelity; or nothing, and why there is none."""
-    c = record.config
     devices = list(dict.fromkeys(limit.metric.on for limit in found.budget if limit.metric.on is not None))
     if len(devices) > 1:
         return "", f"hwdse allocate takes one accelerator, the budget names {', '.join(devices)}"
-    for part in ("weights", "activations"):
-        if sorted(c.get(part, WIDTHS)) != WIDTHS:
-            return "", f"the run chooses {part} from {', '.join(map(str, c[part]))} bits, hwdse allocate from 2 to 8"
-    words = ["hwdse", "allocate", str(c.get("task", record.task))]
-    if devices:
-        file = _file(c.get("accelerators", ()), devices[0])
-        if file is None:
-            had = ", ".join(map(str, c.get("accelerators", ()))) or "none named"
-            return "", f"none of the run's accelerators ({had}) can be read as {devices[0]} here"
-        words += ["-a", file]
-    for limit in found.budget:
-        words += ["-b", limit.text or str(limit)]
     scheme, epochs = found.fidelity
-    if epochs:
-        words += ["--epochs", str(epochs)]
-    if scheme != "unknown":
-        words += ["--quantizers", scheme]
-    given: dict[str, tuple[Any, Any]] = {
-        "--method": (c.get("sensitivity"), "fit"), "--decode": (c.get("decode"), None), "--seed": (c.get("seed"), 0),
-        "--device": (c.get("device"), "cpu"), "--rounding": (None if epochs else c.get("rounding"), "adaptive"),
-    }  # fmt: skip
-    for option, (value, default) in given.items():
-        if value is not None and value != default:
-            words += [option, str(value)]
-    return " ".join(_quoted(word) for word in words), ""
-
-
-def _quoted(word: str) -> str:
-    """In double quotes where a shell needs quotes and these do; otherwise as :mod:`shlex` does."""
-    return f'"{word}"' if shlex.quote(word) != word and not set(word) & set('"$`\\!') else shlex.quote(word)
-
-
-def _file(accelerators: Sequence[str], name: str) -> str | None:
-    """The name or path under which the run had an accelerator; by the name of the file, where that cannot be read (any more)."""
-    from hwdse.costmodels import accelerator_names, load_accelerator
-
-    if name in accelerators or (not accelerators and name in accelerator_names()):
-        return name
-    unread = []
-    for entry in accelerators:
-        try:
-            if load_accelerator(entry).name == name:
-                return str(entry)
-        except HwdseError:  # moved, or damaged since: all but the command is solved from the record
-            unread.append(str(entry))
-    return next((entry for entry in unread if Path(entry).stem == name), None)
+    about = {"--epochs": epochs, "--quantizers": None if scheme == "unknown" else scheme, "--seed": record.config.get("seed")}
+    limits = [part for limit in found.budget for part in ("-b", limit.text or str(limit))]
+    try:
+        return quoted(allocate_words(record, limits, devices[0] if devices else None, about)), ""
+    except NoCommand as error:
+        return "", str(error)
 
 
 def _plain(record: SweepRecord, found: Supposed, command: str, lacking: str) -> dict[str, Any]:

@@ -116,14 +116,14 @@ def test_a_checked_solution_holds_the_numbers_of_the_tables() -> None:
 
 def test_an_allocation_over_budget_is_never_a_solution() -> None:
     p = problem(Budget((Constraint(problem().costs[0].metric, 3.0),)))
-    with pytest.raises(UsageError, match="test returned an allocation over budget: latency@t4 <= 3 s, found 4 s"):
+    with pytest.raises(UsageError, match="test: the allocation is over budget: latency@t4 <= 3 s, found 4 s"):
         solution(p, at(W8, W8))
 
 
 def test_an_allocation_outside_the_choices_is_never_a_solution() -> None:
     p = problem()
     tied = Problem(replace(p.choices, weight_ties=(LAYERS,)), p.loss, p.costs)
-    with pytest.raises(UsageError, match="test chose widths that the choices or ties do not permit"):
+    with pytest.raises(UsageError, match="test: tied layers must share one weight width, got a 4, b 8 bits"):
         solution(tied, at(W4, W8))
 
 

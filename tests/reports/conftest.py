@@ -129,6 +129,7 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
         conventions={k: {"convention": t.convention, "notes": list(t.notes), "accelerator": t.metric.on}
                      for k, t in found.items() if k == "loss" or t.metric in costs},
         provenance={"versions": {"hwdse": "0.1.0", "torch": "2.13.0"}, "seeds": [0, 1], "weights": "sha256:9c1d22",
+                    "accelerators": {"t4": "t4", "mpic": "mpic", "npu": "chips/npu.toml"},
                     "created": "2026-01-12T09:30:00Z"},
         config={"task": "digits", "trials": trials, "samples": {"calibration": 512}},
         tables={k: t for k, t in found.items() if k == "loss" or t.metric in costs},
@@ -179,7 +180,7 @@ def make_tiny() -> SweepRecord:
         graph={"fingerprint": "f00d", "macs": 4000, "params": 400, "batch": 1, "left_out": [{"name": "attention", "reason": "no rule"}],
                "layers": [{"name": "a", "macs": 1000, "params": 100}, {"name": "b", "macs": 2000, "params": 300}]},
         conventions={"weights": {"convention": "packed", "notes": ["no scales"], "accelerator": None}},
-        provenance={"versions": {"hwdse": "0.1.0"}, "seeds": [0]},
+        provenance={"versions": {"hwdse": "0.1.0"}, "seeds": [0], "accelerators": {"x": "x"}},
         config={"task": "tiny"},
         tables=found,
     )  # fmt: skip

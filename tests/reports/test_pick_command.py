@@ -61,6 +61,34 @@ def test_what_if(run: Path) -> None:
     assert said["not_predicted"] is None
 
 
+def test_allocate_says_the_same_of_what_was_not_measured(run: Path) -> None:
+    picked = json.loads(hwdse("pick", run, "--what-if", "latency@npu <= 1.2 ms", "--what-if", "weights <= 80% of w8a8", "--json").out)
+    limits = ("-b", "latency <= 1.2 ms", "-b", "weights <= 80% of w8a8", "--what-if", run)
+    for accelerator in ("npu", "chips/npu.toml"):  # by name, and by the file that the run had it from
+        asked = json.loads(hwdse("allocate", "digits", "-a", accelerator, *limits, "--json").out)
+        assert asked["what_if"] == ["latency@npu <= 1.2 ms", "weights <= 80% of w8a8"]
+        assert {**asked, "what_if": 0, "command": 0} == {**picked, "what_if": 0, "command": 0}
+        assert asked["command"].startswith('hwdse allocate digits -a chips/npu.toml -b "latency')
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["vit", "-b", "weights <= 1 KiB"], "is a run of digits, not of vit"),
+        (
+            ["digits", "-b", "weights <= 1 KiB", "--epochs", 5, "--widths", "w4a4"],
+            "--widths, --epochs: give one or the other",
+        ),
+        (["digits", "-a", "npx", "-b", "latency <= 1 ms"], "unknown accelerator in the run 'npx'; did you mean 'npu'?"),
+        (["digits"], "--what-if needs the budget in question"),
+    ],
+)
+def test_mistakes_about_what_allocate_would_measure(run: Path, words: list[object], sentence: str) -> None:
+    ran = hwdse("allocate", *words, "--what-if", run)
+    assert (ran.code, ran.out) == (2, "")
+    assert sentence in ran.said
+
+
 def test_what_if_says_what_its_interval_assumes(record: SweepRecord, tmp_path: Path) -> None:
     record.with_trials(tuple(replace(t, knobs={**t.knobs, "epochs": 0}) for t in record.trials)).save(tmp_path)
     ran = hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms")
@@ -72,26 +100,13 @@ def test_what_if_says_what_its_interval_assumes(record: SweepRecord, tmp_path: P
     assert "exchangeable" in said["assumes"]
 
 
-@pytest.mark.parametrize(
-    ("entries", "command"),
-    [
-        (["gone/other.toml", "gone/t4.toml"], "hwdse allocate digits -a gone/t4.toml -b"),
-        (["gone/other.toml"], None),
-    ],
-)
-def test_what_if_where_the_accelerators_file_has_moved(
-    record: SweepRecord, tmp_path: Path, entries: list[str], command: str | None
-) -> None:
-    replace(record, config={**record.config, "accelerators": entries}).save(tmp_path)
+def test_what_if_where_the_record_does_not_say_which_file_an_accelerator_was(record: SweepRecord, tmp_path: Path) -> None:
+    replace(record, provenance={}).save(tmp_path)
     ran = hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms")
     assert ran.code == 0, ran.err
     assert "Predicted accuracy" in ran.text
-    said = json.loads(hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms", "--json").out)
-    if command is None:
-        assert said["command"] is None
-        assert "none of the run's accelerators (gone/other.toml) can be read as t4 here" in ran.text
-    else:
-        assert said["command"].startswith(command)
+    assert "the record does not say from which file t4 was read" in ran.text
+    assert json.loads(hwdse("pick", tmp_path, "--what-if", "latency@t4 <= 1.2 ms", "--json").out)["command"] is None
 
 
 @pytest.mark.parametrize(
