@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hwdse.bits import BitWidths
+from hwdse.choices import Choices
 from hwdse.costmodels import load_accelerator
 from hwdse.costs import CostTable
 from hwdse.errors import UsageError
+from hwdse.graph import Layer, LayerGraph
 from hwdse.metrics import Metric
+from hwdse.reports.commands import quoted
 
 from .details import print_details
 from .setup import make_bench
@@ -39,30 +43,8 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
         print_details([load_accelerator(name) for name in dict.fromkeys(accelerators)], graph, pairs, json)
         return
     layered = [t for t in tables.values() if t.rows == 1 and t.metric.name in ("bitops", "latency", "energy")]
-    shown = [(t, p) for t in layered for p in pairs if t.metric.name != "bitops"]
-    rows: list[dict[str, Any]] = []
-    place = {name: i for i, name in enumerate(bench.choices.layers)}
-    for layer in graph.layers:
-        costs = {}
-        if layer.name in place:
-            for table, pair in [(t, p) for t in layered for p in pairs]:
-                costs[f"{table.metric.key} {pair}"] = float(table.dense[0, place[layer.name], table.options.index(pair)])
-        rows.append(
-            {
-                "layer": layer.name,
-                "kind": _kind(layer.kind, layer.depthwise, layer.transposed),
-                "input": layer.input_shape,
-                "output": layer.output_shape,
-                "weight": layer.weight_shape,
-                "macs": layer.macs,
-                "macs_share": layer.macs / graph.macs if graph.macs else 0.0,
-                "params": layer.params,
-                "quantisable": layer.quantisable,
-                "costs": costs,
-            }
-        )
+    rows = [_row(layer, graph, bench.choices, layered, pairs) for layer in graph.layers]
     totals = {f"{key} {pair}": _uniform(t, pair) for key, t in tables.items() for pair in pairs}
-    left_out = [{"name": item.name, "reason": item.reason} for item in graph.left_out]
     if json:
         print_json(
             {
@@ -76,7 +58,7 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
                 "conventions": {key: t.convention for key, t in tables.items()},
                 "notes": {key: list(t.notes) for key, t in tables.items()},
                 "data_flow": bench.graph.data_flow,
-                "left_out": left_out,
+                "left_out": [{"name": item.name, "reason": item.reason} for item in graph.left_out],
             }
         )
         return
@@ -85,6 +67,39 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
     if not bench.graph.data_flow:
         print_text("Traced by hooks, not by torch.export: no data flow is known. See 'Not counted' below.", style="bold")
     print_text()
+    _print_layers(rows, [(t, p) for t in layered for p in pairs if t.metric.name != "bitops"])
+    print_text()
+    print_table(
+        ["whole network, uniform", *map(str, pairs)],
+        [[key, *(t.metric.format(totals[f"{key} {p}"]) for p in pairs)] for key, t in tables.items()],
+    )
+    print_text()
+    _print_conventions(tables, pairs[0])
+    print_text(f"In full, with every assumption: {_command(task, accelerators, decode)}")
+    _print_coverage(graph)
+
+
+def _row(layer: Layer, graph: LayerGraph, choices: Choices, tables: Sequence[CostTable], pairs: Sequence[BitWidths]) -> dict[str, Any]:
+    """What the table says of a layer; without costs where no width of it can be chosen."""
+    costs = {}
+    if layer.name in choices.position:
+        for table, pair in [(t, p) for t in tables for p in pairs]:
+            costs[f"{table.metric.key} {pair}"] = float(table.dense[0, choices.position[layer.name], table.options.index(pair)])
+    return {
+        "layer": layer.name,
+        "kind": _kind(layer.kind, layer.depthwise, layer.transposed),
+        "input": layer.input_shape,
+        "output": layer.output_shape,
+        "weight": layer.weight_shape,
+        "macs": layer.macs,
+        "macs_share": layer.macs / graph.macs if graph.macs else 0.0,
+        "params": layer.params,
+        "quantisable": layer.quantisable,
+        "costs": costs,
+    }
+
+
+def _print_layers(rows: Sequence[dict[str, Any]], shown: Sequence[tuple[CostTable, BitWidths]]) -> None:
     print_table(
         ["layer", "kind ", "input ", "output ", "MACs", "share", "weights", *(f"{t.metric.key}\n{p}" for t, p in shown)],
         [
@@ -101,29 +116,28 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
             for row in rows
         ],
     )
-    print_text()
-    print_table(
-        ["whole network, uniform", *map(str, pairs)],
-        [[key, *(t.metric.format(totals[f"{key} {p}"]) for p in pairs)] for key, t in tables.items()],
-    )
-    print_text()
+
+
+def _print_conventions(tables: Mapping[str, CostTable], pair: BitWidths) -> None:
     print_text("What the numbers are", style="bold")
     said: dict[str, list[str]] = {}
-    for key, t in tables.items():
-        said.setdefault(_short(t.convention) + _sources(t, pairs[0]), []).append(key)
+    for key, table in tables.items():
+        said.setdefault(_short(table.convention) + _sources(table, pair), []).append(key)
     for text, keys in said.items():
         print_text(f"  {', '.join(keys)}: {text}", indent=4)
-    print_text(f"In full, with every assumption: {_command(task, accelerators, decode)} --json")
+
+
+def _print_coverage(graph: LayerGraph) -> None:
     fixed = [layer.name for layer in graph.layers if not layer.quantisable]
     if fixed:
         print_text()
         print_text("Counted at a fixed width (no module whose weight and input can be quantised)", style="bold")
         print_text(f"  {', '.join(fixed)}", indent=2)
     print_text()
-    if left_out:
+    if graph.left_out:
         print_text("Not counted (no cost above includes these)", style="bold")
-        for item in left_out:
-            print_text(f"  {item['name']}: {item['reason']}", indent=4)
+        for item in graph.left_out:
+            print_text(f"  {item.name}: {item.reason}", indent=4)
     else:
         print_text("Every operation with multiply-accumulates and every weight was counted.")
 
@@ -134,9 +148,9 @@ def _sources(table: CostTable, pair: BitWidths) -> str:
     return "" if set(shares) <= {"computed"} else f"; at {pair}: {', '.join(f'{k} {v:.0%}' for k, v in shares.items())}"
 
 
-def _command(task: str, accelerators: list[str], decode: int | None) -> str:
-    words = ["hwdse profile", task, *(f"-a {name}" for name in accelerators), *([] if decode is None else [f"--decode {decode}"])]
-    return " ".join(words)
+def _command(task: str, accelerators: Sequence[str], decode: int | None) -> str:
+    devices = [word for name in accelerators for word in ("-a", name)]
+    return quoted(["hwdse", "profile", task, *devices, *([] if decode is None else ["--decode", str(decode)]), "--json"])
 
 
 def _short(convention: str) -> str:

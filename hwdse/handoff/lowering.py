@@ -86,65 +86,85 @@ def lowered(marked: Marked, write: Write, domains: Sequence[tuple[str, int]] = (
 
     model = onnx.ModelProto()
     model.CopyFrom(marked.graph)
-    graph = model.graph
-    turned = _turned(graph, marked)
-    renamed: dict[str, str] = {}
-    calls: Counter[str] = Counter()
-    seen: list[tuple[Mark, str, str]] = []
-    nodes: list[NodeProto] = []
-    constants: dict[str, TensorProto] = {}
-    gone = {name for _, outputs in turned.values() for name in outputs}
-    for node in graph.node:
-        for i, name in enumerate(node.input):
-            node.input[i] = renamed.get(name, name)
-        if node.output[0] in gone:  # a transposition that the weight has taken over
-            continue
-        if node.domain != DOMAIN:
-            del node.metadata_props[:]  # the exporter's notes: lines of source and folders of whoever exported
-            node.doc_string = ""
-            nodes.append(node)
-            continue
-        mark = _mark(marked, node)
-        output, levels = node.output[0], mark.levels
-        if isinstance(levels, Weight):
-            order, outputs = turned.get(output, ((), []))
-            name = f"{mark.name}.T" if order else mark.name
-            renamed.update(dict.fromkeys([output, *outputs], name))
-            calls[name] += 1
-            if calls[name] > 1:  # a weight that several modules share is written once
-                continue
-            made = Writer(None, name, name)
-            write(made, levels.transposed(order) if order else levels)
-        else:
-            calls[mark.name] += 1
-            name = mark.name + (f"#{calls[mark.name]}" if calls[mark.name] > 1 else "")
-            renamed[output] = name
-            made = Writer(node.input[0], name, name)
-            write(made, levels)
-            seen.append((mark, node.input[0], name))
-        nodes.extend(made.nodes)
-        constants.update({c.name: c for c in made.constants})
-    for result in graph.output:
-        result.name = renamed.get(result.name, result.name)
-    del model.metadata_props[:], graph.metadata_props[:]
-    left = {name for node in nodes for name in node.output}
-    shapes = {renamed.get(v.name, v.name): v for v in graph.value_info if v.name not in gone}
-    for name, value in shapes.items():
-        value.name = name
-        del value.metadata_props[:]
-    shaped = [value for name, value in shapes.items() if name in left and not name.endswith(".T")]
-    del graph.value_info[:]
-    graph.value_info.extend(shaped)
-    used = {name for node in nodes for name in node.input}
-    kept = [c for c in graph.initializer if c.name in used]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend([*kept, *constants.values()])
-    del model.opset_import[:]
+    lowering = _Lowering(marked, write, model.graph)
+    lowering.rewrite()
+    del model.metadata_props[:], model.opset_import[:]
     model.opset_import.extend([helper.make_opsetid("", marked.opset), *(helper.make_opsetid(*d) for d in domains)])
     model.ir_version = 13 if marked.opset >= 25 else 10  # the first that has the types of the opset
     model.producer_name = "hwdse"
-    return model, seen
+    return model, lowering.inputs
+
+
+class _Lowering:
+    """One graph, rewritten in place: node by node, every marker by what ``write`` makes of it.
+
+    Attributes:
+        inputs: (mark, name before, name after) of marked inputs. renamed: outputs of markers, and of transpositions that a weight has
+            taken over, -> the name by which the tensor goes on.
+    """
+
+    def __init__(self, marked: Marked, write: Write, graph: GraphProto) -> None:
+        self.marked, self.write, self.graph = marked, write, graph
+        self.turned = _turned(graph, marked)
+        self.gone = {name for _, outputs in self.turned.values() for name in outputs}
+        self.renamed: dict[str, str] = {}
+        self.calls: Counter[str] = Counter()
+        self.inputs: list[tuple[Mark, str, str]] = []
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+
+    def rewrite(self) -> None:
+        for node in self.graph.node:
+            for i, name in enumerate(node.input):
+                node.input[i] = self.renamed.get(name, name)
+            if node.output[0] in self.gone:
+                continue
+            if node.domain == DOMAIN:
+                self._replace(node)
+            else:
+                del node.metadata_props[:]  # the exporter's notes: lines of source and folders of whoever exported
+                node.doc_string = ""
+                self.nodes.append(node)
+        for result in self.graph.output:
+            result.name = self.renamed.get(result.name, result.name)
+        self._store()
+
+    def _replace(self, node: NodeProto) -> None:
+        mark = _mark(self.marked, node)
+        output, levels = node.output[0], mark.levels
+        if isinstance(levels, Weight):
+            order, outputs = self.turned.get(output, ((), []))
+            name = f"{mark.name}.T" if order else mark.name
+            self.renamed.update(dict.fromkeys([output, *outputs], name))
+            self.calls[name] += 1
+            if self.calls[name] > 1:  # a weight that several modules share is written once
+                return
+            made = Writer(None, name, name)
+            self.write(made, levels.transposed(order) if order else levels)
+        else:
+            self.calls[mark.name] += 1
+            name = mark.name + (f"#{self.calls[mark.name]}" if self.calls[mark.name] > 1 else "")
+            self.renamed[output] = name
+            made = Writer(node.input[0], name, name)
+            self.write(made, levels)
+            self.inputs.append((mark, node.input[0], name))
+        self.nodes.extend(made.nodes)
+        self.constants.update({c.name: c for c in made.constants})
+
+    def _store(self) -> None:
+        """Nodes, constants that are still read, and shapes of tensors that are still made."""
+        graph, left = self.graph, {name for node in self.nodes for name in node.output}
+        shapes = {self.renamed.get(v.name, v.name): v for v in graph.value_info if v.name not in self.gone}
+        for name, value in shapes.items():
+            value.name = name
+            del value.metadata_props[:]
+        shaped = [value for name, value in shapes.items() if name in left and not name.endswith(".T")]
+        used = {name for node in self.nodes for name in node.input}
+        kept = [c for c in graph.initializer if c.name in used]
+        del graph.value_info[:], graph.node[:], graph.initializer[:], graph.metadata_props[:]
+        graph.value_info.extend(shaped)
+        graph.node.extend(self.nodes)
+        graph.initializer.extend([*kept, *self.constants.values()])
 
 
 def table_nodes(to: Writer, weight: Weight) -> None:
