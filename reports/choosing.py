@@ -12,7 +12,7 @@ from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
 from .knees import KNEE_METHOD, LEAST, chord_distances
 from .points import Point, ranked
-from .wording import chance, count, gap_text, shown
+from .wording import chance, count, gap_text, shown, size_text
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _as_good(record: SweepRecord, metric: Metric, trial: TrialResult, best: Tria
 
 def _rule(record: SweepRecord, metric: Metric, best: TrialResult, room: float | None) -> str:
     if room is not None:
-        return f"within {f'{room * 100:.2f} percentage points' if metric.unit == 'fraction' else metric.format(room)}"
+        return f"within {size_text(metric, room)}"
     if metric != record.score:
         return "equal: a cost has no noise"
     top = Point.of(record, best)

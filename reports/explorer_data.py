@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..costs import CostTable
 from ..metrics import LOSS, Metric
 from ..records import SweepRecord, TrialResult
@@ -15,6 +17,8 @@ from .commands import SWEEP_FILE, allocation_stem, reproduction, sweep_file
 from .embedding import coded_allocation, embedded_tables, plain, rounded
 from .points import Point, mean_bits
 from .predicted import predicted_front
+from .predicting import ASSUMES, NoPrediction
+from .supposing import Evidence, in_score, matched
 from .wording import column
 
 BITS = Metric("bits", "bit")
@@ -61,6 +65,7 @@ def explorer_data(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[st
         "tables": tables,
         "left": left,
         "predicted": _predicted(record),
+        "predictedScores": _predicted_scores(record),
         "tied": record.choices is not None,
         "sweep": {"name": SWEEP_FILE, "text": sweep_file(record.config)},
     }  # fmt: skip
@@ -130,3 +135,25 @@ def _predicted(record: SweepRecord) -> dict[str, list[list[float | str | None]]]
         if m.key in record.tables
     }
     return {key: [[rounded(c), rounded(e)] for c, e in corners] for key, corners in fronts.items() if len(corners) > 1}
+
+
+def _predicted_scores(record: SweepRecord) -> dict[str, Any]:
+    """Cost key -> (cost, score, ends of the interval) along the front that the tables promise, and what that goes by; or why not."""
+    if LOSS.key not in record.tables or record.choices is None:
+        return {"fronts": {}}
+    evidence = Evidence.of(record, record.choices)
+    costs = [m.key for m in record.costs if m.key in record.tables]
+    fronts = {key: predicted_front(record.tables[key], evidence.loss, record.choices) for key in costs}
+    fronts = {key: corners for key, corners in fronts.items() if len(corners) > 1}
+    try:
+        prediction = evidence.predict(np.concatenate([corners[:, 1] for corners in fronts.values()] or [np.zeros(0)]))
+    except NoPrediction as error:
+        return {"fronts": {}, "refused": str(error)}
+    ends = np.cumsum([len(corners) for corners in fronts.values()])[:-1]
+    found = zip(fronts.items(), np.split(np.column_stack(in_score(record.score, prediction)), ends), strict=True)
+    rows = {key: np.column_stack([corners[:, 0], scores]) for (key, corners), scores in found}
+    how = matched(record.score, evidence.fidelity, prediction)
+    return {
+        "fronts": {key: [[rounded(v) for v in row] for row in part if np.isfinite(row).all()] for key, part in rows.items()},
+        "said": f"with its {prediction.level * 100:.0f} % interval. {how} It assumes that {ASSUMES}.",
+    }

@@ -10,6 +10,7 @@ function axisControls(model, state, changed) {
   const check = (id, text, key) => make("label", { class: "check" }, make("input", { type: "checkbox", id, checked: state[key], on: { change: (event) => { state[key] = event.target.checked; changed(); } } }), text);
   const log = { x: check("log-x", "log", "logX"), y: check("log-y", "log", "logY") };
   return make("div", { class: "controls axes" }, choose("y", "vertical axis"), log.y, choose("x", "horizontal axis"), log.x, check("whole", "whole range", "whole"), check("fit", "fit to the points inside", "fit"),
+    Object.keys(model.data.predicted).length ? check("predicted", "predicted front", "predicted") : null,
     model.axes.some((axis) => axis.kind === "loss") ? check("by-loss", "what expected loss alone would choose", "byLoss") : null);
 }
 
@@ -100,7 +101,7 @@ function legends(model, state, changed) {
       const box = { count: drawn.drawn.length };
       node.replaceChildren(...marks, ...devices, ...(box.count ? [still(line("", "#1f2933"), "front")] : []),
         ...(drawn.hasReference ? [still(line("6 4", "#5b6773"), "FP32")] : []),
-        ...(drawn.predicted ? [still(line("2 3", "#a8458b"), "least expected loss by the tables")] : []),
+        ...(drawn.predicted ? [still(line("2 3", "#a8458b"), drawn.ofScores ? "predicted from the tables" : "least expected loss by the tables")] : []),
         ...(drawn.byLoss ? [still(line("2 3", "#a8458b"), "chosen by expected loss")] : []));
       if (focus) [...node.querySelectorAll("button")].find((b) => b.textContent === focus)?.focus();
     },

@@ -59,7 +59,11 @@ function startExplorer(data, root) {
     const said = [];
     if (drawn.below) said.push(`${drawn.below} ${drawn.below === 1 ? "mark lies" : "marks lie"} beyond the frame (arrows at its edge); "whole range" shows them.`);
     if (drawn.unplaced) said.push(`${drawn.unplaced} of the points ${drawn.unplaced === 1 ? "has" : "have"} no value on these axes${state.logX || state.logY ? " (or none above 0, on a log scale)" : ""} and ${drawn.unplaced === 1 ? "is" : "are"} not drawn.`);
-    if (drawn.predicted) said.push("Dotted: no widths have a smaller expected loss at that cost, by the run's tables for plain quantisers" + (data.tied ? "" : "; layers that must share a width can only raise it") + ". Trials whose quantisers have a loss table of their own may lie below.");
+    const tied = data.tied ? "" : "; layers that must share a width can only raise it";
+    if (drawn.ofScores && state.predicted) {
+      if (drawn.predicted) said.push("Dotted: the score to expect of the widths with the smallest expected loss at that cost, " + data.predictedScores.said);
+      else if (data.predictedScores.refused) said.push("No score is predicted along the tables' front: " + data.predictedScores.refused + ".");
+    } else if (drawn.predicted) said.push("Dotted: no widths have a smaller expected loss at that cost, by the run's tables for plain quantisers" + tied + ". Trials whose quantisers have a loss table of their own may lie below.");
     if (drawn.byLoss) said.push("Dotted: the measured scores of the points with the smallest expected loss at their cost.");
     omitted.textContent = said.join(" ");
     legend.show(drawn);

@@ -42,6 +42,8 @@ function drawPlot(model, box, state) {
     });
     const front = frontOf(usable, ax, ay);
     const onFront = new Set(front);
+    const band = predicted[k] && predicted[k].some((p) => p.length > 2);
+    if (band) inside.append(draw("path", { d: bandOf(predicted[k], px, py, state), fill: s.colour || "#a8458b", "fill-opacity": 0.1, class: "predicted-band" }));
     if (predicted[k] && predicted[k].length) inside.append(draw("path", { d: polyline(predicted[k], px, py, state), fill: "none", stroke: s.colour || "#a8458b", "stroke-width": 1.6 * rem, "stroke-dasharray": "2 3", class: "predicted" }));
     if (state.byLoss) drawByLoss(inside, model, s, usable, px, py, rem);
     if (front.length) inside.append(draw("path", { d: staircase(front.map((i) => [px(ax.values[i]), py(ay.values[i])])), fill: "none", stroke: s.colour || INK, "stroke-width": 1.3 * rem, class: "front" }));
@@ -71,7 +73,7 @@ function drawPlot(model, box, state) {
   if (state.best >= 0) ring(state.best, "best-ring", 10, { stroke: INK, "stroke-width": 2.4 * rem });
   if (state.open >= 0) ring(state.open, "open-ring", 14, { stroke: "#0b5d99", "stroke-width": 2.4 * rem, "stroke-dasharray": "5 3" });
   box.replaceChildren(svg);
-  return { drawn, below: outside.below, unplaced: outside.unplaced.size, x, y, series, rem, scale: width / (svg.getBoundingClientRect().width || width), predicted: predicted.some((p) => p.length) };
+  return { drawn, below: outside.below, unplaced: outside.unplaced.size, x, y, series, rem, scale: width / (svg.getBoundingClientRect().width || width), predicted: predicted.some((p) => p.length), ofScores: x.kind === "cost" && y.kind === "score" };
 }
 
 function drawFrame(svg, { sx, sy, x, y, px, py, margin, inner, rem, width, height }) {
@@ -142,13 +144,21 @@ function drawByLoss(inside, model, s, usable, px, py, rem) {
   inside.append(draw("path", { d: "M" + chosen.map((i) => px(ax.values[i]) + " " + py(ay.values[i])).join("L"), fill: "none", stroke: s.colour || "#a8458b", "stroke-width": 1.5 * rem, "stroke-dasharray": "2 3", class: "by-loss" }));
 }
 
-// corners of the front that the tables promise, as [x, y] of the plot
+// corners of the front that the tables promise, as [x, y] of the plot; with the ends of the interval where a score is predicted
 function predictedLine(model, s) {
-  const { axes } = model, kinds = [axes[s.x].kind, axes[s.y].kind];
-  const cost = kinds[0] === "cost" ? axes[s.x] : axes[s.y];
-  if (!kinds.includes("cost") || !kinds.includes("loss")) return [];
-  const corners = (model.data.predicted[cost.key] || []).map((p) => p.map(number));
-  return kinds[0] === "cost" ? corners : corners.map(([c, e]) => [e, c]);
+  const { axes, data } = model, [ax, ay] = [axes[s.x], axes[s.y]];
+  if (ax.kind === "cost" && ay.kind === "score") return (data.predictedScores.fronts[ax.key] || []).map((p) => p.map(number));
+  const cost = ax.kind === "cost" ? ax : ay;
+  if (cost.kind !== "cost" || (ax.kind !== "loss" && ay.kind !== "loss")) return [];
+  const corners = (data.predicted[cost.key] || []).map((p) => p.map(number));
+  return ax === cost ? corners : corners.map(([c, e]) => [e, c]);
+}
+
+// between the lower ends of the intervals and the higher ones
+function bandOf(corners, px, py, state) {
+  const seen = corners.filter(([a, , low]) => (!state.logX || a > 0) && (!state.logY || low > 0));
+  const way = [...seen.map(([a, , low]) => [a, low]), ...seen.map(([a, , , high]) => [a, high]).reverse()];
+  return way.length ? "M" + way.map(([a, b]) => px(a) + " " + py(b)).join("L") + "Z" : "";
 }
 
 // straight in the quantities themselves, so bent where an axis is logarithmic

@@ -15,7 +15,7 @@ from .confidence import Sure, parse_confidence, parse_sure, sure_text
 from .limits import Limit, inside, parse_limit
 from .out_of_reach import nothing_inside
 from .points import Point, measured
-from .wording import chance_text, count, gap_text, score_text, shown
+from .wording import chance_text, count, gap_text, score_text, shown, size_text
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def limit_text(limit: Limit, found: float) -> str:
     said = f"{metric.key} is {shown(metric, found)}"
     if math.isclose(found, limit.value, rel_tol=1e-12, abs_tol=1e-300):  # rounding errors of sums are no difference
         return f"{said}, exactly the {end}."
-    size = f"{distance * 100:.2f} percentage points" if metric.unit == "fraction" else metric.format(distance)
+    size = size_text(metric, distance)
     return f"{said}, {f'with {size} of room left under' if limit.upper else f'{size} above'} the {end}."
 
 

@@ -35,18 +35,18 @@ class NoPrediction(UsageError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A score that was not measured, minimised as everything inside is.
+    """Scores that were not measured, minimised as everything inside is.
 
     Attributes:
-        value, low, high: the fit, and the ends of the interval. level: of the interval.
+        value, low, high: (M,) the fit, and the ends of the interval; NaN outside the losses that were measured. level: of the interval.
         points: measured allocations behind it, an anchor not among them.
         correlation: Spearman's, of their expected losses and measured scores.
         near: median of the errors that the fit makes for a point left out of it: how well it has matched so far.
     """
 
-    value: float
-    low: float
-    high: float
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
     level: float
     points: int
     correlation: float
@@ -65,18 +65,18 @@ def fitted(losses: FloatArray, scores: FloatArray, at: FloatArray) -> FloatArray
 
 
 def predict(
-    losses: FloatArray, scores: FloatArray, at: float, level: float = LEVEL, *, anchor: tuple[float, float] | None = None
+    losses: FloatArray, scores: FloatArray, at: FloatArray, level: float = LEVEL, *, anchor: tuple[float, float] | None = None
 ) -> Prediction:
-    """The score at an expected loss inside the range of those measured.
+    """The scores at expected losses inside the range of those measured: nothing is extrapolated.
 
     Args:
         losses, scores: (N,) expected losses, and scores with the sign that makes smaller better, of different allocations.
-        at: expected loss of the new one.
+        at: (M,) expected losses of the new ones.
         level: of the interval.
         anchor: expected loss and score of a point beside them, such as FP32 at 0.
 
     Raises:
-        NoPrediction: fewer than :data:`FEWEST` points without the anchor, none or a wrong correlation, or a loss outside of their range.
+        NoPrediction: fewer than :data:`FEWEST` points without the anchor, none or a wrong correlation, or a single loss outside the range.
     """
     count = len(losses)
     if count < FEWEST:
@@ -90,17 +90,18 @@ def predict(
         )
     all_losses, all_scores = (np.append(part, () if anchor is None else anchor[i]) for i, part in enumerate((losses, scores)))
     smallest, largest = all_losses.min(), all_losses.max()
-    if not smallest <= at <= largest:
-        side, end = ("above the largest", largest) if at > largest else ("below the smallest", smallest)
-        raise NoPrediction(f"the expected loss of {at:.4g} nats is {side} that was measured, {end:.4g}: nothing is extrapolated")
-    left_out = np.empty(count)
-    here = np.empty(count)
+    outside = ~((smallest <= at) & (at <= largest))
+    if len(at) == 1 and outside[0]:
+        side, end = ("above the largest", largest) if at[0] > largest else ("below the smallest", smallest)
+        raise NoPrediction(f"the expected loss of {at[0]:.4g} nats is {side} that was measured, {end:.4g}: nothing is extrapolated")
+    here, left_out = np.empty((count, len(at))), np.empty(count)
     for i in range(count):
         rest = np.arange(len(all_losses)) != i
-        here[i], left_out[i] = fitted(all_losses[rest], all_scores[rest], np.array([at, losses[i]]))
+        *here[i], left_out[i] = fitted(all_losses[rest], all_scores[rest], np.append(at, losses[i]))
     errors = np.abs(scores - left_out)
     rank = math.ceil(level * (count + 1))  # of the ends, from the inside out
-    low = float(np.sort(here - errors)[::-1][rank - 1])
-    high = float(np.sort(here + errors)[rank - 1])
-    value = float(fitted(all_losses, all_scores, np.array([at]))[0])
-    return Prediction(value, min(low, value), max(high, value), level, count, correlation, float(np.median(errors)))
+    value = fitted(all_losses, all_scores, at)
+    low = np.minimum(np.sort(here - errors[:, None], axis=0)[::-1][rank - 1], value)
+    high = np.maximum(np.sort(here + errors[:, None], axis=0)[rank - 1], value)
+    value, low, high = (np.where(outside, np.nan, part) for part in (value, low, high))
+    return Prediction(value, low, high, level, count, correlation, float(np.median(errors)))

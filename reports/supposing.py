@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bits import Allocation
+from ..choices import Choices
 from ..constraints import Constraint, parse_budget
-from ..costs import CostTable
+from ..costs import CostTable, FloatArray
 from ..errors import UsageError
+from ..metrics import Metric
 from ..problem import Problem, Solution
 from ..records import SweepRecord, TrialResult
 from .points import measured
-from .predicting import FEWEST, NoPrediction, Prediction, predict
+from .predicting import FEWEST, METHOD, NoPrediction, Prediction, predict
+from .wording import size_text
 
 TABLES = "lsq+lsq@mse"  # quantisers behind the loss table of a record
 
@@ -46,6 +49,58 @@ class Supposed:
     anchored: bool = False
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a run has measured that says what score to expect of widths that it has not.
+
+    Attributes:
+        fidelity: (quantisers, epochs) of the trials, those of which most allocations were measured.
+        trials: one of each allocation.
+        loss: the loss table of their quantisers, aligned to the choices.
+        losses, scores: (N,) their expected losses, and scores, minimised.
+        anchor: FP32 where nothing is trained: no expected loss, and its score.
+    """
+
+    fidelity: tuple[str, int]
+    trials: tuple[TrialResult, ...]
+    loss: CostTable
+    losses: FloatArray
+    scores: FloatArray
+    anchor: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, record: SweepRecord, choices: Choices) -> Evidence:
+        """From a run whose tables have a loss."""
+        trials, fidelity = fidelity_of(record)
+        loss = record.scheme_tables.get(fidelity[0], record.tables)["loss"].aligned(choices)  # as those trials' quantisers lose
+        found = [(float(loss.total(t.allocation)), record.score.minimised(t.measures[record.score.key])) for t in trials if t.allocation]
+        losses, scores = np.array(found).reshape(-1, 2).T
+        anchor = None
+        if not fidelity[1] and "validation" in record.reference:  # what nothing is rounded of, and nothing trained, scores as FP32
+            anchor = (0.0, record.score.minimised(record.reference["validation"]))
+        return cls(fidelity, tuple(trials), loss, losses, scores, anchor)
+
+    def predict(self, at: FloatArray) -> Prediction:
+        """Of (M,) expected losses; see :func:`~hwdse.reports.predicting.predict`."""
+        return predict(self.losses, self.scores, at, anchor=self.anchor)
+
+
+def in_score(metric: Metric, prediction: Prediction) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(M,) values, and the lower and the higher ends, as the score is measured; shares stay between 0 and 1."""
+    found = [np.array([metric.minimised(v) for v in part]) for part in (prediction.value, prediction.low, prediction.high)]
+    value, low, high = (np.clip(part, 0, 1) if metric.unit == "fraction" else part for part in found)
+    return value, np.minimum(low, high), np.maximum(low, high)
+
+
+def matched(metric: Metric, fidelity: tuple[str, int], p: Prediction) -> str:
+    """How a prediction was made, and how well it has matched so far."""
+    how = f"{fidelity[0]} and {f'{fidelity[1]} epochs of training' if fidelity[1] else 'no training'}"
+    return (
+        f"By {METHOD}, over {p.points} allocations measured with {how}: rank correlation {p.correlation:.2f}; left out, each was off by "
+        f"{size_text(metric, p.near)} in the median."
+    )
+
+
 def suppose(record: SweepRecord, budget: Sequence[str], device: str | None = None) -> Supposed:
     """Solves a budget from the record's tables alone and predicts the score. No model, no training.
 
@@ -68,28 +123,23 @@ def suppose(record: SweepRecord, budget: Sequence[str], device: str | None = Non
     limits = parse_budget(budget, tables, choices)
     devices = {c.metric.on for c in limits}
     mine = tuple(t for t in tables if t.metric.on is None or t.metric.on in devices)
-    group, fidelity = fidelity_of(record)
-    loss = record.scheme_tables.get(fidelity[0], record.tables)["loss"].aligned(choices)  # as those trials' quantisers lose
-    solution = solve(Problem(choices, loss, mine, limits), time_limit=10)
+    evidence = Evidence.of(record, choices)
+    solution = solve(Problem(choices, evidence.loss, mine, limits), time_limit=10)
     indices = choices.indices(solution.allocation)
     errors = {t.metric.key: _error(t, indices) for t in mine if t.metric.key in {c.metric.key for c in limits}}
-    known = next((t for t in group if t.allocation == solution.allocation), None)
+    known = next((t for t in evidence.trials if t.allocation == solution.allocation), None)
     prediction, refused = None, ""
-    anchor = None
-    if not fidelity[1] and "validation" in record.reference:  # what nothing is rounded of, and nothing trained, scores as FP32
-        anchor = (0.0, record.score.minimised(record.reference["validation"]))
     try:
-        found = [(float(loss.total(t.allocation)), record.score.minimised(t.measures[record.score.key])) for t in group if t.allocation]
-        pairs = np.array(found).reshape(-1, 2)
-        prediction = predict(pairs[:, 0], pairs[:, 1], solution.loss, anchor=anchor)
+        prediction = evidence.predict(np.array([solution.loss]))
     except NoPrediction as error:
         refused = str(error)
+    fidelity = evidence.fidelity
     said = [] if solution.status == "OPTIMAL" else ["the solver was stopped before it could prove that nothing is better"]
     if fidelity[0] not in (TABLES, "unknown", *record.scheme_tables):
         said.append(f"the run's losses are those of {TABLES}; measuring with {fidelity[0]} scores layers anew and may choose other widths")
     if fidelity[1]:
         said.append("where it is trained, widths are solved for again on the way: measuring it may end at others inside the same budget")
-    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, tuple(said), anchor is not None)
+    return Supposed(tuple(limits), solution, errors, fidelity, prediction, refused, known, tuple(said), evidence.anchor is not None)
 
 
 def _error(table: CostTable, indices: np.ndarray) -> float | None:

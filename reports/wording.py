@@ -33,12 +33,17 @@ def score_text(score: Metric, value: float | None, found: Interval | None) -> st
     return shown(score, value) + (f" (95 % interval {range_text(score, found)})" if found else "")
 
 
+def size_text(metric: Metric, distance: float) -> str:
+    """A difference of two values: ``"0.40 percentage points"``, ``"1.2 ms"``."""
+    return f"{distance * 100:.2f} percentage points" if metric.unit == "fraction" else metric.format(distance)
+
+
 def gap_text(metric: Metric, value: float, reference: float) -> str:
     """How a value compares with another: ``"0.40 percentage points worse than"``, ``"equal to"``."""
     worse = metric.minimised(value) - metric.minimised(reference)
     if math.isclose(value, reference, rel_tol=1e-12, abs_tol=1e-300):  # rounding errors of sums are no difference
         return "equal to"
-    size = f"{abs(worse) * 100:.2f} percentage points" if metric.unit == "fraction" else metric.format(abs(worse))
+    size = size_text(metric, abs(worse))
     return f"{size} {'worse' if worse > 0 else 'better'} than"
 
 

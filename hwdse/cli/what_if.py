@@ -13,7 +13,7 @@ from hwdse.margins import standing
 from hwdse.records import SweepRecord
 from hwdse.reports.commands import NoCommand, allocate_words, quoted
 from hwdse.reports.predicting import ASSUMES, METHOD, Prediction
-from hwdse.reports.supposing import Supposed, suppose
+from hwdse.reports.supposing import Supposed, in_score, matched, suppose
 
 from .show import print_json, print_table, print_text
 
@@ -56,8 +56,7 @@ def run(folder: Path, budget: Sequence[str], json: bool, *, task: str | None = N
         print_text(f"Predicted {metric.name}, not measured: {_range(record, found.prediction)}.", style="bold")
         p = found.prediction
         print_text(
-            f"By {METHOD}, over {p.points} allocations measured with {_how(found)}: rank correlation {p.correlation:.2f}; left out, "
-            f"each was off by {_size(record, p.near)} in the median."
+            f"{matched(metric, found.fidelity, p)}"
             f"{' FP32 takes part in the fit and is not counted.' if found.anchored else ''} "
             "It is of a measurement on the validation split as those were."
         )
@@ -89,27 +88,10 @@ def _device(record: SweepRecord, accelerator: str) -> str:
     return name
 
 
-def _how(found: Supposed) -> str:
-    scheme, epochs = found.fidelity
-    return f"{scheme} and {f'{epochs} epochs of training' if epochs else 'no training'}"
-
-
 def _range(record: SweepRecord, p: Prediction) -> str:
-    """``"97.3 % (90 % interval 96.8 to 97.9 %)"``, in the score's own direction."""
-    low, high = sorted(record.score.minimised(v) for v in (p.low, p.high))
-    low, high = _inside(record, low), _inside(record, high)
-    shown = record.score.format
-    return f"{shown(record.score.minimised(p.value))} ({p.level:.0%} prediction interval {shown(low)} to {shown(high)})".replace(
-        "% p", " % p"
-    )
-
-
-def _inside(record: SweepRecord, value: float) -> float:
-    return min(max(value, 0.0), 1.0) if record.score.unit == "fraction" else value
-
-
-def _size(record: SweepRecord, value: float) -> str:
-    return f"{value * 100:.2f} percentage points" if record.score.unit == "fraction" else record.score.format(value)
+    """``"97.3 % (90 % prediction interval 96.8 to 97.9 %)"``."""
+    value, low, high = (record.score.format(float(part[0])) for part in in_score(record.score, p))
+    return f"{value} ({p.level:.0%} prediction interval {low} to {high})".replace("% p", " % p")
 
 
 def measuring(record: SweepRecord, found: Supposed) -> tuple[str, str]:
@@ -130,9 +112,9 @@ def _plain(record: SweepRecord, found: Supposed, command: str, lacking: str) -> 
     metric, p = record.score, found.prediction
     predicted = None
     if p is not None:
-        low, high = sorted(_inside(record, metric.minimised(v)) for v in (p.low, p.high))
+        value, low, high = (float(part[0]) for part in in_score(metric, p))
         predicted = {
-            "metric": metric.key, "value": metric.minimised(p.value), "low": low, "high": high, "level": p.level, "method": METHOD,
+            "metric": metric.key, "value": value, "low": low, "high": high, "level": p.level, "method": METHOD,
             "points": p.points, "correlation": p.correlation, "median_error": p.near, "fp32_in_the_fit": found.anchored,
             "assumes": ASSUMES,
         }  # fmt: skip

@@ -201,6 +201,25 @@ def test_axes_log_and_several_accelerators(page, record):
     assert "NaN" not in page.locator("#plot").inner_html()
 
 
+def test_the_predicted_front_lies_on_the_measured_one(page):
+    assert page.locator("#axis-x option:checked").text_content() == "latency@t4"  # which is no sum over layers here
+    assert page.locator("#plot .predicted").count() == 0
+    page.select_option("#axis-x", label="latency@mpic")
+    _settle(page)
+    assert page.locator("#plot .predicted").count() == page.locator("#plot .predicted-band").count() == 1
+    assert "rank correlation" in page.locator("#omitted").text_content()
+    page.select_option("#axis-x", label="latency, each accelerator")
+    _settle(page)
+    assert page.locator("#plot .predicted-band").count() == 2
+    page.uncheck("#predicted")
+    _settle(page)
+    assert page.locator("#plot .predicted").count() == page.locator("#plot .predicted-band").count() == 0
+    page.check("#predicted")
+    page.select_option("#axis-y", label="test accuracy")  # of which nothing is predicted
+    _settle(page)
+    assert page.locator("#plot .predicted").count() == 0
+
+
 def test_the_legend_hides_a_kind_of_point_everywhere(page, record):
     page.click(".legend button:has-text('uniform')")
     expected = [t.number for t in measured(record) if t.knobs["allocator"] != "uniform"]

@@ -151,7 +151,7 @@ def test_provenance(tiny):
     said = {c.key: c for c in facts.conventions}
     assert (said["weights"].convention, said["weights"].notes) == ("packed", ("no scales",))
     assert (said["latency@x"].convention, said["latency@x"].accelerator) == ("rule of latency@x", "x")
-    assert dict(facts.provenance) == {"versions.hwdse": "0.1.0", "seeds": "0", "graph fingerprint": "f00d"}
+    assert dict(facts.provenance) == {"versions.hwdse": "0.1.0", "seeds": "0", "accelerators.x": "x", "graph fingerprint": "f00d"}
 
 
 def test_proxy_compares_different_allocations(tiny):

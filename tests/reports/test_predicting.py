@@ -9,8 +9,12 @@ from sklearn.isotonic import IsotonicRegression
 from hwdse.bits import BitWidths
 from hwdse.choices import ENDS
 from hwdse.errors import InfeasibleBudget, UsageError
+from hwdse.reports.explorer_data import explorer_data
+from hwdse.reports.points import measured
 from hwdse.reports.predicting import LEVEL, NoPrediction, fitted, predict
-from hwdse.reports.supposing import fidelity_of, suppose
+from hwdse.reports.supposing import fidelity_of, in_score, suppose
+
+HERE, NEAR_FP32 = np.array([0.01]), np.array([0.0005])
 
 
 def _measured(rng, count, noise=0.004):
@@ -36,7 +40,7 @@ def test_intervals_hold_what_is_measured_as_often_as_they_say(count):
     for _ in range(300):
         loss, score = _measured(rng, count + 1)
         try:
-            found = predict(loss[1:], score[1:], loss[0])
+            found = predict(loss[1:], score[1:], loss[:1])
         except NoPrediction:  # outside of the range
             continue
         tried += 1
@@ -49,7 +53,7 @@ def test_intervals_hold_what_is_measured_as_often_as_they_say(count):
 def test_noise_alone_widens_the_interval():
     widths = []
     for noise in (0.001, 0.004, 0.016):
-        found = predict(*_measured(np.random.default_rng(1), 40, noise), 0.01)
+        found = predict(*_measured(np.random.default_rng(1), 40, noise), HERE)
         widths.append(found.high - found.low)
     assert widths == sorted(widths)
     assert 3 < widths[2] / widths[0] < 30
@@ -58,14 +62,14 @@ def test_noise_alone_widens_the_interval():
 def test_an_anchor_is_fitted_and_not_counted():
     loss, score = _measured(np.random.default_rng(4), 12)
     with pytest.raises(NoPrediction, match="11 different allocations were measured that way; a prediction needs 12"):
-        predict(loss[1:], score[1:], 0.0005, anchor=(0.0, -0.98))
-    found = predict(loss, score, 0.0005, anchor=(0.0, -0.98))
+        predict(loss[1:], score[1:], NEAR_FP32, anchor=(0.0, -0.98))
+    found = predict(loss, score, NEAR_FP32, anchor=(0.0, -0.98))
     assert found.points == 12
-    assert found.correlation == predict(loss, score, float(np.median(loss))).correlation
+    assert found.correlation == predict(loss, score, np.median(loss, keepdims=True)).correlation
     low, high = np.sort(score)[[0, -1]]
     assert min(low, -0.98) - (high - low) <= found.low <= found.value <= found.high
     with pytest.raises(NoPrediction, match="below the smallest"):
-        predict(loss, score, 0.0005)
+        predict(loss, score, NEAR_FP32)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,29 @@ def test_an_anchor_is_fitted_and_not_counted():
 )
 def test_what_is_not_predicted(change, sentence):
     with pytest.raises(NoPrediction, match=sentence):
-        predict(*change(*_measured(np.random.default_rng(2), 40)), 0.01)
+        predict(*change(*_measured(np.random.default_rng(2), 40)), HERE)
+
+
+def test_several_are_predicted_as_each_is_alone_and_none_beyond_what_was_measured():
+    loss, score = _measured(np.random.default_rng(5), 30)
+    at = np.array([loss.min() / 2, loss.min(), 0.004, 0.02, loss.max(), 2 * loss.max()])
+    found = predict(loss, score, at)
+    assert np.isnan([part[[0, -1]] for part in (found.value, found.low, found.high)]).all()
+    for k, each in list(enumerate(at))[1:-1]:
+        alone = predict(loss, score, np.array([each]))
+        assert (found.value[k], found.low[k], found.high[k]) == (alone.value[0], alone.low[0], alone.high[0])
+
+
+def test_the_page_predicts_what_a_budget_at_a_corner_of_the_front_would(record):
+    made = explorer_data(record, measured(record))["predictedScores"]
+    front = made["fronts"]["latency@t4"]
+    assert len(front) > 5
+    for cost, *scores in front[:: len(front) // 4]:
+        found = suppose(record, [f"latency@t4 <= {cost * (1 + 1e-7)!r} s"])  # the page rounds to 8 digits
+        assert found.solution.costs["latency@t4"] == pytest.approx(cost)
+        assert np.ravel(in_score(record.score, found.prediction)) == pytest.approx(scores)
+    few = record.with_trials(record.trials[:9])
+    assert "a prediction needs 12" in explorer_data(few, measured(few))["predictedScores"]["refused"]
 
 
 def test_scores_without_any_relation_are_refused_as_often_as_said():
@@ -88,7 +114,7 @@ def test_scores_without_any_relation_are_refused_as_often_as_said():
     made = 0
     for _ in range(200):
         try:
-            predict(rng.uniform(0, 1, 20), rng.normal(0, 1, 20), 0.5)
+            predict(rng.uniform(0, 1, 20), rng.normal(0, 1, 20), np.array([0.5]))
             made += 1
         except NoPrediction:
             continue

@@ -1,4 +1,4 @@
-"""Costs of layers that look alike and are not: each is its own, whatever stands beside it."""
+"""Corners of the cost models: layers that look alike and are not, devices of few widths, calibrated and codebook costs."""
 
 from __future__ import annotations
 
