@@ -1,4 +1,4 @@
-"""The last trials of a sweep: points of the front with one or two layers changed by one step of width.
+"""The last trials of a sweep: points of the front with one or two layers changed by a step of width.
 
 The loss table says which changes are worth a trial: those with the smallest expected loss that keep the point's own budget. Points with the
 widest gap beside them on the front come first.
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwdse.bits import Allocation
-from hwdse.choices import IntArray
+from hwdse.choices import Choices, IntArray
+from hwdse.costs import FloatArray
 from hwdse.pareto import ParetoFront
 from hwdse.problem import Problem
 from hwdse.quantizers import Scheme
@@ -21,6 +22,7 @@ from hwdse.workbench import Workbench
 from .knobs import Knobs, Plan
 
 BEST = 60  # steps up, and steps down, that pairs are made of
+SAME = 1e-12  # relative difference up to which two costs are one: sums differ by rounding
 
 
 def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_work: Sequence[Knobs], seed: int) -> Knobs | None:
@@ -30,14 +32,16 @@ def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_w
         trials: that have ended. at_work: knobs of those that run.
     """
     done = {(t.knobs.get("scheme"), t.knobs.get("epochs"), t.allocation) for t in trials}
-    taken = {(k.epochs, Allocation.from_dict(k.allocation)) for k in at_work if k.allocation is not None}
+    failed = [(t.knobs.get("allocator"), t.knobs.get("epochs"), t.knobs.get("allocation")) for t in trials if t.state != "complete"]
+    running = [(k.allocator, k.epochs, k.allocation) for k in at_work]
+    taken = {(allocator, epochs, Allocation.from_dict(widths)) for allocator, epochs, widths in (*failed, *running) if widths is not None}
     for parent in _parents(bench, plan, trials):
         knobs = Knobs.from_dict({key: parent.knobs[key] for key in Knobs.__dataclass_fields__ if key in parent.knobs})
         scheme = Scheme.parse(str(parent.knobs["scheme"]))
         problem = Problem(bench.choices, bench.loss(scheme), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs))
         assert parent.allocation is not None  # complete trials have one
         for allocation in neighbours(problem, parent.allocation):
-            if (str(scheme), knobs.epochs, allocation) not in done and (knobs.epochs, allocation) not in taken:
+            if (str(scheme), knobs.epochs, allocation) not in done and (knobs.allocator, knobs.epochs, allocation) not in taken:
                 return Knobs(
                     knobs.allocator, knobs.accelerator, knobs.goal, knobs.tightness, knobs.epochs, seed,
                     allocation=allocation.to_dict(), origin="refine",
@@ -47,11 +51,25 @@ def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_w
 
 def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
     """Allocations inside the budget that differ from one in one step of one layer, or in a step up here and one down there; the smallest
-    expected loss first. Layers that are tied move together. Pairs are made of the :data:`BEST` steps of either kind, so that wide networks
-    take no longer than the square of that."""
+    expected loss first.
+
+    A step is one that the budget's costs see: a device may run several widths alike, and of those the widest loses least. What neither
+    saves any of these costs nor lowers the expected loss is left out. Layers that are tied move together. Pairs are made of the
+    :data:`BEST` steps of either kind, so that wide networks take no longer than the square of that.
+    """
     choices = problem.choices
     start = choices.indices(allocation)
-    ups, downs = (_best(problem, start, _moves(problem, start, direction)) for direction in (1, -1))
+    watched = [problem.table[key] for key in sorted({c.metric.key for c in problem.budget})]
+
+    def costs(rows: IntArray) -> FloatArray:
+        """(N, watched) of N allocations."""
+        return np.column_stack([np.zeros((len(rows), 0)), *(table.totals(rows) for table in watched)])
+
+    now, loss = costs(start[None])[0], problem.loss.totals(start)[0]
+    ups, downs = (
+        _best(problem, start, [m for moves in _ways(choices, start, way) for m in step(moves, costs(start + np.array(moves)), now)])
+        for way, step in ((1, _up), (-1, _down))
+    )
     rows = [start + move for move in (*ups, *downs)]
     rows += [start + up + down for up in ups for down in downs if not (up.astype(bool) & down.astype(bool)).any()]
     if not rows:
@@ -59,6 +77,8 @@ def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
     found = np.unique(np.array(rows), axis=0)
     found = found[problem.feasible(found)]
     losses = problem.loss.totals(found)
+    gains = (losses < loss) | (costs(found) < now * (1 - SAME)).any(axis=1)
+    found, losses = found[gains], losses[gains]
     return [choices.allocation(row) for row in found[np.argsort(losses, kind="stable")]]
 
 
@@ -70,24 +90,43 @@ def _best(problem: Problem, start: IntArray, moves: Sequence[IntArray]) -> list[
     return [moves[i] for i in order[:BEST]]
 
 
-def _moves(problem: Problem, start: IntArray, direction: int) -> list[IntArray]:
-    """Differences of option indices: every layer, or group of tied ones, one width up (1) or down (-1) in weights or activations."""
-    choices = problem.choices
+def _down(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[IntArray]:
+    """The first of ever narrower widths that saves something."""
+    saves = (costs < now * (1 - SAME)).any(axis=1)
+    return [moves[int(np.argmax(saves))]] if saves.any() else []
+
+
+def _up(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[IntArray]:
+    """Of ever wider widths, the last that costs what the present one does, and the last of those that cost the next more."""
+    alike = np.isclose(costs[:, None], np.vstack([now, costs])[None], rtol=SAME, atol=0).all(axis=2)  # (M, 1 + M)
+    free = np.flatnonzero(alike[:, 0])
+    dearer = np.flatnonzero(~alike[:, 0])
+    ends = [*free[-1:], *(np.flatnonzero(alike[:, 1 + dearer[0]])[-1:] if len(dearer) else ())]
+    return [moves[int(i)] for i in ends]
+
+
+def _ways(choices: Choices, start: IntArray, direction: int) -> list[list[IntArray]]:
+    """Of every layer, or group of tied ones, in weights or activations: the differences of option indices to each wider (1) or narrower
+    (-1) width, the nearest first."""
     weights, activations = choices.weight_bits, choices.activation_bits
     found = []
     for own, other, ties in ((weights, activations, choices.weight_ties), (activations, weights, choices.activation_ties)):
         groups = [[choices.position[n] for n in tie] for tie in ties]
         single = [[i] for i in range(len(start)) if not any(i in g for g in groups)]
         for group in (*groups, *single):
-            move = np.zeros_like(start)
-            for i in group:
-                here = start[i]
-                same = np.flatnonzero(choices.allowed[i] & (other == other[here]) & (direction * (own - own[here]) > 0))
-                if not len(same):
-                    break
-                move[i] = same[np.argmin(np.abs(own[same] - own[here]))] - here
-            else:
-                found.append(move)
+            moves = []
+            here = own[start[group[0]]]
+            for width in sorted({int(w) for w in own if direction * (w - here) > 0}, reverse=direction < 0):
+                move = np.zeros_like(start)
+                for i in group:
+                    same = np.flatnonzero(choices.allowed[i] & (other == other[start[i]]) & (own == width))
+                    if not len(same):
+                        break
+                    move[i] = same[0] - start[i]
+                else:
+                    moves.append(move)
+            if moves:
+                found.append(moves)
     return found
 
 

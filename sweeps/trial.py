@@ -33,14 +33,14 @@ from .knobs import Knobs, Plan, no_loss
 from .spending import POST_TRAINING, measured_before, promising
 
 
-def scheme_for(allocator: Allocator, knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tuple[str, ...]]:
-    """The quantisers of a trial, and what must be said of them.
+def scheme_for(knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tuple[str, ...]]:
+    """The quantisers of a trial, and what must be said of them: those of its allocator, for given widths too, unless the plan has others.
 
     Weight codebooks need a look-up on the device, and multiply at the width of their codes: on a target without a look-up, or where
     the budget leaves no room for 8-bit codes, the weights use uniform levels, and the result says so. Post-training keeps the
     trained scale of the weights, which DoReFa does not.
     """
-    scheme, notes = plan.scheme or allocator.scheme, []
+    scheme, notes = plan.scheme or make_allocator(knobs.allocator).scheme, []
     if scheme.codebook and knobs.accelerator is not None and not bench.targets[knobs.accelerator].codebooks:
         scheme = replace(scheme, weight="lsq")
         notes.append(f"{knobs.accelerator} has no codebook look-up: weights on uniform levels (lsq)")
@@ -118,7 +118,7 @@ def _measured(
     """One allocation at one fidelity."""
     began = time.perf_counter()
     allocator = _allocator(knobs)
-    scheme, notes = scheme_for(allocator, knobs, bench, plan)
+    scheme, notes = scheme_for(knobs, bench, plan)
     # a baseline belongs to no accelerator: it is costed on all, and one that cannot run it says so with an infinite cost
     tables = bench.tables_for(knobs.accelerator, scheme) if knobs.widths is None else ()
     problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))

@@ -117,7 +117,7 @@ class Team:
     """Worker processes. Each writes what it says to ``logs/worker-K.log``.
 
     Attributes:
-        count: how many. launch: starts one. logs: folder. say: told of deaths.
+        count: how many; 0: the workers are started elsewhere. launch: starts one. logs: folder. say: told of deaths.
     """
 
     count: int
@@ -140,7 +140,7 @@ class Team:
         return self.logs / f"worker-{number + 1}.log"
 
     def watch(self, standing: Standing, bury: Callable[[int], None]) -> bool:
-        """Starts again those that have died. False: none is left, and none will be started again.
+        """Starts again those that have died. False: none is left, and none will be started again. A team of nobody watches to the end.
 
         Args:
             standing: of the sweep. bury: told the process id of each that has ended.
@@ -158,7 +158,7 @@ class Team:
                 member.process = None
                 if code not in (0, 130) and not standing.over:
                     self._died(number, code, standing)
-        return any(m.process is not None or m.again for m in self._members)
+        return not self._members or any(m.process is not None or m.again for m in self._members)
 
     def _died(self, number: int, code: int, standing: Standing) -> None:
         member, log = self._members[number], self._log(number)

@@ -19,7 +19,7 @@ from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.margins import standing
-from hwdse.problem import Problem, Solution, loss_table
+from hwdse.problem import Problem, Solution, Status, loss_table
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.solvers import solve
@@ -102,7 +102,7 @@ def run(asked: Request, json: bool) -> None:
         measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
         score = None if measured is None else (measured, bench.reference["validation"])
     notes = (*_elsewhere(given, bench), *notes, *trained.notes)
-    solution = trained.solution
+    solution = trained.solution if asked.given else _judged(problem, trained.solution)
     about = _about(asked, bench, problem, solution, scheme, recipe, notes, score)
     write(path, solution.allocation.to_json(**plain(about)))
     if partial is not None:
@@ -198,6 +198,20 @@ def _trained(
         teacher=bench.network() if recipe.distillation else None,
     )
     return model, trained
+
+
+def _judged(problem: Problem, solution: Solution) -> Solution:
+    """The same widths, by the loss table of the problem.
+
+    Who re-solves while the network trains does so with sensitivities of the moment, whose losses, bound and prices compare with no other.
+    """
+    loss = problem.loss_of(solution.allocation)
+    try:
+        best = solve(problem)
+    except SolverError:  # not in time
+        return replace(solution, status="FEASIBLE", loss=loss, bound=-np.inf, shadow_prices={}, binding=None)
+    status: Status = "OPTIMAL" if best.status == "OPTIMAL" and loss <= best.loss * (1 + 1e-9) else "FEASIBLE"
+    return replace(solution, status=status, loss=loss, bound=best.bound, shadow_prices=best.shadow_prices, binding=best.binding)
 
 
 def _about(
@@ -329,7 +343,7 @@ def _print_choice(problem: Problem, solution: Solution) -> None:
         proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
     print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
     if solution.binding is not None:
-        print_text(f"Binding: {solution.binding}. {_price(problem, solution)}")
+        print_text(f"Binding: {solution.binding}. {_price(problem, solution.binding)}")
     elif len(problem.budget):
         free = solve(problem.with_budget(Budget())).loss
         if solution.loss > free + 1e-9 * abs(free):
@@ -363,12 +377,23 @@ def _stands(problem: Problem, solution: Solution, limit: Constraint) -> dict[str
     return {"slack": slack, "error": error, "standing": standing(slack, error)}
 
 
-def _price(problem: Problem, solution: Solution) -> str:
-    """ "One more ms lowers the expected loss by ..."; per tenth of the limit where a whole unit is more than that."""
-    constraint = next(c for c in problem.budget if str(c) == solution.binding)
-    price = solution.shadow_prices.get(str(constraint), 0.0)
-    factor, symbol = constraint.metric.scale(constraint.limit)
-    if factor <= 0.1 * constraint.limit:
-        return f"One more {symbol or 'unit'} lowers the expected loss by about {price * factor:.3g} nats."
-    tenth = 0.1 * constraint.limit
-    return f"One more {constraint.metric.format(tenth)} lowers the expected loss by about {price * tenth:.3g} nats."
+def _price(problem: Problem, binding: str) -> str:
+    """What more of a limit would buy, solved anew: one unit, or a tenth of the limit where a whole unit is more than that; and as widths
+    come in steps, twice that and twice again until something changes."""
+    limit = next(c for c in problem.budget if str(c) == binding)
+    factor, symbol = limit.metric.scale(limit.limit)
+    whole = factor <= 0.1 * limit.limit
+    first = step = factor if whole else 0.1 * limit.limit
+    one = f"One more {symbol or 'unit'}" if whole else f"{limit.metric.format(step)} more"
+    try:
+        now = solve(problem).loss
+        while step <= max(first, limit.limit):
+            wider = Budget(tuple(replace(c, limit=c.limit + step) if c is limit else c for c in problem.budget))
+            then = solve(problem.with_budget(wider)).loss
+            if now - then > 1e-9 * abs(now):
+                more = one if step == first else f"{one} changes nothing, as widths come in steps; {limit.metric.format(step)} more"
+                return f"{more} lowers the smallest expected loss by {now - then:.3g} nats, to {then:.4g}."
+            step *= 2
+    except SolverError:
+        return "What more of it would buy could not be solved in time."
+    return "Not even twice the limit changes anything."

@@ -12,6 +12,7 @@ import pytest
 
 from hwdse.bits import Allocation, BitWidths
 from hwdse.constraints import Budget, Constraint
+from hwdse.costs import CostTable
 from hwdse.errors import UsageError
 from hwdse.metrics import Metric
 from hwdse.problem import Problem
@@ -21,6 +22,7 @@ from hwdse.sweeps.log import read, running
 from hwdse.sweeps.refining import neighbours, refinement
 from hwdse.sweeps.spending import POST_TRAINING, measured_before, promising
 from hwdse.sweeps.stopping import stalled
+from hwdse.sweeps.trial import about
 from hwdse.workbench import Workbench
 
 ACCURACY = Metric("accuracy", "fraction", "higher")
@@ -111,12 +113,58 @@ def test_neighbours_differ_by_a_step_or_a_swap_and_keep_the_budget(bench: Workbe
     assert start not in found
     losses = [made.loss_of(a) for a in found]
     assert losses == sorted(losses)
+    kinds = set()
     for allocation in found:
         assert not made.broken(allocation)
-        changed = [n for n in start if allocation[n] != start[n]]
-        steps = sum(abs(allocation[n].weight - start[n].weight) + abs(allocation[n].activation - start[n].activation) for n in changed)
-        assert 1 <= steps <= 4
+        steps = [(allocation[n].weight - start[n].weight, allocation[n].activation - start[n].activation) for n in start]
+        changed = sorted(step for step in steps if step != (0, 0))
+        kinds.add(tuple(changed))
+    # weights move by a bit; activations, which weigh nothing here, go up to 8 bits at once
+    assert kinds <= {((1, 0),), ((-1, 0),), ((0, 4),), ((-1, 0), (1, 0)), ((-1, 0), (0, 4)), ((-1, 4),)}
+    assert {((1, 0),), ((-1, 0),), ((0, 4),), ((-1, 0), (1, 0))} <= kinds
     assert made.choices.permits(np.array([made.choices.indices(a) for a in found])).all()
+
+
+def test_a_step_that_saves_nothing_and_loses_more_is_no_neighbour(bench: Workbench) -> None:
+    made = problem(bench, 0.9)
+    table = made.table["weights"]
+    eights = [table.options.index(BitWidths(8, o.activation)) for o in table.options]
+    sevens = np.array([o.weight == 7 for o in table.options])
+    rounded = table.dense.copy()
+    rounded[..., sevens] = rounded[..., np.array(eights)[sevens]]  # a device that runs 7 bits as 8
+    device = CostTable.one_row(table.metric, table.layers, table.options, rounded[0])
+    layer = made.choices.layers[1]
+    for costs, below in (((table,), 7), ((device,), 6)):
+        here = Problem(made.choices, made.loss, costs, Budget((Constraint(COST, table.total(made.choices.uniform(BitWidths(8, 8)))),)))
+        start = Allocation(made.choices.uniform(BitWidths(8, 4)))
+        alone = [a[layer] for a in neighbours(here, start) if {**a, layer: 0} == {**start, layer: 0}]
+        assert {w.weight for w in alone} == {8, below}
+    from_below = Allocation({**start, layer: BitWidths(6, 4)})
+    alone = [a[layer] for a in neighbours(here, from_below) if {**a, layer: 0} == {**start, layer: 0}]
+    assert {w.weight for w in alone} == {5, 6, 8}  # 7 costs what 8 does, and loses more
+
+
+@pytest.mark.parametrize("allocator", ["adaqat", "adq"])
+def test_refinement_keeps_the_quantisers_of_the_point_that_it_changes(bench: Workbench, plan: Plan, allocator: str) -> None:
+    trials = [run_trial(bench, plan, Knobs(allocator, "npu", 0, epochs=1), 0)]
+    assert trials[0].knobs["scheme"] != "lsq+lsq@mse"
+    for number in (1, 2):
+        knobs = refinement(bench, plan, trials, [], 0)
+        assert knobs is not None
+        trials.append(run_trial(bench, plan, knobs, number, history=trials))
+    assert {t.knobs["scheme"] for t in trials} == {trials[0].knobs["scheme"]}
+    assert len({t.allocation for t in trials}) == 3
+    assert not any("same_as" in t.knobs for t in trials)
+
+
+def test_refinement_leaves_what_has_failed(bench: Workbench, plan: Plan) -> None:
+    first = run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=0.8), 0)
+    one = refinement(bench, plan, [first], [], 0)
+    assert one is not None
+    failed = TrialResult(1, about(one, plan), "failed", error="TrainingDiverged: loss is nan")
+    two = refinement(bench, plan, [first, failed], [], 0)
+    assert two is not None
+    assert two.allocation != one.allocation
 
 
 def test_refinement_proposes_what_was_not_tried_until_nothing_is_left(bench: Workbench, plan: Plan) -> None:

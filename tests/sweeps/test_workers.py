@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,21 @@ def measured(record: SweepRecord) -> dict[int, Any]:
     """What must not depend on who ran a trial, and in which order."""
     told = ("allocator", "budget", "epochs", "widths", "origin", "scheme")
     return {t.number: ({k: t.knobs[k] for k in told}, t.allocation, t.measures, t.state) for t in record.trials}
+
+
+def test_a_sweep_without_workers_of_its_own_waits_for_those_of_others(toy: tuple[SweepConfig, Workbench], place: Place) -> None:
+    config, bench = toy
+    few = config.model_copy(update={"trials": 4, "epochs": (0,)})
+    team = Team(0, here([], []), place.folder / "logs", lambda text: None)
+    with ThreadPoolExecutor(1) as other:
+        watching = other.submit(run_sweep, bench, few, place.folder, place=place, team=team)
+        while not (place.folder / "record.json").exists():
+            assert not watching.done()
+            time.sleep(0.05)
+        assert run_worker(bench, few, place) == 4
+        record = watching.result(timeout=30)
+    assert [t.state for t in record.trials] == ["complete"] * 4
+    assert any(t.test is not None for t in record.trials)
 
 
 def test_killed_at_random_moments(toy: tuple[SweepConfig, Workbench], place: Place, request: pytest.FixtureRequest, at_home: Path) -> None:
