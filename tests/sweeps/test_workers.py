@@ -393,7 +393,7 @@ def test_killed_at_random_moments(toy: tuple[SweepConfig, Workbench], place: Pla
     whole = run_sweep(bench, config, place.folder / "whole")
     place = Place(place.folder / "run", place.url, place.study)
     _Sweep(bench, config, place, None, None).study.close()
-    asked: dict[str, Any] = {"folder": str(place.folder), "study": place.study, "workers": 2, "kills": 8, "mean": 0.5, "seed": 1}
+    asked: dict[str, Any] = {"folder": str(place.folder), "study": place.study, "workers": 2, "kills": 8, "mean": 0.25, "seed": 1}
     environment = {**os.environ, "HWDSE_GRACE": "2", "PYTHONPATH": str(at_home)}
     if place.url is not None:
         environment["HWDSE_STORAGE"] = place.url
