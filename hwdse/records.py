@@ -112,7 +112,9 @@ class SweepRecord:
         limits: budget text -> the limit in the metric's stored unit, relative ones resolved.
         trials: in order of number.
         reference: the FP32 model: ``{"validation": .., "test": .., "validation_samples": .., "test_samples": ..,
-            "validation_low": .., "validation_high": ..}``, the last two its 95 % interval.
+            "validation_low": .., "validation_high": .., "validation_own": .., "validation_exchanged": .., "validation_exchanged_p": ..}``:
+            scores, its 95 % interval, and over some samples the scores against their own and against others' targets, with the p of the
+            difference.
         graph: ``{"fingerprint", "macs", "params", "batch", "layers": [{name, kind, macs, params, weight_shape, output_shape}],
             "left_out": [{name, reason}]}``.
         conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.
@@ -217,3 +219,17 @@ class SweepRecord:
             raise FileFormatError(path, "is missing.", f"key {error}") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(path, f"cannot be read: {error}.") from None
+
+
+def learnt_nothing(metric: Metric, reference: Mapping[str, float]) -> str:
+    """What must be said of an FP32 network whose outputs say nothing of its inputs, by its reference scores; empty where they do."""
+    own, exchanged = reference.get("validation_own"), reference.get("validation_exchanged")
+    if own is None or exchanged is None:
+        return ""
+    if metric.minimised(own) < metric.minimised(exchanged) and reference["validation_exchanged_p"] < 0.05:
+        return ""
+    return (
+        f"the FP32 network has learnt nothing: its {metric.name} of {metric.format(own)} is no better than the {metric.format(exchanged)} "
+        "that it has against other samples' targets, so no width can be told from another; train it longer or otherwise (the task's "
+        "recipes), or bring trained weights"
+    )

@@ -29,8 +29,9 @@ from .costs import CostModel, CostTable, FloatArray
 from .decoding import cache_elements, decode_step
 from .devices import find_device
 from .errors import FileFormatError, TaskError, UnknownName, UsageError
-from .evaluation import evaluate
+from .evaluation import evaluate, evaluate_exchanged
 from .graph import LayerGraph
+from .intervals import paired_p
 from .problem import Problem
 from .quantized import QuantizedModel
 from .quantizers import Scheme
@@ -337,7 +338,8 @@ class Workbench:
 
     @cached_property
     def reference(self) -> dict[str, float]:
-        """Scores of the FP32 network on validation and test, their sample counts, and the interval of the first."""
+        """Scores of the FP32 network on validation and test, their sample counts; of the first its interval, and the score against
+        other samples' targets with the p of the difference (see :func:`~hwdse.evaluation.evaluate_exchanged`)."""
         network = self.network()
         found: dict[str, float] = {}
         splits: tuple[Split, ...] = ("validation", "test")
@@ -346,6 +348,10 @@ class Workbench:
             found[split], found[f"{split}_samples"] = result.mean, float(result.samples)
             if split == "validation" and result.interval:
                 found["validation_low"], found["validation_high"] = result.interval
+        exchanged = evaluate_exchanged(network, self.task)
+        if exchanged is not None:
+            found["validation_own"], found["validation_exchanged"] = (part.mean for part in exchanged)
+            found["validation_exchanged_p"] = paired_p(*(part.scores for part in exchanged))
         return found
 
     @cached_property

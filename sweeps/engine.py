@@ -17,7 +17,7 @@ from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError, UsageError
-from hwdse.records import SweepRecord, TrialResult
+from hwdse.records import SweepRecord, TrialResult, learnt_nothing
 from hwdse.sample_scores import FP32, keep_scores
 from hwdse.storage import StorageError, locked
 from hwdse.workbench import Workbench
@@ -108,6 +108,7 @@ class _Sweep:
     def __init__(self, bench: Workbench, config: SweepConfig, place: Place, say: Say | None, note: Note | None, join: bool = False) -> None:
         self.bench, self.config, self.folder = bench, config, place.folder
         self.say: Say = say or (lambda progress: None)
+        self.note = note
         for text in config.baselines:
             bench.choices.uniform(BitWidths.parse(text))  # a baseline that is not allowed is said before anything runs
         self.plan = Plan.of(config, bench)
@@ -187,6 +188,9 @@ class _Sweep:
             keep_scores(self.folder, FP32, self.bench.reference_scores)
         self.study.describe(self.record.to_dict())
         self._save()
+        doubt = learnt_nothing(self.bench.task.metric, self.bench.reference)
+        if doubt and self.note:
+            self.note(doubt + ".")
         try:
             if team is None:
                 self._work(self._save_in_turn)

@@ -22,6 +22,7 @@ from hwdse.margins import standing
 from hwdse.problem import Problem, Solution, Status, loss_table
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
+from hwdse.records import learnt_nothing
 from hwdse.solvers import solve
 from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
@@ -101,7 +102,8 @@ def run(asked: Request, json: bool) -> None:
         model, trained = _trained(asked, bench, problem, allocator, scheme, recipe, partial, say)
         measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
         score = None if measured is None else (measured, bench.reference["validation"])
-    notes = (*_elsewhere(given, bench), *notes, *trained.notes)
+        doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
+    notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *trained.notes)
     solution = trained.solution if asked.given else _judged(problem, trained.solution)
     about = _about(asked, bench, problem, solution, scheme, recipe, notes, score)
     write(path, solution.allocation.to_json(**plain(about)))

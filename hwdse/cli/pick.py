@@ -8,7 +8,7 @@ from typing import Any
 
 from hwdse.allocation_files import allocation_file, allocation_path
 from hwdse.errors import UsageError
-from hwdse.records import SweepRecord, TrialResult
+from hwdse.records import SweepRecord, TrialResult, learnt_nothing
 from hwdse.reports import Pick, pick
 from hwdse.reports.confidence import Sure
 from hwdse.storage import write
@@ -58,9 +58,12 @@ def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, 
     if output is not None:
         write(output, content)
     if json:
-        print_json(_plain(found, folder, source) | ({} if about is None else {"export": {"folder": str(handed), **about}}))
+        print_json(_plain(record, found, folder, source) | ({} if about is None else {"export": {"folder": str(handed), **about}}))
         return
     print_text(found.explanation)
+    doubt = learnt_nothing(record.score, record.reference)
+    if doubt:
+        print_text(f"Beware: {doubt}.", style="bold")
     print_text()
     trials = [("pick", found.trial), ("next cheaper", found.cheaper), ("next better", found.better), ("runner-up inside", found.runner_up)]
     used = {x.metric for x in found.limits} | {found.cost}
@@ -84,13 +87,14 @@ def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, 
         show(about, handed)
 
 
-def _plain(found: Pick, folder: Path, source: Path) -> dict[str, Any]:
+def _plain(record: SweepRecord, found: Pick, folder: Path, source: Path) -> dict[str, Any]:
     checkpoint = folder / "checkpoints" / f"{found.trial.number}.pt"
     others = {"cheaper": found.cheaper, "better": found.better, "runner_up": found.runner_up}
     return {
         "trial": found.trial.to_dict(),
         **{name: None if t is None else t.to_dict() for name, t in others.items()},
         "rule": found.rule,
+        "warning": learnt_nothing(record.score, record.reference) or None,
         "limits": [
             {"metric": x.metric.key, "limit": x.value, "upper": x.upper, "found": x.found(found.trial)}
             | ({"confidence": x.confidence} if isinstance(x, Sure) else {})

@@ -8,7 +8,7 @@ from typing import Any
 
 from hwdse.allocators import make_allocator
 from hwdse.errors import UsageError
-from hwdse.records import SweepRecord
+from hwdse.records import SweepRecord, learnt_nothing
 from hwdse.reports import write_report
 from hwdse.reports.budgets import budget_results
 from hwdse.sweeps import Place, SweepConfig, run_sweep
@@ -66,6 +66,7 @@ def _summary(record: SweepRecord, folder: Path) -> dict[str, Any]:
         "run": str(folder),
         "task": record.task,
         "fp32": dict(record.reference),
+        "warning": learnt_nothing(record.score, record.reference) or None,
         "trials": len(record.trials),
         "failed": sum(t.state == "failed" for t in record.trials),
         "best": [
@@ -104,6 +105,9 @@ def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> Non
         rows,
         title=f"Best measured point inside each budget (FP32: {reference})",
     )
+    doubt = learnt_nothing(score, record.reference)
+    if doubt:
+        print_text(f"Beware: {doubt}.", style="bold")
     wrong = f", {len(failed)} failed ({failed[0].error})" if failed else ""
     lines = [
         f"{len(record.complete)} trials measured, {seconds(spent)}{wrong}.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ...metrics import Metric
-from ...records import SweepRecord
+from ...records import SweepRecord, learnt_nothing
 from ..budgets import BudgetResult, budget_results
 from ..markup import bullets, note, paragraph
 from ..points import Point, measured, ranked
@@ -25,7 +25,8 @@ _CHANCE = (
 
 @dataclass(frozen=True)
 class SummaryFacts:
-    """Numbers of the summary. ``unsupported``: complete trials that an accelerator cannot run, by accelerator."""
+    """Numbers of the summary. ``unsupported``: complete trials that an accelerator cannot run, by accelerator. ``doubt``: why none of it
+    means anything, where FP32 has learnt nothing."""
 
     task: str
     score: Metric
@@ -34,6 +35,7 @@ class SummaryFacts:
     failed: int
     interrupted: int
     unsupported: dict[str, int]
+    doubt: str
     fp32: Point | None
     fp32_samples: int
     best: Point | None
@@ -60,6 +62,7 @@ class Summary:
                 on: n for on in accelerators
                 if (n := sum(any(t.measures.get(m.key) == float("inf") for m in record.costs if m.on == on) for t in done))
             },
+            doubt=learnt_nothing(record.score, record.reference),
             fp32=Point.fp32(record),
             fp32_samples=int(record.reference.get("validation_samples") or 0),
             best=Point.of(record, ranked(record, done, record.costs[:1])[0]) if done else None,
@@ -71,7 +74,8 @@ class Summary:
         counts = f"The sweep ran {count(facts.trials, 'trial')}: {facts.measured:,} measured, {facts.failed:,} failed"
         counts += f", {facts.interrupted:,} interrupted." if facts.interrupted else "."
         cannot = [f"{count(n, 'measured point')} cannot run on {on}" for on, n in facts.unsupported.items()]
-        parts = [paragraph(counts, f"{listed(cannot)}." if cannot else "", _reference(facts)), paragraph(_best(facts))]
+        parts = [paragraph(Markup("<strong>Beware: {}.</strong>").format(facts.doubt))] if facts.doubt else []
+        parts += [paragraph(counts, f"{listed(cannot)}." if cannot else "", _reference(facts)), paragraph(_best(facts))]
         if facts.budgets:
             parts.append(bullets(_budget(facts, b) for b in facts.budgets))
         if facts.best:
