@@ -90,6 +90,26 @@ class Metric:
             return f"{text} {symbol}BitOPs"
         return f"{text} {symbol}".rstrip() if self.unit != "bitop" else f"{text} BitOPs"
 
+    def bound(self, value: float, digits: int = 4) -> str:
+        """Like :meth:`format`, rounded to the worse side, so that the value meets the text as a limit: costs up, scores down."""
+        text = self._digits(value, digits)
+        if self.minimised(self.parse(text)) < self.minimised(value) - 1e-12 * abs(value):
+            step = 10.0 ** (math.floor(math.log10(abs(value) / self.scale(value)[0])) - digits + 1) * self.scale(value)[0]
+            text = self._digits(value + self.minimised(step), digits)
+        return text
+
+    def apart(self, limit: float, reach: float) -> tuple[str, str]:
+        """A limit and a value beyond it as text, with digits enough to tell them apart, the value as a :meth:`bound`."""
+        for digits in range(4, 17):
+            texts = self._digits(limit, digits), self.bound(reach, digits)
+            if texts[0] != texts[1]:
+                break
+        return texts
+
+    def _digits(self, value: float, digits: int) -> str:
+        factor, symbol = self.scale(value)
+        return f"{value / factor:.{digits}g} {symbol}{'BitOPs' if self.unit == 'bitop' else ''}".rstrip()
+
     def parse(self, text: str) -> float:
         """``"3 ms"`` as a number in the stored unit.
 

@@ -25,7 +25,11 @@ class Limit:
     upper: bool = True
 
     def __str__(self) -> str:
-        return f"{self.metric.key} {'<=' if self.upper else '>='} {self.metric.format(self.value)}"
+        return self.words(self.metric.format(self.value))
+
+    def words(self, value: str) -> str:
+        """With its value in other words: ``"latency@t4 <= 3.0012 ms"``."""
+        return f"{self.metric.key} {'<=' if self.upper else '>='} {value}"
 
     def holds(self, found: float) -> bool:
         """Whether a measured value is inside, forgiving a rounding error of one part in 10^12. Nothing unmeasured is."""

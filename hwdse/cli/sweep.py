@@ -11,6 +11,7 @@ from hwdse.errors import UsageError
 from hwdse.records import SweepRecord, learnt_nothing
 from hwdse.reports import write_report
 from hwdse.reports.budgets import budget_results
+from hwdse.reports.commands import quoted
 from hwdse.sweeps import Place, SweepConfig, run_sweep
 
 from .setup import note
@@ -115,7 +116,9 @@ def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> Non
         f"  record     {folder / 'record.json'}, {folder / 'trials.csv'}, {folder / 'front.csv'}",
         f"  hand-off   {folder / 'allocations'}/N.json, {folder / 'checkpoints'}/N.pt",
         "Next: open the report; pick a point; or raise the number of trials and run the same command, which goes on from here.",
-        f'  hwdse pick {folder} --max "{example.metric.key} = {example.metric.format(example.value)}"' if example else "",
+        f"  {quoted(['hwdse', 'pick', str(folder), '--max', f'{example.metric.key} = {example.metric.bound(example.value)}'])}"
+        if example
+        else "",
     ]
     print_text()
     for line in filter(None, lines):

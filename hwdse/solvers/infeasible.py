@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy import sparse
 from ..choices import IntArray
 from ..constraints import Budget, Constraint
 from ..errors import InfeasibleBudget, SolverError
-from ..metrics import Metric
 from ..problem import Problem
 from . import cbc
 from .components import contradiction, front
@@ -144,7 +142,7 @@ def _search(problem: Problem, rows: Rows, block: Block, limits: Mapping[str, flo
 
 def _alone(one: Constraint, value: float) -> InfeasibleBudget:
     metric = one.metric
-    limit, reach = apart(metric, one.limit, value)
+    limit, reach = metric.apart(one.limit, value)
     return InfeasibleBudget(
         f"{metric.key} <= {limit} cannot be met: the smallest reachable {metric.key} is {reach}. "
         f"Raise the limit to {reach} or more, or allow narrower widths.",
@@ -154,7 +152,7 @@ def _alone(one: Constraint, value: float) -> InfeasibleBudget:
 
 def _together(first: Constraint, others: Sequence[Constraint], value: float) -> InfeasibleBudget:
     metric = first.metric
-    limit, reach = apart(metric, first.limit, value)
+    limit, reach = metric.apart(first.limit, value)
     given = " and ".join(map(str, others))
     text = f"with {given} the smallest reachable {metric.key} is {reach}, the limit is {limit}. "
     if len(others) == 1:
@@ -162,21 +160,3 @@ def _together(first: Constraint, others: Sequence[Constraint], value: float) -> 
         return InfeasibleBudget(text, metric.key, first.limit, value, others[0].metric.key)
     text += f"All {len(others) + 1} limits conflict together, and any fewer of them can be met: raise one of them."
     return InfeasibleBudget(text, metric.key, first.limit, value)
-
-
-def apart(metric: Metric, limit: float, reach: float) -> tuple[str, str]:
-    """Both as text, with digits enough to tell them apart, the reachable value rounded up so that it can be typed as a limit."""
-    for digits in range(4, 17):
-        texts = _digits(metric, limit, digits), _digits(metric, reach, digits)
-        if not Constraint(metric, metric.parse(texts[1])).holds(reach):
-            step = 10.0 ** (math.floor(math.log10(reach)) - digits + 1)
-            texts = texts[0], _digits(metric, reach + step / 2, digits)
-        if texts[0] != texts[1]:
-            break
-    return texts
-
-
-def _digits(metric: Metric, value: float, digits: int) -> str:
-    """Like :meth:`~hwdse.metrics.Metric.format`, with a number of significant digits."""
-    unit = metric.format(value).partition(" ")[2]
-    return f"{value / metric.scale(value)[0]:.{digits}g} {unit}".rstrip()

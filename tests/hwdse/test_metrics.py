@@ -115,3 +115,24 @@ def test_every_prefix_is_a_power_of_its_unit() -> None:
     for units in UNITS.values():
         assert all(f > 0 and math.isfinite(f) for f in units.values())
         assert 1.0 in units.values()
+
+
+@pytest.mark.parametrize("metric", [LATENCY, WEIGHTS, BITOPS, ACCURACY])
+@given(value=st.floats(1e-6, 1.0))
+def test_a_bound_is_met_by_its_value_and_near_it(metric: Metric, value: float) -> None:
+    value = value if metric.unit in ("s", "fraction") else math.ceil(value * 1e9)
+    found = metric.parse(metric.bound(value))
+    assert metric.minimised(value) <= metric.minimised(found) + 1e-12 * abs(found)
+    assert found == pytest.approx(value, rel=1.01e-3)
+
+
+def test_a_bound_is_a_round_number_where_the_value_is() -> None:
+    assert [LATENCY.bound(v) for v in (1.2e-3, 3e-6, 89.2601e-6)] == ["1.2 ms", "3 us", "89.27 us"]
+    assert ACCURACY.bound(0.97336) == "97.33 %"
+
+
+def test_a_limit_and_what_is_beyond_it_are_told_apart() -> None:
+    assert LATENCY.apart(89.2601e-6, 89.2649e-6) == ("89.26 us", "89.27 us")
+    assert LATENCY.apart(3.21261e-3, 3.21265e-3) == ("3.2126 ms", "3.2127 ms")
+    assert WEIGHTS.apart(1000.0, 1024.0 * 1000) == ("1000 B", "1000 KiB")
+    assert ACCURACY.apart(0.97336, 0.97333) == ("97.34 %", "97.33 %")

@@ -17,7 +17,7 @@ from hwdse.errors import InfeasibleBudget, SolverError, UsageError
 from hwdse.metrics import BITOPS, ENERGY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem
 from hwdse.solvers import solve
-from hwdse.solvers.infeasible import apart, explain
+from hwdse.solvers.infeasible import explain
 from hwdse.testing import brute_force, everything
 
 METHODS = ("auto", "milp", "greedy", "relaxed")
@@ -161,12 +161,6 @@ def test_the_number_in_the_sentence_works_as_the_next_limit(problem: Problem) ->
         key = error.metric
         again = parse_constraint(f"{key} <= {words[1]}", problem.costs, problem.choices)
         solve(problem.with_budget(Budget((again,))))
-
-
-def test_values_close_together_are_shown_with_digits_that_tell_them_apart() -> None:
-    assert apart(WEIGHTS, 1000.0, 1024.0 * 1000) == ("1000 B", "1000 KiB")
-    assert apart(T4, 3.21261e-3, 3.21265e-3) == ("3.2126 ms", "3.2127 ms")
-    assert apart(T4, 1e-3, 1.00049e-3) == ("1 ms", "1.001 ms")
 
 
 def test_a_budget_that_can_be_met_is_not_explained_away() -> None:
