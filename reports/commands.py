@@ -11,7 +11,7 @@ from typing import Any
 
 from ..metrics import UNITS
 from ..records import SweepRecord, TrialResult
-from .limits import Limit, budget_limits, budget_of
+from .limits import Limit, budget_of, trial_limits
 from .points import allocator
 
 WIDTHS = [2, 3, 4, 5, 6, 7, 8]  # what `hwdse allocate` chooses from unless told
@@ -117,12 +117,12 @@ def _budget(record: SweepRecord, trial: TrialResult) -> list[str]:
     texts = [str(text) for text in trial.knobs.get("budget") or ()]
     if list(budget_of(trial)) == texts:
         return texts
-    limits, factor = budget_limits(record, budget_of(trial)), trial.knobs.get("tightness")
-    if limits is None or not isinstance(factor, int | float):
+    limits = trial_limits(record, trial)
+    if limits is None:
         raise NoCommand("the record does not say what its budget was in numbers")
-    return [_exact(limit, factor) for limit in limits]
+    return [_exact(limit) for limit in limits]
 
 
-def _exact(limit: Limit, factor: float) -> str:
+def _exact(limit: Limit) -> str:
     symbol = next((s for s, scale in UNITS.get(limit.metric.unit, {"": 1.0}).items() if scale == 1.0), "")
-    return f"{limit.metric.key} <= {limit.value * factor!r} {symbol}".rstrip()
+    return f"{limit.metric.key} <= {limit.value!r} {symbol}".rstrip()

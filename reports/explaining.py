@@ -12,7 +12,7 @@ from ..choices import Choices
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..records import SweepRecord, TrialResult
-from .limits import Limit, budget_limits, budget_of
+from .limits import Limit, budget_limits, inside, trial_limits
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,16 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class Explained:
-    """A trial, layer by layer; the layer that is expected to lose most first."""
+    """A trial, layer by layer; the layer that is expected to lose most first.
+
+    Attributes:
+        limits: that it was made under, tightened ones as they were. budgets: those of the sweep that it meets, whatever it was made under.
+    """
 
     trial: TrialResult
     limits: tuple[Limit, ...]
     layers: tuple[LayerFacts, ...]
+    budgets: tuple[tuple[Limit, ...], ...] = ()
 
 
 def explain(record: SweepRecord, number: int) -> Explained:
@@ -80,7 +85,7 @@ def explain(record: SweepRecord, number: int) -> Explained:
             f"trial {number} holds its weights as indices into codebooks, whose tables are not in the run folder yet; those of plain "
             "weights differ. They are written when the sweep ends (the same hwdse sweep command goes on). Or explain another trial."
         )
-    limits = budget_limits(record, budget_of(trial)) or ()
+    limits = trial_limits(record, trial) or ()
     keys = list(dict.fromkeys([limit.metric.key for limit in limits if limit.metric.key in known])) or [
         m.key for m in record.costs if m.key in known and m.on in (None, trial.knobs.get("accelerator"))
     ]
@@ -98,7 +103,8 @@ def explain(record: SweepRecord, number: int) -> Explained:
         layers.append(
             LayerFacts(name, trial.allocation[name], mine, mine / total if total else 0.0, costs, shares, tuple(filter(None, found)))
         )
-    return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)))
+    resolved = [found for budget in record.budgets if (found := budget_limits(record, budget))]
+    return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)), tuple(b for b in resolved if inside(trial, b)))
 
 
 def _indices(table: CostTable, trial: TrialResult) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UsageError
 from ..metrics import Metric
@@ -90,6 +90,15 @@ def _example(score: Metric) -> str:
 def budget_of(trial: TrialResult) -> tuple[str, ...]:
     """The texts of the sweep's budget that a trial ran under. ``x 0.8`` at the end of one says that the trial aimed below its limit."""
     return tuple(_TIGHTENED.sub("", str(text)) for text in trial.knobs.get("budget") or ())
+
+
+def trial_limits(record: SweepRecord, trial: TrialResult) -> tuple[Limit, ...] | None:
+    """The limits that a trial was made under, tightened where it aimed below its budget's; None where the record cannot tell."""
+    limits, texts = budget_limits(record, budget_of(trial)), [str(text) for text in trial.knobs.get("budget") or ()]
+    if limits is None or list(budget_of(trial)) == texts:
+        return limits
+    factor = trial.knobs.get("tightness")
+    return tuple(replace(x, value=x.value * factor) for x in limits) if isinstance(factor, int | float) else None
 
 
 def budget_limits(record: SweepRecord, budget: Sequence[str]) -> tuple[Limit, ...] | None:

@@ -81,9 +81,14 @@ def common_widths(allocation: Allocation | None) -> str:
     return str(Counter(allocation.values()).most_common(1)[0][0]) if allocation else ""
 
 
-def measured(record: SweepRecord) -> tuple[TrialResult, ...]:
-    """Complete trials with a finite score: the only ones that any choice is made from."""
+def scored(record: SweepRecord) -> tuple[TrialResult, ...]:
+    """Complete trials with a finite score, those among them that came to what another had measured."""
     return tuple(t for t in record.complete if math.isfinite(t.measures.get(record.score.key, math.nan)))
+
+
+def measured(record: SweepRecord) -> tuple[TrialResult, ...]:
+    """Complete trials with a finite score, each measurement once: the only ones that any choice is made from."""
+    return tuple(t for t in scored(record) if "same_as" not in t.knobs)
 
 
 def ranked(record: SweepRecord, trials: Iterable[TrialResult], costs: Sequence[Metric] = ()) -> list[TrialResult]:

@@ -11,6 +11,7 @@ from hwdse.metrics import LOSS
 from hwdse.records import SweepRecord
 from hwdse.reports.comparing import compare
 from hwdse.reports.explaining import LayerFacts, explain
+from hwdse.reports.limits import budget_of
 
 from .show import print_json, print_table, print_text
 
@@ -24,12 +25,18 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
         raise UnknownName("layer", layer, names)
     chosen = [f for f in found.layers if layer in (None, f.layer)]
     if json:
-        print_json({"trial": found.trial.number, "budget": [str(x) for x in found.limits], "layers": [_plain(f) for f in chosen]})
+        meets = [[str(x) for x in budget] for budget in found.budgets]
+        layers = [_plain(f) for f in chosen]
+        print_json({"trial": found.trial.number, "budget": [str(x) for x in found.limits], "meets": meets, "layers": layers})
         return
     metrics = {key: record.metric(key) for key in (found.layers[0].costs if found.layers else {})}
-    print_text(
-        f"Trial {trial}, {found.trial.knobs.get('allocator')}: inside {', '.join(map(str, found.limits)) or 'no limit'}", style="bold"
-    )
+    under = ", ".join(map(str, found.limits)) or "no limit"
+    print_text(f"Trial {trial}, {found.trial.knobs.get('allocator')}: made under {under}", style="bold")
+    tightness = found.trial.knobs.get("tightness") or 1.0
+    if found.limits and tightness != 1:
+        print_text(f"That is {tightness:.4g} of its budget, {' and '.join(budget_of(found.trial))}.")
+    meets = [" and ".join(map(str, budget)) for budget in found.budgets]
+    print_text(f"Of the sweep's budgets it meets {'; '.join(meets) or 'none'}.")
     print_text("Expected losses are the loss table's, of each layer by itself; costs are the tables'.")
     if any(a.along for f in chosen for a in f.alternatives):
         print_text("Layers that share a width move together: what changes is of all of them.")

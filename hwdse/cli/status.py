@@ -13,7 +13,7 @@ from hwdse.pareto import growth
 from hwdse.records import SweepRecord
 from hwdse.reports.budgets import budget_results
 from hwdse.reports.limits import budget_limits
-from hwdse.reports.points import measured
+from hwdse.reports.points import measured, scored
 from hwdse.sweeps.looking import Look, look_at_folder, look_at_server
 
 from .show import print_json, print_table, print_text, seconds
@@ -57,7 +57,8 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
     if look.stopped:
         print_text(f"Stopped: {look.stopped}.")
     heard = f"Last event {_since(look.last)} ago. " if look.last else ""
-    print_text(f"{heard}Measured points: {len(measured(record))}.")
+    again = len(scored(record)) - len(measured(record))
+    print_text(f"{heard}Measured points: {len(measured(record))}{f'; {again} more trials came to one of these' if again else ''}.")
     if won:
         gains = ", ".join(f"{key} {share:.1%}" for key, share in won.items())
         print_text(f"Hypervolume that the last tenth of the trials won, of what all have reached: {gains}.")

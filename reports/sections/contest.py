@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ...records import SweepRecord, TrialResult
 from ..contest import Contest, contest
 from ..markup import heading, note, paragraph, table
-from ..points import BASELINE, allocator, measured
+from ..points import BASELINE, allocator, scored
 from ..prices import limited
 from ..section import Fragment
 
@@ -32,7 +32,7 @@ class Allocators:
 
     def facts(self, record: SweepRecord) -> ContestFacts:
         """As run: with the trials that each had."""
-        done = measured(record)
+        done = scored(record)
         names = sorted({_chooser(t) for t in done}, key=lambda n: (n in (SOLVER, REFINED), n == BASELINE, n))
         groups = {name: [t for t in done if _chooser(t) == name] for name in names}
         counts = {name: (len(trials), sum(bool(t.knobs.get("epochs")) for t in trials)) for name, trials in groups.items()}

@@ -10,7 +10,7 @@ from ...metrics import Metric
 from ...records import SweepRecord, learnt_nothing
 from ..budgets import BudgetResult, budget_results
 from ..markup import bullets, note, paragraph
-from ..points import Point, measured, ranked
+from ..points import Point, measured, ranked, scored
 from ..section import Fragment
 from ..wording import chance_text, count, gap_text, listed, point_text, score_text, shown
 
@@ -25,13 +25,18 @@ _CHANCE = (
 
 @dataclass(frozen=True)
 class SummaryFacts:
-    """Numbers of the summary. ``unsupported``: complete trials that an accelerator cannot run, by accelerator. ``doubt``: why none of it
-    means anything, where FP32 has learnt nothing."""
+    """Numbers of the summary.
+
+    Attributes:
+        known: trials that came to what another had measured. unsupported: complete trials that an accelerator cannot run, by accelerator.
+        doubt: why none of it means anything, where FP32 has learnt nothing.
+    """
 
     task: str
     score: Metric
     trials: int
     measured: int
+    known: int
     failed: int
     interrupted: int
     unsupported: dict[str, int]
@@ -56,6 +61,7 @@ class Summary:
             score=record.score,
             trials=len(record.trials),
             measured=len(done),
+            known=len(scored(record)) - len(done),
             failed=sum(t.state == "failed" for t in record.trials),
             interrupted=sum(t.state == "interrupted" for t in record.trials),
             unsupported={
@@ -72,7 +78,8 @@ class Summary:
     def draw(self, facts: SummaryFacts) -> Fragment:
         """Two paragraphs and a list."""
         counts = f"The sweep ran {count(facts.trials, 'trial')}: {facts.measured:,} measured, {facts.failed:,} failed"
-        counts += f", {facts.interrupted:,} interrupted." if facts.interrupted else "."
+        counts += f", {facts.interrupted:,} interrupted" if facts.interrupted else ""
+        counts += f", {facts.known:,} came to what another had measured." if facts.known else "."
         cannot = [f"{count(n, 'measured point')} cannot run on {on}" for on, n in facts.unsupported.items()]
         parts = [paragraph(Markup("<strong>Beware: {}.</strong>").format(facts.doubt))] if facts.doubt else []
         parts += [paragraph(counts, f"{listed(cannot)}." if cannot else "", _reference(facts)), paragraph(_best(facts))]

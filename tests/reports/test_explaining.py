@@ -50,6 +50,29 @@ def test_alternatives_are_the_true_differences(record) -> None:
             assert sorted(map(bool, moved)) == [False, True]
 
 
+def test_a_tightened_trial_is_held_against_what_it_aimed_at(record) -> None:
+    trial = next(t for t in record.complete if t.knobs.get("budget") == ["latency@t4 <= 1.5 ms"] and "latency@t4" in t.measures)
+    aimed = trial.measures["latency@t4"] * 1.0001
+    knobs = {**trial.knobs, "tightness": aimed / 1.5e-3, "budget": [f"latency@t4 <= 1.5 ms x {aimed / 1.5e-3:.4g}"]}
+    found = explain(record.with_trials((replace(trial, knobs=knobs),)), trial.number)
+    assert [x.value for x in found.limits] == [pytest.approx(aimed)]
+    wider = [a for f in found.layers for a in f.alternatives if a.costs["latency@t4"] > 1e-4 * aimed]
+    assert wider
+    assert not any(a.inside for a in wider)
+
+
+def test_what_was_made_under_no_limit_says_which_budgets_it_meets(record, tmp_path) -> None:
+    trial = next(t for t in record.complete if t.knobs["allocator"] == "uniform" and t.measures.get("latency@t4", 1) <= 1.5e-3)
+    found = explain(record, trial.number)
+    assert found.limits == ()
+    assert all(limit.holds(trial.measures[limit.metric.key]) for budget in found.budgets for limit in budget)
+    record.save(tmp_path)
+    ran = hwdse("explain", tmp_path, trial.number)
+    assert f"Trial {trial.number}, uniform: made under no limit" in ran.text
+    assert "Of the sweep's budgets it meets" in ran.text
+    assert "latency@t4 <= 1.5 ms" in ran.text
+
+
 def test_steps_are_to_widths_that_the_run_allows(record) -> None:
     trial = first_with_budget(record)
     choices = record.choices

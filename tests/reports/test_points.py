@@ -1,20 +1,29 @@
 """Ranking, names and mean bits of points."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from hwdse.bits import Allocation, BitWidths
-from hwdse.reports.points import Point, knob_text, mean_bits, measured, ranked
+from hwdse.reports.points import Point, knob_text, mean_bits, measured, ranked, scored
+from hwdse.reports.sections.summary import Summary
 
 
 def test_measured_leaves_out_failed_interrupted_and_unscored(tiny):
     assert [t.number for t in measured(tiny)] == [0, 1, 2, 3, 5]
 
 
-def test_ties_go_to_the_cheaper_then_to_the_earlier(tiny):
-    from dataclasses import replace
+def test_a_measurement_counts_once(tiny):
+    copy = replace(tiny.trials[2], number=8, knobs={**tiny.trials[2].knobs, "same_as": 2})
+    again = tiny.with_trials((*tiny.trials, copy))
+    assert measured(again) == measured(tiny)
+    assert [t.number for t in scored(again)] == [0, 1, 2, 3, 5, 8]
+    text = " ".join(Summary().draw(Summary().facts(again)).parts)
+    assert "The sweep ran 9 trials: 5 measured, 2 failed, 1 interrupted, 1 came to what another had measured." in text
 
+
+def test_ties_go_to_the_cheaper_then_to_the_earlier(tiny):
     trials = [
         replace(tiny.trials[0], number=number, measures={"accuracy": 0.9, "weights": weights})
         for number, weights in ((0, 30.0), (1, 20.0), (2, 20.0))
