@@ -48,6 +48,20 @@ def interval_of(scores: FloatArray) -> Interval | None:
     return float(low), float(high)
 
 
+def one_sided(scores: FloatArray, confidence: float, *, upper: bool) -> float:
+    """Student's bound of the mean of scores, one per sample: ``mean +- t s / sqrt(n)`` with the one-sided quantile of ``confidence``; NaN
+    for a single one. For shares of right answers :func:`wilson` is better.
+
+    Reference: Student, Biometrika 6 (1908) 1.
+    """
+    from scipy import stats
+
+    if len(scores) < 2:
+        return math.nan
+    reach = float(stats.t.ppf(confidence, len(scores) - 1)) * float(scores.std(ddof=1)) / math.sqrt(len(scores))
+    return float(scores.mean()) + (reach if upper else -reach)
+
+
 def paired_p(one: FloatArray, other: FloatArray) -> float:
     """Two-sided probability of so large a difference between two scores of the same samples, where there is none.
 

@@ -1,36 +1,57 @@
-"""Being sure of a score: a least score that its lower confidence bound must reach, not the measured share alone."""
+"""Being sure of a score: a limit that its confidence bound must keep, not the measured mean alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from ..costs import FloatArray
 from ..errors import UsageError
+from ..intervals import one_sided
 from ..records import SweepRecord, TrialResult
 from .intervals import counts, lower_bound
-from .limits import Limit, parse_limit
+from .limits import Limit, limited_metric, parse_limit
 
 LOWEST, HIGHEST = 0.5, 0.999999  # at 50 % the bound is the measured share itself; nearer to 100 % no number of samples reaches
-SURE_METHOD = "one-sided Wilson bound of the validation samples"
+WILSON, STUDENT = "one-sided Wilson bound of the validation samples", "one-sided Student's bound of the validation samples"
 
 
 @dataclass(frozen=True)
 class Sure(Limit):
-    """``score >= value`` with a confidence: the one-sided lower bound of the score must reach the value."""
+    """A limit of the score with a confidence: its one-sided bound, the lower one where higher is better, must keep the value.
+
+    Attributes:
+        kept: scores of the samples by number of the trial, for what is no share of right answers.
+    """
 
     confidence: float = 0.95
+    kept: Mapping[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{super().__str__()} with {percent(self.confidence)} confidence"
 
+    @property
+    def method(self) -> str:
+        """How the bound is made."""
+        return WILSON if counts(self.metric) else STUDENT
+
+    @property
+    def side(self) -> str:
+        """Which bound it is."""
+        return "upper" if self.upper else "lower"
+
     def found(self, trial: TrialResult) -> float:
-        """The lower bound of a trial's score; NaN where the number of samples behind it is unknown."""
-        return bound(super().found(trial), trial.samples, self.confidence)
+        """The bound of a trial's score; NaN where the samples behind it are unknown."""
+        return self.bound(trial, self.confidence)
 
-
-def bound(share: float, samples: int, confidence: float) -> float:
-    """:func:`~hwdse.reports.intervals.lower_bound`; NaN where there is nothing to count."""
-    return lower_bound(share, samples, confidence) if samples >= 1 and 0 <= share <= 1 else math.nan
+    def bound(self, trial: TrialResult, confidence: float) -> float:
+        """The same at another confidence."""
+        if counts(self.metric):
+            share = super().found(trial)
+            return lower_bound(share, trial.samples, confidence) if trial.samples >= 1 and 0 <= share <= 1 else math.nan
+        scores = self.kept.get(str(trial.number))
+        return math.nan if scores is None else one_sided(scores, confidence, upper=self.upper)
 
 
 def percent(confidence: float) -> str:
@@ -58,39 +79,38 @@ def parse_confidence(text: str) -> float:
 
 
 def parse_sure(text: str, record: SweepRecord, confidence: float) -> Sure:
-    """Reads ``"accuracy >= 97 %"``, to hold with a confidence.
+    """Reads ``"accuracy >= 97 %"``, or ``"mse <= 0.06"``, to hold with a confidence.
 
     Raises:
-        UsageError: malformed, of a cost, or of a score that is no share of right answers: nothing says how sure that is.
+        UsageError: malformed, of a cost, or of a score of which nothing says how sure it is.
     """
-    limit = parse_limit(text, record, upper=False)
-    if limit.metric != record.score:
+    metric = limited_metric(record, text)
+    if metric is not None and metric != record.score:
         raise UsageError(
-            f"'{text}': only the score is measured on samples; {limit.metric.key} is worked out from tables. Limit it with --max, and see "
+            f"'{text}': only the score is measured on samples; {metric.key} is worked out from tables. Limit it with --max, and see "
             "the report for how far off it may be."
         )
-    if not counts(record.score):
+    limit = parse_limit(text, record, upper=record.score.better == "lower")
+    sure = Sure(limit.metric, limit.value, limit.upper, confidence, record.scores)
+    if all(math.isnan(sure.found(t)) for t in record.complete):
         raise UsageError(
-            f"'{text}': no confidence is known for {record.score.key}: the record keeps its mean, and only of a share of right answers "
-            "(accuracy, top1, top5) does the number of samples say how sure that is. Use --min with a margin of your own."
+            f"'{text}': no confidence is known for {record.score.key}: the run keeps no scores of single samples, and of a share of right "
+            f"answers (accuracy, top1, top5) not how many. Use {'--max' if limit.upper else '--min'} with a margin of your own."
         )
-    if not any(t.samples for t in record.complete):
-        raise UsageError(f"'{text}': the record does not say how many validation samples are behind its scores, so no confidence is known.")
-    return Sure(limit.metric, limit.value, limit.upper, confidence)
+    return sure
 
 
 def sure_text(sure: Sure, trial: TrialResult, candidates: int) -> str:
     """Two sentences: the bound, and what is left of it given that the point was chosen among many on the same samples."""
-    metric = sure.metric
-    alone = sure.found(trial)
+    metric, way = sure.metric, "below" if sure.upper else "above"
     said = (
-        f"Its {metric.name} is above {metric.format(alone)} with {percent(sure.confidence)} confidence"
-        f" ({SURE_METHOD}, {trial.samples:,} of them)."
+        f"Its {metric.name} is {way} {metric.format(sure.found(trial))} with {percent(sure.confidence)} confidence"
+        f" ({sure.method}, {trial.samples:,} of them)."
     )
     if candidates < 2:
         return said
-    together = bound(trial.measures[metric.key], trial.samples, 1 - (1 - sure.confidence) / candidates)
+    together = sure.bound(trial, 1 - (1 - sure.confidence) / candidates)
     return (
-        f"{said} That is for one point by itself; of {candidates} measured on the same samples all are above their bounds at once with that"
+        f"{said} That is for one point by itself; of {candidates} measured on the same samples all are {way} their bounds at once with that"
         f" confidence where the bound is {metric.format(together)} (Bonferroni)."
     )

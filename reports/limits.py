@@ -75,6 +75,11 @@ def parse_limit(text: str, record: SweepRecord, *, upper: bool) -> Limit:
             else f"'{text}': a {what} is written with {' or '.join(signs[:2])}, got '{match['sign']}'."
         )
     metric = record.metric(match["metric"])
+    if upper != (metric.better == "lower"):
+        raise UsageError(
+            f"'{text}': {metric.key} is better when {metric.better}, so a {what} of it keeps the worse points and leaves out the better; "
+            f"limit it with {'--min' if upper else '--max'}."
+        )
     value = metric.parse(match["value"])
     if metric.unit == "fraction" and not 0 <= value <= 1:
         raise UsageError(
@@ -117,7 +122,8 @@ def budget_limits(record: SweepRecord, budget: Sequence[str]) -> tuple[Limit, ..
     return tuple(found)
 
 
-def _metric(record: SweepRecord, text: str) -> Metric | None:
+def limited_metric(record: SweepRecord, text: str) -> Metric | None:
+    """What a limit is on; None where that cannot be read."""
     match = _TEXT.match(text)
     try:
         return record.metric(match["metric"]) if match else None
@@ -126,7 +132,7 @@ def _metric(record: SweepRecord, text: str) -> Metric | None:
 
 
 def _resolved(record: SweepRecord, text: str) -> Limit | None:
-    metric = _metric(record, text)
+    metric = limited_metric(record, text)
     return Limit(metric, record.limits[text]) if metric and text in record.limits else None
 
 
@@ -138,7 +144,7 @@ def _absolute(record: SweepRecord, text: str) -> Limit | None:
 
 
 def _read_back(record: SweepRecord, budget: Sequence[str], text: str) -> Limit | None:
-    metric = _metric(record, text)
+    metric = limited_metric(record, text)
     if metric is None:
         return None
     for trial in record.trials:

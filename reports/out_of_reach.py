@@ -17,7 +17,7 @@ def nothing_inside(points: Sequence[TrialResult], limits: Sequence[Limit]) -> In
     lines, reached = [], []
     for limit in limits:
         others = [x for x in limits if x is not limit]
-        end = ", its lower bound" if isinstance(limit, Sure) else ""
+        end = f", its {limit.side} bound" if isinstance(limit, Sure) else ""
         alone, alone_at = _nearest(points, limit)
         given, given_at = _nearest([t for t in points if inside(t, others)], limit)
         reached.append((alone, given))

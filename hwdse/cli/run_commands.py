@@ -122,9 +122,11 @@ def pick(
     maximum: Annotated[
         list[str] | None, typer.Option("--max", help='Limit on a cost, such as "latency = 3 ms"; repeat for several.')
     ] = None,
-    minimum: Annotated[list[str] | None, typer.Option("--min", help='Least score, such as "accuracy = 97 %".')] = None,
+    minimum: Annotated[
+        list[str] | None, typer.Option("--min", help='Least score, such as "accuracy = 97 %"; one that is better when lower has a --max.')
+    ] = None,
     sure: Annotated[
-        list[str] | None, typer.Option(help='Score that the lower confidence bound must reach, such as "accuracy >= 97 %".')
+        list[str] | None, typer.Option(help='Score that the confidence bound must keep, such as "accuracy >= 97 %" or "mse <= 0.1".')
     ] = None,
     confidence: Annotated[str | None, typer.Option(help="Of --sure: one-sided, from the validation samples; default 95%.")] = None,
     knee: Annotated[

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, ttest_1samp
+from scipy.stats import t as t_of
 
 from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
 from hwdse.metrics import Metric
@@ -72,14 +73,33 @@ def test_what_cannot_be_asked(tiny, options, sentence):
     assert sentence in str(caught.value)
 
 
-def test_no_confidence_is_known_of_a_score_that_counts_nothing(tiny):
+def test_no_confidence_is_known_where_no_samples_are(tiny):
     perplexity = replace(tiny, score=Metric("perplexity", "", "lower"))
     trials = tuple(replace(t, measures={**t.measures, "perplexity": 3.0}) for t in perplexity.trials)
-    with pytest.raises(UsageError, match="no confidence is known for perplexity"):
-        pick(perplexity.with_trials(trials), sure=["perplexity >= 3"])
+    with pytest.raises(UsageError, match=r"is known for perplexity: the run keeps no scores of single samples.* Use --max with"):
+        pick(perplexity.with_trials(trials), sure=["perplexity <= 3"])
     without = tiny.with_trials(tuple(replace(t, samples=0) for t in tiny.trials))
-    with pytest.raises(UsageError, match="does not say how many validation samples"):
+    with pytest.raises(UsageError, match=r"not how many\. Use --min with a margin"):
         pick(without, sure=["accuracy >= 3 %"])
+
+
+def test_sure_of_a_mean_that_is_better_when_lower(tiny):
+    rng, samples = np.random.default_rng(0), 60
+    kept = {str(t.number): rng.gamma(2.0, 0.01 * (t.number + 1), samples) for t in tiny.complete}
+    error = replace(tiny, score=Metric("mse", "", "lower"), scores=kept)
+    trials = tuple(replace(t, measures={**t.measures, "mse": float(kept[str(t.number)].mean())}, samples=samples) for t in tiny.complete)
+    error = error.with_trials(trials)
+    bounds = {t.number: ttest_1samp(kept[str(t.number)], 0).confidence_interval(0.9).high for t in trials}  # 90 % on both sides
+    limit = (bounds[1] + bounds[2]) / 2
+    found = pick(error, sure=[f"mse <= {float(limit)!r}"])
+    assert (found.trial.number, found.inside) == (0, sum(b <= limit for b in bounds.values()))
+    assert f"Its mse is below {bounds[0]:.4g} with 95 % confidence (one-sided Student's bound" in found.explanation
+    together = kept["0"].mean() + t_of.ppf(1 - 0.05 / 5, samples - 1) * kept["0"].std(ddof=1) / samples**0.5
+    assert f"all are below their bounds at once with that confidence where the bound is {together:.4g}" in found.explanation
+    with pytest.raises(InfeasibleBudget, match="its upper bound"):
+        pick(error, sure=["mse <= 1e-9"])
+    with pytest.raises(UsageError, match=r"mse is better when lower.* limit it with --max"):
+        pick(error, minima=["mse = 0.03"])
 
 
 def test_unknown_metrics_are_said_before_limits_that_nothing_meets(tiny):
