@@ -182,19 +182,20 @@ class SweepRecord:
         }
 
     @classmethod
-    def load(cls, folder: Path) -> SweepRecord:
+    def load(cls, folder: Path, tables: bool = True) -> SweepRecord:
         """Reads a run folder.
+
+        Args:
+            tables: False leaves the tables where they are, for what is asked of the trials alone.
 
         Raises:
             StorageError: no record there. FileFormatError: truncated, of another schema, or with a key missing.
         """
-        record = cls.from_dict(read_json(folder / "record.json"), folder / "record.json")
-        tables = folder / "tables.npz"
-        if tables.exists():
-            record = replace(record, tables=tables_from_bytes(tables.read_bytes(), tables))
-        others = sorted((folder / "tables").glob("*.npz"))
-        found = {path.stem: tables_from_bytes(path.read_bytes(), path) for path in others}
-        return replace(record, scheme_tables=found, scores=SampleScores(folder))
+        record = replace(cls.from_dict(read_json(folder / "record.json"), folder / "record.json"), scores=SampleScores(folder))
+        if not tables:
+            return record
+        found = {path.stem: _tables(path) for path in table_files(folder)}
+        return replace(record, tables=found.pop(TABLES, {}), scheme_tables=found)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], path: Path) -> SweepRecord:
@@ -219,6 +220,34 @@ class SweepRecord:
             raise FileFormatError(path, "is missing.", f"key {error}") from None
         except (TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(path, f"cannot be read: {error}.") from None
+
+
+TABLES = "tables"  # the file of the run's own; those of other quantisers are named after these
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The files of a run folder that hold tables."""
+    own = folder / f"{TABLES}.npz"
+    return [*([own] if own.exists() else []), *sorted((folder / TABLES).glob("*.npz"))]
+
+
+def _tables(path: Path) -> dict[str, CostTable]:
+    try:
+        return tables_from_bytes(path.read_bytes(), path)
+    except FileFormatError as error:
+        raise FileFormatError(path, f"{error.problem} Give the command of the sweep again: it writes it anew.") from None
+
+
+def drop_damaged_tables(folder: Path) -> list[Path]:
+    """Removes table files that cannot be read, so that they are written anew; returns which."""
+    gone = []
+    for path in table_files(folder):
+        try:
+            _tables(path)
+        except FileFormatError:
+            path.unlink()
+            gone.append(path)
+    return gone
 
 
 def learnt_nothing(metric: Metric, reference: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .costs import FloatArray
+from .errors import FileFormatError
 from .storage import write
 
 FOLDER = "scores"
@@ -18,7 +19,7 @@ FP32 = "fp32"
 class SampleScores(Mapping[str, FloatArray]):
     """Of the validation split, in the order of its samples: by number of the trial, as text, or :data:`FP32`. Read where asked for.
 
-    A file that is absent or damaged is as if it were not there: only how sure a difference is depends on it.
+    Where a file is absent, how sure a difference is goes by intervals. A damaged one is an error: verdicts would change without a word.
     """
 
     def __init__(self, run: Path) -> None:
@@ -26,11 +27,16 @@ class SampleScores(Mapping[str, FloatArray]):
         self._read: dict[str, FloatArray] = {}
 
     def __getitem__(self, name: str) -> FloatArray:
+        """Raises FileFormatError where the file cannot be read as scores."""
         if name not in self._read:
+            path = self._folder / f"{name}.npy"
             try:
-                self._read[name] = np.load(self._folder / f"{name}.npy", allow_pickle=False).astype(np.float64)
-            except (OSError, ValueError, EOFError):
+                self._read[name] = np.load(path, allow_pickle=False).astype(np.float64)
+            except FileNotFoundError:
                 raise KeyError(name) from None
+            except (OSError, ValueError, EOFError):
+                said = "is truncated or holds no scores of samples. Delete it: differences of this point are then judged by intervals."
+                raise FileFormatError(path, said) from None
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

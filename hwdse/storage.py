@@ -209,7 +209,7 @@ def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, Cos
     except FileFormatError:
         raise
     except _DAMAGE as error:
-        raise FileFormatError(file, f"is truncated or not a table archive ({error}). Delete it; it is made again.") from None
+        raise FileFormatError(file, f"is truncated or not a table archive ({type(error).__name__}).") from None
 
 
 def read_checkpoint(data: bytes, file: object = "checkpoint") -> dict[str, Any]:
@@ -223,8 +223,7 @@ def read_checkpoint(data: bytes, file: object = "checkpoint") -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises many kinds for a broken file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileFormatError(file, f"is truncated or not a checkpoint ({reason})") from None
+        raise FileFormatError(file, f"is truncated or not a checkpoint ({type(error).__name__}).") from None
     if not isinstance(state, dict):
         raise FileFormatError(file, f"must hold a state dict, got {type(state).__name__}.")
     return state

@@ -57,14 +57,21 @@ def save_figure(figure: Figure, path: Path) -> None:
 def write_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[str]) -> None:
     """``NAME.FORMAT`` for each, and ``captions.txt``: a paragraph a figure, its name first. Without formats nothing is written.
 
+    What an earlier report left there, as its captions say, is removed: it may show another state of the run.
+
     Raises:
         StorageError: the folder cannot be written.
     """
-    if not formats:
-        return
-    captions = []
-    for name, drawing in named(drawings):
+    captions, said, made = [], folder / "captions.txt", set()
+    earlier = [line.partition(":")[0] for line in said.read_text(encoding="utf-8").splitlines()] if said.exists() else []
+    for name, drawing in named(drawings) if formats else ():
         captions.append(f"{name}: {drawing.caption}\n")
         for kind in formats:
+            made.add(folder / f"{name}.{kind}")
             write(folder / f"{name}.{kind}", style.RENDERED[kind](drawing.figure, name))
+    for path in {folder / f"{name}.{kind}" for name in earlier if name for kind in style.FORMATS} - made:
+        path.unlink(missing_ok=True)
+    if not formats:
+        said.unlink(missing_ok=True)
+        return
     write(folder / "captions.txt", "\n".join(captions))

@@ -17,7 +17,7 @@ from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError, UsageError
-from hwdse.records import SweepRecord, TrialResult, learnt_nothing
+from hwdse.records import SweepRecord, TrialResult, drop_damaged_tables, learnt_nothing
 from hwdse.sample_scores import FP32, keep_scores
 from hwdse.storage import StorageError, locked
 from hwdse.workbench import Workbench
@@ -187,6 +187,9 @@ class _Sweep:
         if FP32 not in self.record.scores:
             keep_scores(self.folder, FP32, self.bench.reference_scores)
         self.study.describe(self.record.to_dict())
+        for path in drop_damaged_tables(self.folder):
+            if self.note:
+                self.note(f"{path} was damaged and is written anew.")
         self._save()
         doubt = learnt_nothing(self.bench.task.metric, self.bench.reference)
         if doubt and self.note:

@@ -37,7 +37,7 @@ def look_at_folder(folder: Path) -> Look:
     Raises:
         StorageError: no record there. FileFormatError: it cannot be read.
     """
-    record, events = SweepRecord.load(folder), read(folder)
+    record, events = SweepRecord.load(folder, tables=False), read(folder)
     ended = {t.number for t in record.trials}
     last = max((datetime.datetime.fromisoformat(e["time"]) for e in events), default=None)
     return Look(str(folder), record, tuple(r for r in running(events) if r.trial not in ended), last=last)

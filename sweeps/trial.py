@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -16,7 +17,7 @@ import torch
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.allocators.reallocation import Reallocating
 from hwdse.bits import Allocation, BitWidths
-from hwdse.errors import InfeasibleBudget, TrainingDiverged
+from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
@@ -194,9 +195,9 @@ def _again(
         if source.exists():
             told = {**read_json(source), "number": number, "knobs": dict(result.knobs), "slack": slack, "notes": list(result.notes)}
             write(folder / "allocations" / f"{number}.json", json.dumps(told, indent=2) + "\n")
-        scores = SampleScores(folder).get(str(before.number))
-        if scores is not None:
-            keep_scores(folder, str(number), scores)
+        with contextlib.suppress(FileFormatError):  # damaged: no fault of this trial, and whoever reads them says it
+            if (scores := SampleScores(folder).get(str(before.number))) is not None:
+                keep_scores(folder, str(number), scores)
     return result
 
 

@@ -96,6 +96,26 @@ def test_mistakes_with_a_run(arguments: list[str], code: int, sentence: str, run
     assert ran.out == ""
 
 
+def test_damaged_tables_and_scores(run: Path) -> None:
+    (run / "tables.npz").write_bytes(b"junk")
+    for command in (("report", run), ("explain", run, 0)):
+        ran = hwdse(*command)
+        assert (ran.code, ran.out) == (2, "")
+        assert "tables.npz: is truncated or not a table archive (ValueError). Give the command of the sweep again" in ran.said
+    assert hwdse("status", run).code == hwdse("pick", run).code == 0  # they ask the trials alone
+    ran = sweep(run)
+    assert ran.code == 0
+    assert "tables.npz was damaged and is written anew" in ran.said
+    assert hwdse("explain", run, 0).code == 0
+    number = json.loads(hwdse("pick", run, "--json").out)["trial"]["number"]
+    (run / "scores" / f"{number}.npy").write_bytes(b"junk")
+    ran = hwdse("pick", run)
+    assert ran.code == 2
+    assert f"{number}.npy: is truncated or holds no scores of samples. Delete it" in ran.said
+    (run / "scores" / f"{number}.npy").unlink()
+    assert hwdse("pick", run).code == 0
+
+
 def test_a_truncated_record(run: Path) -> None:
     text = (run / "record.json").read_text()
     (run / "record.json").write_text(text[: len(text) // 2])

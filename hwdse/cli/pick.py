@@ -50,7 +50,7 @@ class Wanted:
 
 def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, onnx: bool, json: bool) -> None:
     """Prints the pick, its neighbours and its widths."""
-    record = SweepRecord.load(folder)
+    record = SweepRecord.load(folder, tables=handed is not None)
     found = wanted.of(record)
     source = allocation_path(folder, found.trial)
     content = b"" if found.trial.allocation is None and output is None else allocation_file(folder, found.trial)[0]

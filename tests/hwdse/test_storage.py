@@ -141,7 +141,7 @@ ARCHIVE = tables_to_bytes(example())
 @given(st.integers(0, len(ARCHIVE) - 1))
 @settings(max_examples=60, deadline=None)
 def test_truncated_archives(length: int) -> None:
-    with pytest.raises(FileFormatError, match=r"mine.npz: is truncated or not a table archive \(.*Delete it; it is made again"):
+    with pytest.raises(FileFormatError, match=r"mine.npz: is truncated or not a table archive \("):
         tables_from_bytes(ARCHIVE[:length], "mine.npz")
 
 

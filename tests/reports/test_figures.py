@@ -73,3 +73,16 @@ def test_tables_for_papers(tiny, tmp_path):
     assert list(front.columns) == ["budget", "point", "cost", "accuracy", "95 % interval", "test"]
     assert front["point"].tolist()[-1] == "none inside"
     assert paper_tables(tiny.with_trials(()))["fronts.tex"] == ""
+
+
+def test_figures_of_an_earlier_report_do_not_stay(tiny, tmp_path):
+    write_report(tmp_path, record=tiny, formats=("pdf",), look="paper")
+    figures = tmp_path / "figures"
+    (figures / "mine.pdf").write_text("of the user")
+    before = {path.stem for path in figures.glob("*.pdf")} - {"mine"}
+    assert before
+    write_report(tmp_path, record=tiny, formats=("png",))
+    assert {path.name for path in figures.glob("*.pdf")} == {"mine.pdf"}
+    assert {path.stem for path in figures.glob("*.png")} == before
+    write_report(tmp_path, record=tiny, formats=())
+    assert [path.name for path in figures.iterdir()] == ["mine.pdf"]
