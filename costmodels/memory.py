@@ -90,9 +90,12 @@ class WeightMemory:
         return f"weight storage, packing '{self.packing.rule}', {with_meta}; {biases}; shared weights once."
 
     def _notes(self, rest: Sequence[Layer]) -> tuple[str, ...]:
-        if not rest:
-            return ()
-        return (f"weights without a choice of width are stored at {self.float_bits} bits: {listed([r.name for r in rest])}.",)
+        found = []
+        if self.metadata.scale_bits and self.metadata.per != "tensor":
+            found.append(f"a scale per {self.metadata.per}, as devices store it, is counted where quantisers share one (lsq, dorefa), too.")
+        if rest:
+            found.append(f"weights without a choice of width are stored at {self.float_bits} bits: {listed([r.name for r in rest])}.")
+        return tuple(found)
 
 
 def _channels(layer: Layer) -> int:

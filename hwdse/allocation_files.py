@@ -63,6 +63,20 @@ def read_allocation(path: Path) -> tuple[Allocation, Mapping[str, Any]]:
     return Allocation.from_json(text, path), json.loads(text)
 
 
+def replaceable(path: Path) -> None:
+    """Says before an allocation is written that something else would be lost by it.
+
+    Raises:
+        UsageError: a file that is no allocation file.
+    """
+    if not path.is_file():
+        return
+    try:
+        read_allocation(path)
+    except FileFormatError:
+        raise UsageError(f"{path} exists and is no allocation file, so it is not replaced; give another name with -o.") from None
+
+
 def _differs(found: Allocation, trial: TrialResult) -> str:
     assert trial.allocation is not None  # checked before
     record = trial.allocation

@@ -309,10 +309,14 @@ class QuantizedModel:
         Raises:
             UsageError: a checkpoint of another model or scheme.
         """
-        mine = [list(astuple(self.scheme)), self.graph.fingerprint]
-        theirs = [list(state.get("scheme", ())), state.get("graph")]
-        if mine != theirs:
-            raise UsageError(f"the checkpoint is of another model or scheme: it has {theirs}, this model {mine}.")
+        if state.get("graph") != self.graph.fingerprint:
+            raise UsageError(
+                "the checkpoint is of another model: the layers, their shapes or their order are no longer those that it was made with "
+                f"(graph {state.get('graph')}, now {self.graph.fingerprint}). Use the task as it was then."
+            )
+        if tuple(state.get("scheme", ())) != astuple(self.scheme):
+            theirs = "+".join(map(str, state.get("scheme", ())))
+            raise UsageError(f"the checkpoint is of other quantisers: it has {theirs}, the model {self.scheme}.")
         self.network.load_state_dict(state["network"])
         for path, part in state["inputs"].items():
             self.inputs[path].load_state_dict(part)

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from ..metrics import UNITS
@@ -38,7 +39,7 @@ def reproduction(record: SweepRecord, trial: TrialResult) -> Reproduction:
     knobs = trial.knobs
     device = knobs.get("accelerator")
     about = {"--quantizers": knobs.get("scheme"), "--epochs": knobs.get("epochs") or 0, "--seed": knobs.get("seed") or 0}
-    said = "The same widths, and the same score on the same kind of machine with the same versions."
+    said = "Run where the sweep was: the same widths, and the same score on the same kind of machine with the same versions."
     again = ["-o", f"{allocation_stem(record.task)}-{trial.number}-again.json"]
     try:
         if knobs.get("widths"):
@@ -74,10 +75,7 @@ def allocate_words(record: SweepRecord, choose: Sequence[str], device: str | Non
     config = record.config
     words = ["hwdse", "allocate", str(config.get("task") or record.task)]
     if device is not None:
-        entry = record.provenance.get("accelerators", {}).get(device)
-        if entry is None:
-            raise NoCommand(f"the record does not say from which file {device} was read")
-        words += ["-a", str(entry)]
+        words += ["-a", _entry(record, device)]
     words += choose
     for option, part in (("--weight-bits", "weights"), ("--activation-bits", "activations")):
         widths = sorted(config.get(part) or WIDTHS)
@@ -91,6 +89,16 @@ def allocate_words(record: SweepRecord, choose: Sequence[str], device: str | Non
         value = settings.get(option)
         words += [option, str(value)] if value is not None and value != default else []
     return words
+
+
+def _entry(record: SweepRecord, device: str) -> str:
+    """The name or file under which the run had an accelerator."""
+    known = record.provenance.get("accelerators")
+    if known is None:  # a record of before these were kept: a file is mostly called as what it holds
+        known = {PurePath(entry).stem: entry for entry in record.config.get("accelerators") or ()}
+    if device not in known:
+        raise NoCommand(f"the record does not say from which file {device} was read")
+    return str(known[device])
 
 
 def quoted(words: Iterable[str]) -> str:

@@ -103,7 +103,7 @@ def explain(record: SweepRecord, number: int) -> Explained:
         layers.append(
             LayerFacts(name, trial.allocation[name], mine, mine / total if total else 0.0, costs, shares, tuple(filter(None, found)))
         )
-    resolved = [found for budget in record.budgets if (found := budget_limits(record, budget))]
+    resolved = [its for budget in record.budgets if (its := budget_limits(record, budget))]
     return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)), tuple(b for b in resolved if inside(trial, b)))
 
 

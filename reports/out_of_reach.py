@@ -24,8 +24,8 @@ def nothing_inside(points: Sequence[TrialResult], limits: Sequence[Limit]) -> In
         if not math.isfinite(alone):
             lines.append(f"{limit}: no measured point has a finite {limit.metric.key}")
         elif not limit.holds(alone):
-            value, near = limit.metric.apart(limit.value, alone)
-            lines.append(f"{limit.words(value)}: the nearest of all points is {near}{end} (#{alone_at})")
+            told, near = limit.metric.apart(limit.value, alone)
+            lines.append(f"{limit.words(told)}: the nearest of all points is {near}{end} (#{alone_at})")
         elif math.isfinite(given):
             lines.append(f"{limit}: where the other limits hold, the nearest is {shown(limit.metric, given)}{end} (#{given_at})")
         else:

@@ -26,6 +26,7 @@ from . import log
 from .config import SweepConfig
 from .database import Place
 from .file_database import LOCKS
+from .identity import check_before_work
 from .knobs import Knobs, Plan, first_trials
 from .recording import owner_of, record_of, scheme_tables, test_scores
 from .refining import refinement
@@ -107,6 +108,8 @@ def run_worker(bench: Workbench, config: SweepConfig, place: Place, say: Say | N
 class _Sweep:
     def __init__(self, bench: Workbench, config: SweepConfig, place: Place, say: Say | None, note: Note | None, join: bool = False) -> None:
         self.bench, self.config, self.folder = bench, config, place.folder
+        if not join:
+            check_before_work(place, config)
         self.say: Say = say or (lambda progress: None)
         self.note = note
         for text in config.baselines:
@@ -221,7 +224,9 @@ class _Sweep:
                 f"the run folder {self.folder} holds the run of another study, whose tables, checkpoints and scores would be taken for "
                 "this one's. Give another folder, or delete that one as a whole."
             )
-        return replace(found, provenance={**found.provenance, "run": self.study.run})
+        trials = max(self.config.trials, len(self.study.results))  # fewer may be asked for than there are
+        config = {**found.config, "trials": trials}
+        return replace(found, config=config, provenance={**found.provenance, "run": self.study.run})
 
     def _trials(self) -> tuple[TrialResult, ...]:
         """Everything that has ended, with its test score or the reason why it has none."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwdse.bits import Allocation
-from hwdse.choices import Choices, IntArray
+from hwdse.choices import BoolArray, Choices, IntArray
 from hwdse.costs import FloatArray
 from hwdse.pareto import ParetoFront
 from hwdse.problem import Problem
@@ -98,7 +98,8 @@ def _down(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list
 
 def _up(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[IntArray]:
     """Of ever wider widths, the last that costs what the present one does, and the last of those that cost the next more."""
-    alike = np.isclose(costs[:, None], np.vstack([now, costs])[None], rtol=SAME, atol=0).all(axis=2)  # (M, 1 + M)
+    others = np.vstack([now, costs])[None]
+    alike: BoolArray = (np.abs(costs[:, None] - others) <= SAME * np.abs(others)).all(axis=2)  # (M, 1 + M)
     free = np.flatnonzero(alike[:, 0])
     dearer = np.flatnonzero(~alike[:, 0])
     ends = [*free[-1:], *(np.flatnonzero(alike[:, 1 + dearer[0]])[-1:] if len(dearer) else ())]

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from hwdse.errors import UsageError
 from hwdse.records import TrialResult
 
 from .config import SweepConfig
 from .database import Database, Place, persistent
 from .finding import open_database
+from .identity import SCHEMA, check_study
 from .knobs import Knobs, Plan
 from .samplers import make_sampler
 from .space import Space
@@ -35,7 +35,6 @@ Values = Callable[[TrialResult], Sequence[float]]  # a result as the sampler's o
 Say = Callable[[str], None]
 Propose = Callable[[Sequence[TrialResult], Sequence[Knobs]], Knobs | None]
 Direction = Literal["minimize", "maximize"]
-SCHEMA = "hwdse.study/2"  # of the rows and their attributes
 
 
 @dataclass(frozen=True)
@@ -139,38 +138,15 @@ class Study:
         )
         known = self.study.user_attrs
         if "config" in known:
-            self._same(known, identity, join)
+            check_study(self.place, known, self.config, identity, join)
+            if not join:
+                self.study.set_user_attr("config", self.config.plain())
+                self.study.set_user_attr("stopped", "")
         else:
             self.study.set_user_attr("schema", SCHEMA)
             self.study.set_user_attr("run", uuid.uuid4().hex)
             self.study.set_user_attr("identity", identity)
             self.study.set_user_attr("config", self.config.plain())
-
-    def _same(self, known: dict[str, Any], identity: dict[str, str], join: bool) -> None:
-        """A study goes on only with its own task and configuration; the number of trials may grow."""
-        if known.get("schema") != SCHEMA:
-            raise UsageError(
-                f"{self.place} holds a study of the schema '{known.get('schema', 'hwdse.study/1')}', and this version of hwdse reads "
-                f"'{SCHEMA}'. Go on with the version that made it; or {self._instead}."
-            )
-        theirs: dict[str, Any] = known.get("identity", {})
-        differs = sorted(part for part in {*identity, *theirs} if identity.get(part) != theirs.get(part))
-        if differs:
-            said = ", ".join(f"{part} ({theirs[part]} there, {identity[part]} here)" if _short(theirs, part) else part for part in differs)
-            hint = " Workers share the trained weights through the cache: set HWDSE_CACHE to one folder for all." if join else ""
-            raise UsageError(
-                f"{self.place} belongs to another task, model, seed, accelerator file or version of hwdse or torch (task "
-                f"'{known.get('config', {}).get('task')}'); what differs: {said}. Its costs or scores would not compare; "
-                f"{self._instead}, or delete this one.{hint}"
-            )
-        old, new = known["config"], self.config.plain()
-        changed = sorted(key for key in {*old, *new} - {"trials"} if old.get(key) != new.get(key))
-        if changed:
-            text = "; ".join(f"{key}: was {old.get(key)}, now {new.get(key)}" for key in changed)
-            raise UsageError(f"{self.place} was made with another configuration ({text}); {self._instead}.")
-        if not join:
-            self.study.set_user_attr("config", new)
-            self.study.set_user_attr("stopped", "")
 
     @property
     def run(self) -> str:
@@ -196,10 +172,6 @@ class Study:
     def describe(self, record: Mapping[str, Any]) -> None:
         """Keeps the run's record without its trials: who looks on from elsewhere has the study alone."""
         self._locked(lambda: self.study.set_user_attr("record", dict(record)))
-
-    @property
-    def _instead(self) -> str:
-        return "give another folder" if self.place.url is None else "give another name (--study)"
 
     # Taking a trial and giving it back
 
@@ -374,10 +346,6 @@ class Study:
 def _violation(result: TrialResult) -> float:
     """By how much a budget is broken; a failed trial breaks it."""
     return -min([*result.slack.values(), 0.0]) if result.state == "complete" else 1.0
-
-
-def _short(theirs: Mapping[str, Any], part: str) -> bool:
-    return part in ("hwdse", "torch", "seed") and part in theirs
 
 
 def finite(values: Sequence[float], instead: float) -> list[float]:

@@ -64,9 +64,11 @@ def test_allocate_at_given_widths(toy: str, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_about_given_widths(toy: str, words: list[str], code: int, sentence: str) -> None:
+    Path("toys.toml").write_text("name = 'mine'\n")
     ran = hwdse("allocate", toy, *words)
     assert (ran.code, ran.out) == (code, "")
     assert sentence in ran.said
+    assert Path("toys.toml").read_text() == "name = 'mine'\n"
 
 
 def test_allocate_chooses_from_the_widths_it_is_told(toy: str) -> None:

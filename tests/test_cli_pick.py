@@ -256,5 +256,5 @@ def test_a_hand_off_that_was_changed(here: Path) -> None:
 
 
 def test_a_hand_off_with_another_task(here: Path) -> None:
-    with pytest.raises(UsageError, match="the checkpoint is of another model or scheme"):
+    with pytest.raises(UsageError, match="the checkpoint is of another model"):
         load(here / "deployed", load_task("digits"))

@@ -53,6 +53,15 @@ def test_the_same_command_goes_on_and_trains_nothing_twice(run: Path) -> None:
     assert json.loads(ran.out)["trials"] == 5
     after = json.loads((run / "record.json").read_text())["trials"]
     assert [t["measures"] for t in after[:4]] == [t["measures"] for t in before]
+    assert sweep(run, trials=2).code == 0
+    assert json.loads((run / "record.json").read_text())["config"]["trials"] == 5  # as many as there are
+
+
+def test_another_seed_is_refused_before_anything_is_trained_for_it(run: Path) -> None:
+    ran = sweep(run, "--seed", 3)
+    assert ran.code == 2
+    assert "was made with another configuration (seed: was 0, now 3)" in ran.said
+    assert "training" not in ran.said
 
 
 def test_status_of_a_run_folder(run: Path) -> None:
@@ -141,7 +150,7 @@ def test_a_folder_of_another_task_or_configuration(run: Path, home: Path) -> Non
     other = task_file(home, "class Other(Toy):\n    name = 'other'\n", of="Other")
     ran = sweep(run, task=other)
     assert ran.code == 2
-    assert "belongs to another task, model, seed, accelerator file or version of hwdse" in ran.said
+    assert f"was made with another configuration (task: was swept:Toy, now {other})" in ran.said
     ran = sweep(run, "--allocator", "qbitopt")
     assert ran.code == 2
     assert "was made with another configuration (allocators: was" in ran.said

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwdse.allocation_files import read_allocation
+from hwdse.allocation_files import read_allocation, replaceable
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.bits import BitWidths
 from hwdse.constraints import Budget, Constraint
@@ -95,6 +95,7 @@ def run(asked: Request, json: bool) -> None:
         scheme, notes = _scheme(_quantisers(asked, allocator, given), bench, target, asked.epochs)
         path = asked.output or Path(f"{file_name(bench.task.name)}-allocation.json")
         writable(path)
+        replaceable(path)
         _reachable(bench, asked.budget, target, scheme)
         problem = bench.problem(*asked.budget, target=target, scheme=scheme)
         recipe = _recipe(bench, asked)

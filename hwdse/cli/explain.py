@@ -25,9 +25,9 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
         raise UnknownName("layer", layer, names)
     chosen = [f for f in found.layers if layer in (None, f.layer)]
     if json:
-        meets = [[str(x) for x in budget] for budget in found.budgets]
+        inside = [[str(x) for x in budget] for budget in found.budgets]
         layers = [_plain(f) for f in chosen]
-        print_json({"trial": found.trial.number, "budget": [str(x) for x in found.limits], "meets": meets, "layers": layers})
+        print_json({"trial": found.trial.number, "budget": [str(x) for x in found.limits], "meets": inside, "layers": layers})
         return
     metrics = {key: record.metric(key) for key in (found.layers[0].costs if found.layers else {})}
     under = ", ".join(map(str, found.limits)) or "no limit"

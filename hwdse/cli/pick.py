@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hwdse.allocation_files import allocation_file, allocation_path
+from hwdse.allocation_files import allocation_file, allocation_path, replaceable
 from hwdse.errors import UsageError
 from hwdse.records import SweepRecord, TrialResult, learnt_nothing
 from hwdse.reports import Pick, pick
@@ -54,6 +54,8 @@ def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, 
     found = wanted.of(record)
     source = allocation_path(folder, found.trial)
     content = b"" if found.trial.allocation is None and output is None else allocation_file(folder, found.trial)[0]
+    if output is not None:
+        replaceable(output)
     about = None if handed is None else export(record, folder, found.trial.number, handed, onnx, json)
     if output is not None:
         write(output, content)

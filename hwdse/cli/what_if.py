@@ -74,7 +74,9 @@ def run(folder: Path, budget: Sequence[str], json: bool, *, task: str | None = N
     print_table(["layer", "widths"], [[name, str(widths)] for name, widths in found.solution.allocation.items()])
     print_text()
     print_text(
-        f"To measure it: {command}" if command else f"To measure it, add the budget to the sweep's file and run that again: {lacking}."
+        f"To measure it, where the sweep was run: {command}"
+        if command
+        else f"To measure it, add the budget to the sweep's file and run that again: {lacking}."
     )
 
 

@@ -98,6 +98,8 @@ def restored(task: Task, state: Mapping[str, Any], allocation: Allocation, file:
     model = QuantizedModel(network, trace(network, task.example_inputs()), Scheme(*state["scheme"]))
     try:
         model.load_state(state)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
     except (RuntimeError, KeyError) as error:
         raise UsageError(f"{file} does not fit the model of task {task.name}: {str(error).splitlines()[0]}") from None
     network.eval()

@@ -73,7 +73,7 @@ def test_checkpoint_gives_the_same_outputs(bench: Workbench, scheme: Scheme) -> 
 
 
 def test_checkpoint_of_another_scheme_is_refused(bench: Workbench) -> None:
-    with pytest.raises(UsageError, match="the checkpoint is of another model or scheme"):
+    with pytest.raises(UsageError, match="the checkpoint is of other quantisers"):
         bench.quantized(Scheme("codebook", "lsq")).load_state(bench.quantized().state())
 
 

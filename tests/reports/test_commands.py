@@ -21,7 +21,7 @@ def test_what_was_chosen_is_chosen_again(tiny):
         'hwdse allocate digits -a x -b "latency@x <= 3 ms" --allocator adaqat --quantizers lsq+lsq@mse --epochs 5 --seed 2 '
         "-o tiny-3-again.json"
     )
-    assert made.said.startswith("The same widths, and the same score")
+    assert made.said.startswith("Run where the sweep was: the same widths, and the same score")
 
 
 def test_settings_of_the_run_are_told(tiny):
@@ -53,6 +53,13 @@ def test_what_the_record_does_not_say_is_left_to_the_sweep(tiny):
 def test_an_accelerator_from_a_file_is_named_by_its_path(tiny):
     filed = replace(tiny, provenance={"accelerators": {"my-chip": "chips/my chip.toml"}})
     assert ' -a "chips/my chip.toml" ' in _with(filed, tiny.trials[3], accelerator="my-chip").command
+
+
+def test_a_record_of_before_files_were_kept_goes_by_their_names(tiny):
+    older = replace(tiny, provenance={})
+    assert ' -a "chips/my chip.toml" ' in _with(older, tiny.trials[3], accelerator="my chip").command
+    assert " -a x " in _with(older, tiny.trials[3]).command
+    assert _with(older, tiny.trials[3], accelerator="y").command.startswith("hwdse sweep")
 
 
 def test_given_widths_are_given_again(tiny):

@@ -48,6 +48,17 @@ def test_mistakes(run: Path, options: list[str], code: int, sentence: str) -> No
     assert sentence in ran.said
 
 
+def test_a_file_that_is_no_allocation_is_not_replaced(run: Path, tmp_path: Path) -> None:
+    chip = tmp_path / "chip.toml"
+    chip.write_text("name = 'chip'")
+    ran = hwdse("pick", run, "-o", chip)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is no allocation file, so it is not replaced" in ran.said
+    assert chip.read_text() == "name = 'chip'"
+    for _ in range(2):  # its own it does replace
+        assert hwdse("pick", run, "-o", tmp_path / "mine.json").code == 0
+
+
 def test_what_if(run: Path) -> None:
     ran = hwdse("pick", run, "--what-if", "latency@t4 <= 1.2 ms", "--what-if", "weights <= 80% of w8a8")
     assert ran.code == 0
