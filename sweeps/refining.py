@@ -99,7 +99,7 @@ def _down(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list
 def _up(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[IntArray]:
     """Of ever wider widths, the last that costs what the present one does, and the last of those that cost the next more."""
     others = np.vstack([now, costs])[None]
-    alike: BoolArray = (np.abs(costs[:, None] - others) <= SAME * np.abs(others)).all(axis=2)  # (M, 1 + M)
+    alike: BoolArray = np.all(np.abs(costs[:, None] - others) <= SAME * np.abs(others), axis=2)  # (M, 1 + M)
     free = np.flatnonzero(alike[:, 0])
     dearer = np.flatnonzero(~alike[:, 0])
     ends = [*free[-1:], *(np.flatnonzero(alike[:, 1 + dearer[0]])[-1:] if len(dearer) else ())]
