@@ -230,29 +230,37 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, default=5)
     asked.add_argument("--trials", type=int, default=40)
     asked.add_argument("--blind", type=int, default=400)
+    asked.add_argument(
+        "--only", choices=["hwdse", "random", "TPE", "NSGA-II"], help="this one anew, the others as on record"
+    )
     asked.add_argument("--draw", action="store_true", help="only the picture and the table, from the results that are there")
     args = asked.parse_args()
     if args.draw:
         return draw(args.case)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    curves: dict[str, list[list[float]]] = {"hwdse": [], "random": [], "TPE": [], "NSGA-II": []}
+    kept = FOLDER / f"hypervolume-{args.case}.json"
+    said = json.loads(kept.read_text()) if args.only else {}
+    if said and [said[key] for key in ("seeds", "trials", "blind")] != [args.seeds, args.trials, args.blind]:
+        asked.error(f"{kept} is of {said['seeds']} seeds, {said['trials']} and {said['blind']} trials: give the same")
+    names = [args.only] if args.only else ["hwdse", "random", "TPE", "NSGA-II"]
+    curves: dict[str, list[list[float]]] = {**said.get("curves", {}), **{name: [] for name in names}}
     best, worst, began = [], REFERENCE[args.case], time.perf_counter()
     digits = Digits() if args.case == "digits" else None
     for seed in range(args.seeds):
         problem = digits or Known(seed)
-        curves["hwdse"].append(volumes(problem.sweep(args.trials, seed), worst))
-        for name in ("random", "TPE", "NSGA-II"):
-            curves[name].append(volumes(blind(problem, name, args.blind, seed), worst))
+        for name in names:
+            points = problem.sweep(args.trials, seed) if name == "hwdse" else blind(problem, name, args.blind, seed)
+            curves[name].append(volumes(points, worst))
         if isinstance(problem, Known):
             best.append(volumes(problem.front(400), worst)[-1])
-        print(seed, {n: round(c[-1][-1], 4) for n, c in curves.items()}, best[-1:], f"{time.perf_counter() - began:.0f} s", flush=True)
+        print(seed, {n: round(c[seed][-1], 4) for n, c in curves.items()}, best[-1:], f"{time.perf_counter() - began:.0f} s", flush=True)
     FOLDER.mkdir(exist_ok=True)
     said = {
         "case": args.case, "seeds": args.seeds, "trials": args.trials, "blind": args.blind, "known": best,
         "curves": {n: [[round(v, 5) for v in one] for one in c] for n, c in curves.items()},
     }  # fmt: skip
-    (FOLDER / f"hypervolume-{args.case}.json").write_text(json.dumps(said) + "\n")
+    kept.write_text(json.dumps(said) + "\n")
     return draw(args.case)
 
 
