@@ -230,9 +230,7 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, default=5)
     asked.add_argument("--trials", type=int, default=40)
     asked.add_argument("--blind", type=int, default=400)
-    asked.add_argument(
-        "--only", choices=["hwdse", "random", "TPE", "NSGA-II"], help="this one anew, the others as on record"
-    )
+    asked.add_argument("--only", choices=["hwdse", "random", "TPE", "NSGA-II"], help="this one anew, the others as on record")
     asked.add_argument("--draw", action="store_true", help="only the picture and the table, from the results that are there")
     args = asked.parse_args()
     if args.draw:
