@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..records import SweepRecord
@@ -70,17 +71,22 @@ def _latex(frame: pd.DataFrame, caption: str, label: str) -> str:
     """A floating table; every cell is escaped, so that no name in a record can break it."""
     words = sum(name in ("budget", "point") for name in frame.columns)
     plain = frame.rename(columns=_escaped).map(_escaped)
-    return plain.to_latex(
+    text = plain.to_latex(
         index=False, escape=False, caption=_escaped(caption), label=label, position="t",
         column_format="l" * words + "r" * (len(frame.columns) - words),
     )  # fmt: skip
+    return str(text).replace("\\begin{table}[t]\n", "\\begin{table}[t]\n\\centering\n", 1)
 
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "≤": r"$\leq$",
+    "µ": r"$\mu$",
 }  # fmt: skip
 
 
+_MICRO = re.compile(r"(?<=\d )u(?=[sJ]\b)|(?<=\[)u(?=[sJ]\])")  # "3 us", "[uJ]"
+
+
 def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(c, c) for c in str(text).replace("<=", "≤"))
+    return "".join(_SPECIAL.get(c, c) for c in _MICRO.sub("µ", str(text).replace("<=", "≤")))

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import matplotlib
@@ -73,6 +75,29 @@ def test_tables_for_papers(tiny, tmp_path):
     assert list(front.columns) == ["budget", "point", "cost", "accuracy", "95 % interval", "test"]
     assert front["point"].tolist()[-1] == "none inside"
     assert paper_tables(tiny.with_trials(()))["fronts.tex"] == ""
+
+
+def test_micro_is_a_sign_in_units_alone(tiny):
+    micro = tiny.with_trials(
+        tuple(replace(t, measures={k: v / 1000 if "latency" in k else v for k, v in t.measures.items()}) for t in tiny.trials)
+    )
+    found = paper_tables(replace(micro, task="u s", limits={**tiny.limits}))
+    assert r"latency@x [$\mu$s]" in found["fronts.tex"]
+    assert "(u s; " in found["fronts.tex"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+def test_latex_takes_the_tables_whatever_the_names(tiny, tmp_path):
+    odd = replace(tiny, task="a_b & 100% \\x {$^~#} <i>")
+    for name, text in paper_tables(odd).items():
+        (tmp_path / name).write_text(text)
+    whole = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{budgets.tex}\input{fronts.tex}\end{document}"
+    (tmp_path / "whole.tex").write_text(whole)
+    ran = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "whole.tex"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout.decode()[-2000:]
+    assert (tmp_path / "whole.pdf").stat().st_size > 1000
 
 
 def test_figures_of_an_earlier_report_do_not_stay(tiny, tmp_path):
