@@ -14,11 +14,9 @@ import torch
 from hwdse.allocation_files import read_allocation, replaceable
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.bits import BitWidths
-from hwdse.constraints import Budget, Constraint
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
-from hwdse.margins import standing
 from hwdse.problem import Problem, Solution, Status, loss_table
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -30,8 +28,9 @@ from hwdse.task import Recipe, recipes_of
 from hwdse.training import Allocator, Trained, train_quantized
 from hwdse.workbench import Say, Workbench
 
+from .allocated import print_allocation, stands
 from .setup import file_name, make_bench, writable
-from .show import plain, print_json, print_table, print_text, telling
+from .show import plain, print_json, print_text, telling
 from .what_if import run as suppose
 
 DEFAULT_BITS = range(2, 9)
@@ -113,7 +112,10 @@ def run(asked: Request, json: bool) -> None:
     if json:
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
-    _print(asked, bench, problem, solution, score, path)
+    print_allocation(bench, problem, solution, score, given=asked.given)
+    if not asked.epochs and score is not None:
+        print_text(f"Post-training ({asked.rounding} rounding): no weight was trained. --epochs 5 fine-tunes at these widths.")
+    print_text(f"Wrote {path}")
     for said in notes:
         print_text(f"Note: {said}.")
 
@@ -247,7 +249,7 @@ def _about(
         "expected_loss": solution.loss,
         "bound": solution.bound,
         "costs": dict(solution.costs),
-        "budget": {str(c): {"text": c.text, "limit": c.limit, **_stands(problem, solution, c)} for c in problem.budget},
+        "budget": {str(c): {"text": c.text, "limit": c.limit, **stands(problem, solution, c)} for c in problem.budget},
         "binding": solution.binding,
         "shadow_prices": dict(solution.shadow_prices),
         "score": None if score is None else {"metric": metric.key, "split": "validation", "value": score[0], "fp32": score[1]},
@@ -287,116 +289,3 @@ def _reachable(bench: Workbench, budget: Sequence[str], target: str | None, sche
     nothing = loss_table(choices, np.zeros((len(choices.layers), len(choices.options))), "")
     with contextlib.suppress(SolverError):  # none found in time: the allocator has the last word
         feasible(Problem(choices, nothing, tables, bench.budget(*budget, target=target)), time_limit=5)
-
-
-def _print(asked: Request, bench: Workbench, problem: Problem, solution: Solution, score: tuple[float, float] | None, path: Path) -> None:
-    graph = bench.graph
-    print_table(
-        ["layer", "weights", "inputs", "MACs share"],
-        [[n, f"{w.weight} bit", f"{w.activation} bit", f"{graph[n].macs / graph.macs:.1%}"] for n, w in solution.allocation.items()],
-        title=f"{bench.task.name}: {solution.status.lower()} by {solution.solver}, {solution.seconds * 1e3:.0f} ms",
-    )
-    print_text()
-    limits = {c.metric.key: c for c in problem.budget}
-    rows = []
-    for key, table in problem.table.items():
-        m, cost = table.metric, solution.costs[key]
-        mine = [c for c in problem.budget if c.metric.key == key]
-        tight = min(mine, key=lambda c: c.limit) if key in limits else None
-        indices = problem.choices.indices(solution.allocation)
-        shares, error = table.by_source(indices), table.error(indices)
-        rows.append(
-            [
-                key,
-                m.format(cost),
-                m.format(tight.limit) if tight else "",
-                f"{m.format(solution.slack[str(tight)], like=tight.limit)} ({solution.slack[str(tight)] / tight.limit:.1%})"
-                if tight and tight.limit
-                else "",
-                standing(solution.slack[str(tight)], error) if tight else "",
-                "unknown" if np.isnan(error) else f"{error / cost:.1%}" if error and cost else "",
-                ", ".join(f"{source} {share:.0%}" for source, share in shares.items() if share >= 0.005),
-            ]
-        )
-    print_table(["cost", "value", "limit", "slack", "limit is ", "may be off", "where the number comes from "], rows)
-    print_text()
-    if score is not None:
-        metric, (found, reference) = bench.task.metric, score
-        print_text(
-            f"Measured {metric.name} on the validation split: {metric.format(found)} (FP32: {metric.format(reference)})", style="bold"
-        )
-    if asked.given:
-        print_text(f"Expected loss increase: {solution.loss:.4g} nats. By {problem.loss.convention or 'the loss table'}.")
-        print_text("The widths were given: nothing was chosen.")
-    else:
-        _print_choice(problem, solution)
-    for said in _warnings(problem, solution):
-        print_text(said, style="bold")
-    if not asked.epochs and score is not None:
-        print_text(f"Post-training ({asked.rounding} rounding): no weight was trained. --epochs 5 fine-tunes at these widths.")
-    print_text(f"Wrote {path}")
-
-
-def _print_choice(problem: Problem, solution: Solution) -> None:
-    """How good the choice is, and what limits it."""
-    gap = solution.loss - solution.bound
-    if solution.status == "OPTIMAL":
-        proof = "proven smallest"
-    else:
-        proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
-    print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
-    if solution.binding is not None:
-        print_text(f"Binding: {solution.binding}. {_price(problem, solution.binding)}")
-    elif len(problem.budget):
-        free = solve(problem.with_budget(Budget())).loss
-        if solution.loss > free + 1e-9 * abs(free):
-            print_text(f"A little more of any limit changes nothing: widths come in steps. Without limits: {free:.4g} nats.")
-        else:
-            print_text("No limit binds: every layer has the widths of the smallest expected loss.")
-    else:
-        print_text('No budget was given: every layer has its widest choice. Give one with -b "latency <= 60% of w8a8".')
-
-
-def _warnings(problem: Problem, solution: Solution) -> list[str]:
-    """What must be said of limits that may not hold on the device."""
-    found = []
-    for limit in problem.budget:
-        stands, m = _stands(problem, solution, limit), limit.metric
-        if stands["standing"] == "at risk":
-            calibrated = problem.table[m.key].whole_error is not None
-            found.append(
-                f"At risk: {limit}. The cost may be off by {m.format(stands['error'], like=limit.limit)}, more than the room of "
-                f"{m.format(stands['slack'], like=limit.limit)}: "
-                f"{'measure this allocation' if calibrated else 'calibrate the accelerator'}, or tighten the limit."
-            )
-        elif stands["standing"] == "error unknown":
-            found.append(f"{limit} is met by an estimate whose error nobody knows: measure whole networks and calibrate the accelerator.")
-    return found
-
-
-def _stands(problem: Problem, solution: Solution, limit: Constraint) -> dict[str, Any]:
-    error = problem.table[limit.metric.key].error(problem.choices.indices(solution.allocation))
-    slack = solution.slack[str(limit)]
-    return {"slack": slack, "error": error, "standing": standing(slack, error)}
-
-
-def _price(problem: Problem, binding: str) -> str:
-    """What more of a limit would buy, solved anew: one unit, or a tenth of the limit where a whole unit is more than that; and as widths
-    come in steps, twice that and twice again until something changes."""
-    limit = next(c for c in problem.budget if str(c) == binding)
-    factor, symbol = limit.metric.scale(limit.limit)
-    whole = factor <= 0.1 * limit.limit
-    first = step = factor if whole else 0.1 * limit.limit
-    one = f"One more {symbol or 'unit'}" if whole else f"{limit.metric.format(step)} more"
-    try:
-        now = solve(problem).loss
-        while step <= max(first, limit.limit):
-            wider = Budget(tuple(replace(c, limit=c.limit + step) if c is limit else c for c in problem.budget))
-            then = solve(problem.with_budget(wider)).loss
-            if now - then > 1e-9 * abs(now):
-                more = one if step == first else f"{one} changes nothing, as widths come in steps; {limit.metric.format(step)} more"
-                return f"{more} lowers the smallest expected loss by {now - then:.3g} nats, to {then:.4g}."
-            step *= 2
-    except SolverError:
-        return "What more of it would buy could not be solved in time."
-    return "Not even twice the limit changes anything."

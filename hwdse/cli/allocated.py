@@ -1,0 +1,129 @@
+"""What ``hwdse allocate`` prints of an allocation: widths, costs and how sure they are, and what a little more of a limit would buy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hwdse.constraints import Budget, Constraint
+from hwdse.errors import SolverError
+from hwdse.margins import standing
+from hwdse.problem import Problem, Solution
+from hwdse.solvers import solve
+from hwdse.workbench import Workbench
+
+from .show import print_table, print_text
+
+
+def print_allocation(bench: Workbench, problem: Problem, solution: Solution, score: tuple[float, float] | None, *, given: bool) -> None:
+    """Widths, costs and limits, and how good the choice is. ``score``: measured, and of FP32. ``given``: nothing was chosen."""
+    graph = bench.graph
+    print_table(
+        ["layer", "weights", "inputs", "MACs share"],
+        [[n, f"{w.weight} bit", f"{w.activation} bit", f"{graph[n].macs / graph.macs:.1%}"] for n, w in solution.allocation.items()],
+        title=f"{bench.task.name}: {solution.status.lower()} by {solution.solver}, {solution.seconds * 1e3:.0f} ms",
+    )
+    print_text()
+    limits = {c.metric.key: c for c in problem.budget}
+    rows = []
+    for key, table in problem.table.items():
+        m, cost = table.metric, solution.costs[key]
+        mine = [c for c in problem.budget if c.metric.key == key]
+        tight = min(mine, key=lambda c: c.limit) if key in limits else None
+        indices = problem.choices.indices(solution.allocation)
+        shares, error = table.by_source(indices), table.error(indices)
+        rows.append(
+            [
+                key,
+                m.format(cost),
+                m.format(tight.limit) if tight else "",
+                f"{m.format(solution.slack[str(tight)], like=tight.limit)} ({solution.slack[str(tight)] / tight.limit:.1%})"
+                if tight and tight.limit
+                else "",
+                standing(solution.slack[str(tight)], error) if tight else "",
+                "unknown" if np.isnan(error) else f"{error / cost:.1%}" if error and cost else "",
+                ", ".join(f"{source} {share:.0%}" for source, share in shares.items() if share >= 0.005),
+            ]
+        )
+    print_table(["cost", "value", "limit", "slack", "limit is ", "may be off", "where the number comes from "], rows)
+    print_text()
+    if score is not None:
+        metric, (found, reference) = bench.task.metric, score
+        print_text(
+            f"Measured {metric.name} on the validation split: {metric.format(found)} (FP32: {metric.format(reference)})", style="bold"
+        )
+    if given:
+        print_text(f"Expected loss increase: {solution.loss:.4g} nats. By {problem.loss.convention or 'the loss table'}.")
+        print_text("The widths were given: nothing was chosen.")
+    else:
+        _print_choice(problem, solution)
+    for said in _warnings(problem, solution):
+        print_text(said, style="bold")
+
+
+def _print_choice(problem: Problem, solution: Solution) -> None:
+    """How good the choice is, and what limits it."""
+    gap = solution.loss - solution.bound
+    if solution.status == "OPTIMAL":
+        proof = "proven smallest"
+    else:
+        proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
+    print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
+    if solution.binding is not None:
+        print_text(f"Binding: {solution.binding}. {_price(problem, solution.binding)}")
+    elif len(problem.budget):
+        free = solve(problem.with_budget(Budget())).loss
+        if solution.loss > free + 1e-9 * abs(free):
+            print_text(f"A little more of any limit changes nothing: widths come in steps. Without limits: {free:.4g} nats.")
+        else:
+            print_text("No limit binds: every layer has the widths of the smallest expected loss.")
+    else:
+        print_text('No budget was given: every layer has its widest choice. Give one with -b "latency <= 60% of w8a8".')
+
+
+def _warnings(problem: Problem, solution: Solution) -> list[str]:
+    """What must be said of limits that may not hold on the device."""
+    found = []
+    for limit in problem.budget:
+        how, m = stands(problem, solution, limit), limit.metric
+        if how["standing"] == "at risk":
+            calibrated = problem.table[m.key].whole_error is not None
+            found.append(
+                f"At risk: {limit}. The cost may be off by {m.format(stands['error'], like=limit.limit)}, more than the room of "
+                f"{m.format(stands['slack'], like=limit.limit)}: "
+                f"{'measure this allocation' if calibrated else 'calibrate the accelerator'}, or tighten the limit."
+            )
+        elif how["standing"] == "error unknown":
+            found.append(f"{limit} is met by an estimate whose error nobody knows: measure whole networks and calibrate the accelerator.")
+    return found
+
+
+def stands(problem: Problem, solution: Solution, limit: Constraint) -> dict[str, Any]:
+    """How sure it is that a limit holds: slack and error in stored units, and what they come to."""
+    error = problem.table[limit.metric.key].error(problem.choices.indices(solution.allocation))
+    slack = solution.slack[str(limit)]
+    return {"slack": slack, "error": error, "standing": standing(slack, error)}
+
+
+def _price(problem: Problem, binding: str) -> str:
+    """What more of a limit would buy, solved anew: one unit, or a tenth of the limit where a whole unit is more than that; and as widths
+    come in steps, twice that and twice again until something changes."""
+    limit = next(c for c in problem.budget if str(c) == binding)
+    factor, symbol = limit.metric.scale(limit.limit)
+    whole = factor <= 0.1 * limit.limit
+    first = step = factor if whole else 0.1 * limit.limit
+    one = f"One more {symbol or 'unit'}" if whole else f"{limit.metric.format(step)} more"
+    try:
+        now = solve(problem).loss
+        while step <= max(first, limit.limit):
+            wider = Budget(tuple(replace(c, limit=c.limit + step) if c is limit else c for c in problem.budget))
+            then = solve(problem.with_budget(wider)).loss
+            if now - then > 1e-9 * abs(now):
+                more = one if step == first else f"{one} changes nothing, as widths come in steps; {limit.metric.format(step)} more"
+                return f"{more} lowers the smallest expected loss by {now - then:.3g} nats, to {then:.4g}."
+            step *= 2
+    except SolverError:
+        return "What more of it would buy could not be solved in time."
+    return "Not even twice the limit changes anything."
