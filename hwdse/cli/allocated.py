@@ -91,8 +91,8 @@ def _warnings(problem: Problem, solution: Solution) -> list[str]:
         if how["standing"] == "at risk":
             calibrated = problem.table[m.key].whole_error is not None
             found.append(
-                f"At risk: {limit}. The cost may be off by {m.format(stands['error'], like=limit.limit)}, more than the room of "
-                f"{m.format(stands['slack'], like=limit.limit)}: "
+                f"At risk: {limit}. The cost may be off by {m.format(how['error'], like=limit.limit)}, more than the room of "
+                f"{m.format(how['slack'], like=limit.limit)}: "
                 f"{'measure this allocation' if calibrated else 'calibrate the accelerator'}, or tighten the limit."
             )
         elif how["standing"] == "error unknown":
