@@ -9,12 +9,11 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import cache, task_file
-from postgres import PASSWORD, NoServer, Server
+from postgres import PASSWORD, Server
 
 CLUSTER = Path(__file__).parents[2] / "examples" / "cluster"
 SWEEP = """
@@ -24,16 +23,6 @@ budgets = [["weights <= 70% of w8a8"]]
 trials = 4
 epochs = [0]
 """
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    try:
-        made = Server()
-    except NoServer as reason:
-        pytest.skip(str(reason))
-    yield made
-    made.close()
 
 
 def commands(shared: Path) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ import pytest
 from commands import cache, hwdse, task_file
 from hypothesis import given
 from hypothesis import strategies as st
-from postgres import NoServer, Server
+from postgres import Server
 
 from hwdse.bits import BitWidths
 from hwdse.cli.worker import bench_of, make_team
@@ -45,16 +45,6 @@ ROOT = Path(__file__).parents[1]
 PLAN = Plan({(None, 0): Budget()}, {(None, 0): 0.5})
 QUEUE = [Knobs("uniform", None, None, widths=f"w{n}a{n}", origin="baseline") for n in (8, 6, 4)]
 BASE: dict[str, Any] = {"task": "digits", "budgets": [["weights <= 2 KiB"]], "epochs": [0]}
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    try:
-        made = Server()
-    except NoServer as reason:
-        pytest.skip(str(reason))
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
