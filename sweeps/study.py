@@ -92,6 +92,9 @@ class Study:
         join: take part in a study that exists; False: make it where it does not.
         say: told of a database that went away.
 
+    Attributes:
+        run: what no other study is called: says whose a run folder is.
+
     Raises:
         FileFormatError: ``study.db`` is truncated or no database. UsageError: it belongs to another task or configuration.
         StorageError: unreachable, or not to be written.
@@ -147,11 +150,7 @@ class Study:
             self.study.set_user_attr("run", uuid.uuid4().hex)
             self.study.set_user_attr("identity", identity)
             self.study.set_user_attr("config", self.config.plain())
-
-    @property
-    def run(self) -> str:
-        """What no other study is called: says whose a run folder is."""
-        return str(self.study.user_attrs["run"])
+        self.run = str(self.study.user_attrs["run"])
 
     def tests(self) -> Mapping[int, float | str]:
         """Test scores by number of the trial, or why there is none."""

@@ -54,13 +54,13 @@ def print_allocation(bench: Workbench, problem: Problem, solution: Solution, sco
         print_text(
             f"Measured {metric.name} on the validation split: {metric.format(found)} (FP32: {metric.format(reference)})", style="bold"
         )
+    for said in _warnings(problem, solution):
+        print_text(said, style="bold")
     if given:
         print_text(f"Expected loss increase: {solution.loss:.4g} nats. By {problem.loss.convention or 'the loss table'}.")
         print_text("The widths were given: nothing was chosen.")
     else:
         _print_choice(problem, solution)
-    for said in _warnings(problem, solution):
-        print_text(said, style="bold")
 
 
 def _print_choice(problem: Problem, solution: Solution) -> None:

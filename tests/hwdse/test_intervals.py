@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from hwdse.errors import FileFormatError
 from hwdse.evaluation import Evaluation
 from hwdse.intervals import interval_of, paired_p, wilson
 from hwdse.sample_scores import SampleScores, keep_scores
@@ -75,12 +76,13 @@ def test_no_difference_is_found_as_often_as_said() -> None:
     assert np.mean(found) <= 0.07  # the exact test errs on the safe side
 
 
-def test_scores_of_samples_are_kept_and_damaged_files_are_as_if_absent(tmp_path: Path) -> None:
+def test_scores_of_samples_are_kept_and_damaged_files_are_said(tmp_path: Path) -> None:
     keep_scores(tmp_path, "3", np.array([1.0, 0.0, 1.0]))
     keep_scores(tmp_path, "fp32", np.array([0.25, 1.5]))
     kept = SampleScores(tmp_path)
     assert dict(kept) == {"3": pytest.approx([1, 0, 1]), "fp32": pytest.approx([0.25, 1.5])}
     assert "4" not in kept
     (tmp_path / "scores" / "3.npy").write_bytes(b"\x93NUM")
-    assert SampleScores(tmp_path).get("3") is None
+    with pytest.raises(FileFormatError, match=r"3.npy: is truncated or holds no scores of samples\. Delete it"):
+        SampleScores(tmp_path).get("3")
     assert len(SampleScores(tmp_path / "nowhere")) == 0
