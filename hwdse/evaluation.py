@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,28 +61,39 @@ ENOUGH = 30, 512  # samples: with fewer nothing is said, and with so many no mor
 
 
 def evaluate_exchanged(network: nn.Module, task: Task) -> tuple[Evaluation, Evaluation] | None:
-    """Scores on samples of the validation split against their own targets, and against those half a batch away.
+    """Scores of samples of the validation split by their own outputs, and by those of other samples of their batch.
 
     A network whose outputs say nothing of its inputs scores the same either way, whatever the score is: no chance level has to be known.
-    None where too few samples lie in batches of different targets.
+    Outputs change places, since targets may be of any form. None where that cannot be done for enough samples: batches of one, outputs
+    that are not one for each sample, scores that fail on them.
     """
     own: list[Tensor] = []
     exchanged: list[Tensor] = []
+    order = torch.Generator().manual_seed(0)
     with torch.inference_mode(), evaluating(network):
         for inputs, target in batches_of(task, "validation", device=device_of(network)):
-            other = pytree.tree_map(lambda t: t.roll(len(t) // 2, 0) if isinstance(t, Tensor) and t.ndim else t, target)
-            if _differ(target, other):
-                output = network(*inputs)
-                own.append(task.scores(output, target).float().cpu())
-                exchanged.append(task.scores(output, other).float().cpu())
+            output = network(*inputs)
+            scores = task.scores(output, target).float().cpu()
+            places = _elsewhere(len(scores), order)
+            leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+            if len(scores) > 1 and leaves and all(leaf.ndim and len(leaf) == len(scores) for leaf in leaves):
+                other = pytree.tree_map(lambda leaf, at=places: leaf[at.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, output)
+                try:
+                    exchanged.append(task.scores(other, target).float().cpu())
+                except Exception:  # the task's own code: it may hold outputs against what only they fit
+                    return None
+                own.append(scores)
             if sum(map(len, own)) >= ENOUGH[1]:
                 break
     if sum(map(len, own)) < ENOUGH[0]:
         return None
     first, second = (Evaluation(torch.cat(part).numpy().astype(np.float64)) for part in (own, exchanged))
-    return first, second
+    return (first, second) if np.isfinite(second.scores).all() else None
 
 
-def _differ(one: Any, other: Any) -> bool:
-    pairs = zip(pytree.tree_leaves(one), pytree.tree_leaves(other), strict=True)
-    return any(isinstance(a, Tensor) and not torch.equal(a, b) for a, b in pairs)
+def _elsewhere(count: int, order: torch.Generator) -> Tensor:
+    """(count,) for each sample another one: round a random circle, so that no order of a batch can hide behind it."""
+    circle = torch.randperm(count, generator=order)
+    places = torch.empty_like(circle)
+    places[circle] = circle.roll(1)
+    return places

@@ -94,7 +94,9 @@ class Metric:
         """Like :meth:`format`, rounded to the worse side, so that the value meets the text as a limit: costs up, scores down."""
         text = self._digits(value, digits)
         if self.minimised(self.parse(text)) < self.minimised(value) - 1e-12 * abs(value):
-            step = 10.0 ** (math.floor(math.log10(abs(value) / self.scale(value)[0])) - digits + 1) * self.scale(value)[0]
+            factor = self.scale(value)[0]
+            places = 2 - digits if self.unit == "fraction" else math.floor(math.log10(abs(value) / factor)) - digits + 1
+            step = 10.0**places * factor
             text = self._digits(value + self.minimised(step), digits)
         return text
 
@@ -108,7 +110,8 @@ class Metric:
 
     def _digits(self, value: float, digits: int) -> str:
         factor, symbol = self.scale(value)
-        return f"{value / factor:.{digits}g} {symbol}{'BitOPs' if self.unit == 'bitop' else ''}".rstrip()
+        number = f"{value / factor:.{digits - 2}f}" if self.unit == "fraction" else f"{value / factor:.{digits}g}"
+        return f"{number} {symbol}{'BitOPs' if self.unit == 'bitop' else ''}".rstrip()
 
     def parse(self, text: str) -> float:
         """``"3 ms"`` as a number in the stored unit.

@@ -112,9 +112,9 @@ class SweepRecord:
         limits: budget text -> the limit in the metric's stored unit, relative ones resolved.
         trials: in order of number.
         reference: the FP32 model: ``{"validation": .., "test": .., "validation_samples": .., "test_samples": ..,
-            "validation_low": .., "validation_high": .., "validation_own": .., "validation_exchanged": .., "validation_exchanged_p": ..}``:
-            scores, its 95 % interval, and over some samples the scores against their own and against others' targets, with the p of the
-            difference.
+            "validation_low": .., "validation_high": .., "validation_own": .., "validation_exchanged": .., "validation_exchanged_p": ..,
+            "validation_exchanged_samples": ..}``: scores, its 95 % interval, and over some samples the scores by their own and by other
+            samples' outputs, with the p of the difference.
         graph: ``{"fingerprint", "macs", "params", "batch", "layers": [{name, kind, macs, params, weight_shape, output_shape}],
             "left_out": [{name, reason}]}``.
         conventions: metric key -> ``{"convention", "notes", "accelerator"}``, the rule behind each number.
@@ -251,14 +251,20 @@ def drop_damaged_tables(folder: Path) -> list[Path]:
 
 
 def learnt_nothing(metric: Metric, reference: Mapping[str, float]) -> str:
-    """What must be said of an FP32 network whose outputs say nothing of its inputs, by its reference scores; empty where they do."""
+    """What must be said of an FP32 network whose outputs say nothing of its inputs, or not for certain; empty where they do."""
     own, exchanged = reference.get("validation_own"), reference.get("validation_exchanged")
     if own is None or exchanged is None:
         return ""
-    if metric.minimised(own) < metric.minimised(exchanged) and reference["validation_exchanged_p"] < 0.05:
+    p, count = reference["validation_exchanged_p"], int(reference["validation_exchanged_samples"])
+    scores = f"{metric.name} of {metric.format(own)} over {count} validation samples"
+    if metric.minimised(own) >= metric.minimised(exchanged):
+        return (
+            f"the FP32 network has learnt nothing: its {scores} is no better than the {metric.format(exchanged)} of other samples' outputs "
+            "there, so no width can be told from another; train it longer or otherwise (the task's recipes), or bring trained weights"
+        )
+    if p < 0.05:
         return ""
     return (
-        f"the FP32 network has learnt nothing: its {metric.name} of {metric.format(own)} is no better than the {metric.format(exchanged)} "
-        "that it has against other samples' targets, so no width can be told from another; train it longer or otherwise (the task's "
-        "recipes), or bring trained weights"
+        f"the FP32 network may have learnt nothing: its {scores} is not beyond chance of the {metric.format(exchanged)} of other samples' "
+        f"outputs there (p = {p:.2f}); train it longer, or validate on more samples"
     )

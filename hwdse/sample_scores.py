@@ -35,7 +35,10 @@ class SampleScores(Mapping[str, FloatArray]):
             except FileNotFoundError:
                 raise KeyError(name) from None
             except (OSError, ValueError, EOFError):
-                said = "is truncated or holds no scores of samples. Delete it: differences of this point are then judged by intervals."
+                said = (
+                    "is truncated or holds no scores of samples. Delete it: differences of this point are then judged by intervals, and "
+                    "pick --sure may have to leave it out."
+                )
                 raise FileFormatError(path, said) from None
         return self._read[name]
 

@@ -319,6 +319,7 @@ class Workbench:
                 str(scheme),
                 sorted(sources([find("sensitivity method", SENSITIVITIES, self.method, GROUP), *scheme.classes])),
                 options,
+                self.choices.allowed.tobytes(),
                 self.seed,
                 self.device.type,
                 torch.__version__,
@@ -338,8 +339,8 @@ class Workbench:
 
     @cached_property
     def reference(self) -> dict[str, float]:
-        """Scores of the FP32 network on validation and test, their sample counts; of the first its interval, and the score against
-        other samples' targets with the p of the difference (see :func:`~hwdse.evaluation.evaluate_exchanged`)."""
+        """Scores of the FP32 network on validation and test, their sample counts; of the first its interval, and the score by
+        other samples' outputs with the p of the difference (see :func:`~hwdse.evaluation.evaluate_exchanged`)."""
         network = self.network()
         found: dict[str, float] = {}
         splits: tuple[Split, ...] = ("validation", "test")
@@ -352,6 +353,7 @@ class Workbench:
         if exchanged is not None:
             found["validation_own"], found["validation_exchanged"] = (part.mean for part in exchanged)
             found["validation_exchanged_p"] = paired_p(*(part.scores for part in exchanged))
+            found["validation_exchanged_samples"] = float(exchanged[0].samples)
         return found
 
     @cached_property

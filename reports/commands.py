@@ -16,6 +16,8 @@ from .limits import Limit, budget_of, trial_limits
 from .points import allocator
 
 WIDTHS = [2, 3, 4, 5, 6, 7, 8]  # what `hwdse allocate` chooses from unless told
+COST_MODELS = ("bitops", "weights", "activations", "average_bits")  # the hardware-independent ones that `hwdse allocate` knows
+DEVICE_METRICS = ("latency", "energy", "interval")
 SWEEP_FILE = "sweep.toml"  # the configuration of the run, as the page offers it
 DEFAULTS = {
     "--quantizers": None, "--method": "fit", "--rounding": "adaptive", "--decode": None, "--device": "cpu", "--epochs": 0, "--seed": 0,
@@ -70,9 +72,12 @@ def allocate_words(record: SweepRecord, choose: Sequence[str], device: str | Non
         about: further options and their values.
 
     Raises:
-        NoCommand: the record does not say from which file an accelerator came.
+        NoCommand: a limit on what ``hwdse allocate`` does not know, or an accelerator of which the record does not say the file.
     """
     config = record.config
+    lacking = [name for name in map(_limited, choose) if name not in (None, *COST_MODELS)]
+    if lacking:
+        raise NoCommand(f"hwdse allocate has no {lacking[0]}, a cost model of the sweep's own")
     words = ["hwdse", "allocate", str(config.get("task") or record.task)]
     if device is not None:
         words += ["-a", _entry(record, device)]
@@ -89,6 +94,12 @@ def allocate_words(record: SweepRecord, choose: Sequence[str], device: str | Non
         value = settings.get(option)
         words += [option, str(value)] if value is not None and value != default else []
     return words
+
+
+def _limited(text: str) -> str | None:
+    """The metric of a budget's text that depends on no accelerator; None for one of an accelerator's, and for what is no limit."""
+    match = re.match(r"\s*([\w.]+)\s*(<=|≤|<|=)", text)
+    return match[1] if match and match[1] not in DEVICE_METRICS else None
 
 
 def _entry(record: SweepRecord, device: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..costs import FloatArray
@@ -98,6 +98,17 @@ def parse_sure(text: str, record: SweepRecord, confidence: float) -> Sure:
             f"answers (accuracy, top1, top5) not how many. Use {'--max' if limit.upper else '--min'} with a margin of your own."
         )
     return sure
+
+
+def unsure(sure: Sure, points: Sequence[TrialResult]) -> str:
+    """What must be said of points of which nothing says how sure their score is; empty where there are none."""
+    count = sum(math.isnan(sure.found(t)) for t in points)
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(points)} measured points cannot be held with a confidence, and are left out: the run folder has no scores of "
+        "their samples (they stay where a trial ran)."
+    )
 
 
 def sure_text(sure: Sure, trial: TrialResult, candidates: int) -> str:

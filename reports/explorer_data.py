@@ -152,7 +152,7 @@ def _predicted_scores(record: SweepRecord) -> dict[str, Any]:
     ends = np.cumsum([len(corners) for corners in fronts.values()])[:-1]
     found = zip(fronts.items(), np.split(np.column_stack(in_score(record.score, prediction)), ends), strict=True)
     rows = {key: np.column_stack([corners[:, 0], scores]) for (key, corners), scores in found}
-    how = matched(record.score, evidence.fidelity, prediction)
+    how = matched(record.score, evidence.fidelity, prediction, evidence.anchor is not None)
     return {
         "fronts": {key: [[rounded(v) for v in row] for row in part if np.isfinite(row).all()] for key, part in rows.items()},
         "said": f"with its {prediction.level * 100:.0f} % interval. {how} It assumes that {ASSUMES}.",

@@ -63,7 +63,7 @@ def write_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[s
         StorageError: the folder cannot be written.
     """
     captions, said, made = [], folder / "captions.txt", set()
-    earlier = [line.partition(":")[0] for line in said.read_text(encoding="utf-8").splitlines()] if said.exists() else []
+    earlier = [line.partition(":")[0] for line in said.read_text(encoding="utf-8", errors="replace").splitlines()] if said.exists() else []
     for name, drawing in named(drawings) if formats else ():
         captions.append(f"{name}: {drawing.caption}\n")
         for kind in formats:

@@ -68,12 +68,10 @@ def parse_limit(text: str, record: SweepRecord, *, upper: bool) -> Limit:
     if not match:
         raise UsageError(f"'{text}' is not a {what}; write for example \"{example}\".")
     if match["sign"] not in signs:
-        other = "minimum" if upper else "maximum"
-        raise UsageError(
-            f"'{text}': a {what} is written with {' or '.join(signs[:2])}, got '{match['sign']}'; give it as a {other} if that is meant."
-            if match["sign"] in {*_UPPER, *_LOWER}
-            else f"'{text}': a {what} is written with {' or '.join(signs[:2])}, got '{match['sign']}'."
-        )
+        found = limited_metric(record, text)
+        right = found is not None and upper == (found.better == "lower")
+        more = f"; {found.key} is better when {found.better}" if found is not None and right and match["sign"] in {*_UPPER, *_LOWER} else ""
+        raise UsageError(f"'{text}': a {what} is written with {' or '.join(signs[:2])}, got '{match['sign']}'{more}.")
     metric = record.metric(match["metric"])
     if upper != (metric.better == "lower"):
         raise UsageError(

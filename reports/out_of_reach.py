@@ -27,7 +27,8 @@ def nothing_inside(points: Sequence[TrialResult], limits: Sequence[Limit]) -> In
             told, near = limit.metric.apart(limit.value, alone)
             lines.append(f"{limit.words(told)}: the nearest of all points is {near}{end} (#{alone_at})")
         elif math.isfinite(given):
-            lines.append(f"{limit}: where the other limits hold, the nearest is {shown(limit.metric, given)}{end} (#{given_at})")
+            told, near = limit.metric.apart(limit.value, given)
+            lines.append(f"{limit.words(told)}: where the other limits hold, the nearest is {near}{end} (#{given_at})")
         else:
             lines.append(f"{limit}: met by itself (#{alone_at} has {shown(limit.metric, alone)}), but no point meets all the other limits")
     first = next((i for i, (alone, _) in enumerate(reached) if not limits[i].holds(alone)), None)

@@ -43,7 +43,7 @@ function drawPlot(model, box, state) {
     const front = frontOf(usable, ax, ay);
     const onFront = new Set(front);
     const band = predicted[k] && predicted[k].some((p) => p.length > 2);
-    if (band) inside.append(draw("path", { d: bandOf(predicted[k], px, py, state), fill: s.colour || "#a8458b", "fill-opacity": 0.1, class: "predicted-band" }));
+    if (band) inside.append(draw("path", { d: bandOf(predicted[k], px, py, state, margin.top + inner.height), fill: s.colour || "#a8458b", "fill-opacity": 0.1, class: "predicted-band" }));
     if (predicted[k] && predicted[k].length) inside.append(draw("path", { d: polyline(predicted[k], px, py, state), fill: "none", stroke: s.colour || "#a8458b", "stroke-width": 1.6 * rem, "stroke-dasharray": "2 3", class: "predicted" }));
     if (state.byLoss) drawByLoss(inside, model, s, usable, px, py, rem);
     if (front.length) inside.append(draw("path", { d: staircase(front.map((i) => [px(ax.values[i]), py(ay.values[i])])), fill: "none", stroke: s.colour || INK, "stroke-width": 1.3 * rem, class: "front" }));
@@ -154,18 +154,21 @@ function predictedLine(model, s) {
   return ax === cost ? corners : corners.map(([c, e]) => [e, c]);
 }
 
-// between the lower ends of the intervals and the higher ones
-function bandOf(corners, px, py, state) {
-  const seen = corners.filter(([a, , low]) => (!state.logX || a > 0) && (!state.logY || low > 0));
-  const way = [...seen.map(([a, , low]) => [a, low]), ...seen.map(([a, , , high]) => [a, high]).reverse()];
-  return way.length ? "M" + way.map(([a, b]) => px(a) + " " + py(b)).join("L") + "Z" : "";
+// straight in the quantities themselves, so bent where an axis is logarithmic; (x, y) of each corner by what is asked
+function between(corners, state, k) {
+  const bent = state.logX || state.logY ? 8 : 1;
+  const mixed = (p, q, n) => [p[0] + (n / bent) * (q[0] - p[0]), p[k] + (n / bent) * (q[k] - p[k])];
+  return corners.flatMap((corner, i) => (i ? Array.from({ length: bent }, (_, n) => mixed(corners[i - 1], corner, n + 1)) : [[corner[0], corner[k]]])).filter(([a]) => !state.logX || a > 0);
 }
 
-// straight in the quantities themselves, so bent where an axis is logarithmic
 function polyline(corners, px, py, state) {
-  const bent = state.logX || state.logY ? 8 : 1;
-  const way = corners.flatMap(([a, b], k) => (k ? Array.from({ length: bent }, (_, n) => [corners[k - 1][0] + ((n + 1) / bent) * (a - corners[k - 1][0]), corners[k - 1][1] + ((n + 1) / bent) * (b - corners[k - 1][1])]) : [[a, b]]));
-  return "M" + way.filter(([a, b]) => (!state.logX || a > 0) && (!state.logY || b > 0)).map(([a, b]) => px(a) + " " + py(b)).join("L");
+  return "M" + between(corners, state, 1).filter(([, b]) => !state.logY || b > 0).map(([a, b]) => px(a) + " " + py(b)).join("L");
+}
+
+// between the lower ends of the intervals and the higher ones; an end below what a logarithmic axis can show lies on its edge
+function bandOf(corners, px, py, state, edge) {
+  const line = (k) => between(corners, state, k).map(([a, b]) => px(a) + " " + (state.logY && b <= 0 ? edge : py(b)));
+  return "M" + [...line(2), ...line(3).reverse()].join("L") + "Z";
 }
 
 const staircase = (at) => "M" + at.map(([x, y], k) => (k ? "H" + x + "V" + y : x + " " + y)).join("");

@@ -11,7 +11,7 @@ from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
 from .choosing import Choice, best_score, given_up, knee, lexicographic
-from .confidence import Sure, parse_confidence, parse_sure, sure_text
+from .confidence import Sure, parse_confidence, parse_sure, sure_text, unsure
 from .limits import Limit, inside, parse_limit
 from .out_of_reach import nothing_inside
 from .points import Point, measured
@@ -104,7 +104,7 @@ def pick(
     best, cost = choice.order[0], choice.cost or first
     runner_up = next((t for t in choice.order[1:] if t.allocation is None or t.allocation != best.allocation), None)
     cheaper, better = _neighbours(record, points, best, cost)
-    text = _explain(record, choice, limits, found, len(points), cost, cheaper, better, runner_up)
+    text = _explain(record, choice, limits, found, points, cost, cheaper, better, runner_up)
     return Pick(best, limits, len(found), len(points), cost, cheaper, better, runner_up, choice.rule, text)
 
 
@@ -127,7 +127,7 @@ def _explain(
     choice: Choice,
     limits: Sequence[Limit],
     found: Sequence[TrialResult],
-    total: int,
+    points: Sequence[TrialResult],
     cost: Metric | None,
     cheaper: TrialResult | None,
     better: TrialResult | None,
@@ -137,7 +137,7 @@ def _explain(
     point = Point.of(record, best)
     rules = " and ".join(map(str, limits))
     those = f"{len(found)} meet {rules}, and" if limits else "(no limits),"
-    text = [f"{point.name}: of {count(total, 'measured point')} {those} it {choice.clause}"]
+    text = [f"{point.name}: of {count(len(points), 'measured point')} {those} it {choice.clause}"]
     text.append(f"{score_text(score, point.score, point.interval)}{'' if best.test is None else f', test {shown(score, best.test)}'}.")
     reference = Point.fp32(record)
     if reference is not None:
@@ -145,7 +145,7 @@ def _explain(
     text.extend(choice.details)
     for limit in limits:
         if isinstance(limit, Sure):
-            text.append(sure_text(limit, best, total))
+            text += [sure_text(limit, best, len(points)), unsure(limit, points)]
             continue
         text.append(limit_text(limit, best.measures[limit.metric.key]))
     text.append(given_up(record, best, found, cost))

@@ -87,8 +87,29 @@ def scored(record: SweepRecord) -> tuple[TrialResult, ...]:
 
 
 def measured(record: SweepRecord) -> tuple[TrialResult, ...]:
-    """Complete trials with a finite score, each measurement once: the only ones that any choice is made from."""
-    return tuple(t for t in scored(record) if "same_as" not in t.knobs)
+    """Complete trials with a finite score, each network once: the only ones that any choice is made from.
+
+    Two trials may come to one network: the same widths under the same quantisers after the same training. Without training that is so
+    wherever these are equal; with it where both are right and wrong on the very same samples.
+    """
+    seen: dict[tuple[Any, ...], list[TrialResult]] = {}
+    found = []
+    for trial in scored(record):
+        if "same_as" in trial.knobs:
+            continue
+        key = (*(trial.knobs.get(part) for part in ("scheme", "epochs", "seed")), trial.measures[record.score.key])
+        others = [t for t in seen.setdefault(key, []) if t.allocation is not None and t.allocation == trial.allocation]
+        if not any(_same_samples(record, trial, other) for other in others):
+            seen[key].append(trial)
+            found.append(trial)
+    return tuple(found)
+
+
+def _same_samples(record: SweepRecord, one: TrialResult, other: TrialResult) -> bool:
+    if not one.knobs.get("epochs") and one.knobs.get("scheme") is not None:
+        return True
+    a, b = (record.scores.get(str(t.number)) for t in (one, other))
+    return a is not None and b is not None and a.shape == b.shape and bool((a == b).all())
 
 
 def ranked(record: SweepRecord, trials: Iterable[TrialResult], costs: Sequence[Metric] = ()) -> list[TrialResult]:

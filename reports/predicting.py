@@ -42,6 +42,7 @@ class Prediction:
         points: measured allocations behind it, an anchor not among them.
         correlation: Spearman's, of their expected losses and measured scores.
         near: median of the errors that the fit makes for a point left out of it: how well it has matched so far.
+        least: smallest of the scores behind it.
     """
 
     value: FloatArray
@@ -51,6 +52,7 @@ class Prediction:
     points: int
     correlation: float
     near: float
+    least: float
 
 
 def fitted(losses: FloatArray, scores: FloatArray, at: FloatArray) -> FloatArray:
@@ -104,4 +106,4 @@ def predict(
     low = np.minimum(np.sort(here - errors[:, None], axis=0)[::-1][rank - 1], value)
     high = np.maximum(np.sort(here + errors[:, None], axis=0)[rank - 1], value)
     value, low, high = (np.where(outside, np.nan, part) for part in (value, low, high))
-    return Prediction(value, low, high, level, count, correlation, float(np.median(errors)))
+    return Prediction(value, low, high, level, count, correlation, float(np.median(errors)), float(scores.min()))

@@ -86,18 +86,22 @@ class Evidence:
 
 
 def in_score(metric: Metric, prediction: Prediction) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(M,) values, and the lower and the higher ends, as the score is measured; shares stay between 0 and 1."""
+    """(M,) values, and the lower and the higher ends, as the score is measured.
+
+    Shares stay between 0 and 1. An error (better when lower) of which none that was measured lies below 0 has 0 as its least.
+    """
     found = [np.array([metric.minimised(v) for v in part]) for part in (prediction.value, prediction.low, prediction.high)]
-    value, low, high = (np.clip(part, 0, 1) if metric.unit == "fraction" else part for part in found)
+    least = 0.0 if metric.unit == "fraction" or (metric.better == "lower" and prediction.least >= 0) else -np.inf
+    value, low, high = (np.clip(part, least, 1.0 if metric.unit == "fraction" else np.inf) for part in found)
     return value, np.minimum(low, high), np.maximum(low, high)
 
 
-def matched(metric: Metric, fidelity: tuple[str, int], p: Prediction) -> str:
-    """How a prediction was made, and how well it has matched so far."""
+def matched(metric: Metric, fidelity: tuple[str, int], p: Prediction, anchored: bool) -> str:
+    """How a prediction was made, and how well it has matched so far. ``anchored``: FP32 takes part."""
     how = f"{fidelity[0]} and {f'{fidelity[1]} epochs of training' if fidelity[1] else 'no training'}"
     return (
         f"By {METHOD}, over {p.points} allocations measured with {how}: rank correlation {p.correlation:.2f}; left out, each was off by "
-        f"{size_text(metric, p.near)} in the median."
+        f"{size_text(metric, p.near)} in the median.{' FP32 takes part in the fit and is not counted.' if anchored else ''}"
     )
 
 

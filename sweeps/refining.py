@@ -22,6 +22,7 @@ from hwdse.workbench import Workbench
 from .knobs import Knobs, Plan
 
 BEST = 60  # steps up, and steps down, that pairs are made of
+PARENTS = 8  # points of the front that take turns
 SAME = 1e-12  # relative difference up to which two costs are one: sums differ by rounding
 
 
@@ -35,18 +36,20 @@ def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_w
     failed = [(t.knobs.get("allocator"), t.knobs.get("epochs"), t.knobs.get("allocation")) for t in trials if t.state != "complete"]
     running = [(k.allocator, k.epochs, k.allocation) for k in at_work]
     taken = {(allocator, epochs, Allocation.from_dict(widths)) for allocator, epochs, widths in (*failed, *running) if widths is not None}
-    for parent in _parents(bench, plan, trials):
+    best: tuple[int, Knobs] | None = None
+    for parent in _parents(bench, plan, trials)[:PARENTS]:
         knobs = Knobs.from_dict({key: parent.knobs[key] for key in Knobs.__dataclass_fields__ if key in parent.knobs})
         scheme = Scheme.parse(str(parent.knobs["scheme"]))
         problem = Problem(bench.choices, bench.loss(scheme), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs))
         assert parent.allocation is not None  # complete trials have one
-        for allocation in neighbours(problem, parent.allocation):
-            if (str(scheme), knobs.epochs, allocation) not in done and (knobs.allocator, knobs.epochs, allocation) not in taken:
-                return Knobs(
-                    knobs.allocator, knobs.accelerator, knobs.goal, knobs.tightness, knobs.epochs, seed,
-                    allocation=allocation.to_dict(), origin="refine",
-                )  # fmt: skip
-    return None
+        found = neighbours(problem, parent.allocation)
+        known = [(str(scheme), knobs.epochs, a) in done or (knobs.allocator, knobs.epochs, a) in taken for a in found]
+        if not all(known) and (best is None or sum(known) < best[0]):  # by turns: who had fewer of its neighbours tried
+            best = sum(known), Knobs(
+                knobs.allocator, knobs.accelerator, knobs.goal, knobs.tightness, knobs.epochs, seed,
+                allocation=found[known.index(False)].to_dict(), origin="refine",
+            )  # fmt: skip
+    return None if best is None else best[1]
 
 
 def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
@@ -66,10 +69,18 @@ def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
         return np.column_stack([np.zeros((len(rows), 0)), *(table.totals(rows) for table in watched)])
 
     now, loss = costs(start[None])[0], problem.loss.totals(start)[0]
-    ups, downs = (
-        _best(problem, start, [m for moves in _ways(choices, start, way) for m in step(moves, costs(start + np.array(moves)), now)])
+
+    def price(moves: Sequence[IntArray]) -> FloatArray:
+        """(N,) what moves cost, all watched costs together, as shares of the present ones."""
+        change = costs(start + np.array(moves)) / np.where(now > 0, now, 1.0) - 1.0
+        found: FloatArray = change.sum(axis=1)
+        return found
+
+    steps = [
+        [m for moves in _ways(choices, start, way) for m in step(moves, costs(start + np.array(moves)), now)]
         for way, step in ((1, _up), (-1, _down))
-    )
+    ]
+    ups, downs = (_best(moves, problem.loss.totals(start + np.array(moves)) - loss, price(moves)) if moves else [] for moves in steps)
     rows = [start + move for move in (*ups, *downs)]
     rows += [start + up + down for up in ups for down in downs if not (up.astype(bool) & down.astype(bool)).any()]
     if not rows:
@@ -82,12 +93,13 @@ def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
     return [choices.allocation(row) for row in found[np.argsort(losses, kind="stable")]]
 
 
-def _best(problem: Problem, start: IntArray, moves: Sequence[IntArray]) -> list[IntArray]:
-    """Those after which the expected loss is smallest."""
-    if not moves:
-        return []
-    order = np.argsort(problem.loss.totals(start + np.array(moves)), kind="stable")
-    return [moves[i] for i in order[:BEST]]
+def _best(moves: Sequence[IntArray], losses: FloatArray, prices: FloatArray) -> list[IntArray]:
+    """Half of them those with the best change of loss, half those with the best change of loss for what they cost or save: the first are
+    good by themselves, the second in pairs, where a step down has to pay for one up."""
+    ratio = losses / np.maximum(np.abs(prices), 1e-12)
+    by_loss, by_ratio = np.argsort(losses, kind="stable"), np.argsort(ratio, kind="stable")
+    order = dict.fromkeys(int(i) for pair in zip(by_loss, by_ratio, strict=True) for i in pair)
+    return [moves[i] for i in list(order)[:BEST]]
 
 
 def _down(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[IntArray]:

@@ -44,6 +44,10 @@ def test_allocate_at_given_widths(toy: str, tmp_path: Path) -> None:
     (tmp_path / "3.json").write_text(json.dumps(edited))
     ran = hwdse("allocate", toy, "--allocation", tmp_path / "3.json", "-o", tmp_path / "again.json")
     assert "The widths were given: nothing was chosen." in ran.text
+    turned = {**edited, "layers": dict(reversed(edited["layers"].items()))}  # the order of the keys says nothing
+    (tmp_path / "turned.json").write_text(json.dumps(turned))
+    same = json.loads(hwdse("allocate", toy, "--allocation", tmp_path / "turned.json", "-o", tmp_path / "t.json", "--json").out)
+    assert same["layers"] == edited["layers"]
     assert "Note: the widths were found for another network (graph f00d, here" in ran.text
     assert json.loads((tmp_path / "again.json").read_text())["layers"][first] == "w4a16"
 

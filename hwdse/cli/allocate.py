@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from hwdse.allocation_files import read_allocation, replaceable
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.bits import BitWidths
+from hwdse.choices import ENDS
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
@@ -78,6 +80,7 @@ def expected(asked: Request, folder: Path, json: bool) -> None:
     """
     bare = Request(asked.task, asked.budget, asked.accelerator)
     set_ = [f"--{f.name.replace('_', '-')}" for f in fields(asked) if getattr(asked, f.name) != getattr(bare, f.name)]
+    set_ = ["--no-measure" if option == "--measure" else option for option in set_]
     if set_:
         raise UsageError(f"--what-if goes by what {folder} has measured, in its settings; {', '.join(set_)}: give one or the other.")
     if not asked.budget:
@@ -98,8 +101,8 @@ def run(asked: Request, json: bool) -> None:
         _reachable(bench, asked.budget, target, scheme)
         problem = bench.problem(*asked.budget, target=target, scheme=scheme)
         recipe = _recipe(bench, asked)
-        partial = path.with_name(f"{path.name}.partial") if asked.epochs else None
-        model, trained = _trained(asked, bench, problem, allocator, scheme, recipe, partial, say)
+        unfinished = path.with_name(f"{path.name}.partial") if asked.epochs else None
+        model, trained = _trained(asked, bench, problem, allocator, scheme, recipe, unfinished, say)
         measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
         score = None if measured is None else (measured, bench.reference["validation"])
         doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
@@ -107,8 +110,8 @@ def run(asked: Request, json: bool) -> None:
     solution = trained.solution if asked.given else _judged(problem, trained.solution)
     about = _about(asked, bench, problem, solution, scheme, recipe, notes, score)
     write(path, solution.allocation.to_json(**plain(about)))
-    if partial is not None:
-        partial.unlink(missing_ok=True)
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
     if json:
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
@@ -143,17 +146,19 @@ def _allocator(asked: Request) -> tuple[Allocator, Mapping[str, Any]]:
 
 
 def _bench(asked: Request, given: Mapping[str, Any], say: Say) -> Workbench:
-    """The workbench, where given widths are among the choices: the first and the last layer are held at theirs."""
+    """The workbench, where given widths are among the choices; layers that are held are held at theirs."""
     widths: Mapping[str, BitWidths] = given.get("layers", {})
     uniform = [BitWidths.parse(asked.widths)] if asked.widths is not None else []
     more = [*widths.values(), *uniform]
-    return make_bench(
-        asked.task, [asked.accelerator] if asked.accelerator else [], method=asked.method, seed=asked.seed, device=asked.device,
+    bench = partial(
+        make_bench, asked.task, [asked.accelerator] if asked.accelerator else [], method=asked.method, seed=asked.seed, device=asked.device,
         weights={*_bits(asked.weight_bits, "--weight-bits"), *(w.weight for w in more)},
         activations={*_bits(asked.activation_bits, "--activation-bits"), *(w.activation for w in more)},
-        pins={name: widths[name] for name in (next(iter(widths)), next(reversed(list(widths))))} if widths else None,
         decode=asked.decode, say=say,
     )  # fmt: skip
+    made = bench()
+    ends = {name: widths[name] for name in made.choices.pinned if widths.get(name, ENDS) != ENDS}
+    return bench(pins=ends) if ends else made
 
 
 def _bits(text: str | None, option: str) -> list[int]:
@@ -186,7 +191,14 @@ def _recipe(bench: Workbench, asked: Request) -> Recipe:
 
 
 def _trained(
-    asked: Request, bench: Workbench, problem: Problem, allocator: Allocator, scheme: Scheme, recipe: Recipe, partial: Path | None, say: Say
+    asked: Request,
+    bench: Workbench,
+    problem: Problem,
+    allocator: Allocator,
+    scheme: Scheme,
+    recipe: Recipe,
+    unfinished: Path | None,
+    say: Say,
 ) -> tuple[QuantizedModel, Trained]:
     torch.manual_seed(asked.seed)
     model = bench.quantized(scheme)
@@ -199,7 +211,7 @@ def _trained(
         recipe,
         seed=asked.seed,
         progress=lambda done, total: say(what, done, total),
-        checkpoint=partial,
+        checkpoint=unfinished,
         teacher=bench.network() if recipe.distillation else None,
     )
     return model, trained

@@ -111,19 +111,19 @@ def _price(problem: Problem, binding: str) -> str:
     """What more of a limit would buy, solved anew: one unit, or a tenth of the limit where a whole unit is more than that; and as widths
     come in steps, twice that and twice again until something changes."""
     limit = next(c for c in problem.budget if str(c) == binding)
-    factor, symbol = limit.metric.scale(limit.limit)
+    m, factor = limit.metric, limit.metric.scale(limit.limit)[0]
     whole = factor <= 0.1 * limit.limit
-    first = step = factor if whole else 0.1 * limit.limit
-    one = f"One more {symbol or 'unit'}" if whole else f"{limit.metric.format(step)} more"
+    first = factor if whole else 0.1 * limit.limit
+    one = f"One more {m.format(factor, like=limit.limit).partition(' ')[2] or 'unit'}" if whole else f"{m.format(first)} more"
+    steps = [first * 2**k for k in range(64) if first * 2**k < limit.limit]
     try:
         now = solve(problem).loss
-        while step <= max(first, limit.limit):
+        for step in (*steps, limit.limit):
             wider = Budget(tuple(replace(c, limit=c.limit + step) if c is limit else c for c in problem.budget))
             then = solve(problem.with_budget(wider)).loss
             if now - then > 1e-9 * abs(now):
-                more = one if step == first else f"{one} changes nothing, as widths come in steps; {limit.metric.format(step)} more"
+                more = one if step == first else f"{one} changes nothing, as widths come in steps; {m.format(step)} more"
                 return f"{more} lowers the smallest expected loss by {now - then:.3g} nats, to {then:.4g}."
-            step *= 2
     except SolverError:
         return "What more of it would buy could not be solved in time."
     return "Not even twice the limit changes anything."

@@ -22,13 +22,14 @@ from hwdse.ladder import Rung, at, ladder, merged, solved
 from hwdse.metrics import Metric
 from hwdse.problem import Problem
 from hwdse.reports import style
+from hwdse.reports.commands import COST_MODELS
 from hwdse.reports.figures import figure_format, save_figure
 from hwdse.task import recipes_of
 from hwdse.tasks import load_task
 from hwdse.training import train_quantized
 from hwdse.workbench import Say, Workbench
 
-from .setup import COST_MODELS, file_name, prepared, writable
+from .setup import file_name, prepared, writable
 from .show import print_json, print_table, print_text, telling
 
 LIMITS = 5  # columns of the table

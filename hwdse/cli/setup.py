@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model, load_accelerator
+from hwdse.reports.commands import COST_MODELS
 from hwdse.storage import StorageError
 from hwdse.tasks import load_task
 from hwdse.workbench import Say, Workbench
@@ -20,7 +21,6 @@ from .show import err
 
 # Below this many MACs per sample, handing work to threads costs more than the work; on a busy machine, 10 times more.
 SMALL = 10_000_000
-COST_MODELS = ("bitops", "weights", "activations", "average_bits")
 
 
 def make_bench(

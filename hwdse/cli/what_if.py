@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,7 @@ def run(folder: Path, budget: Sequence[str], json: bool, *, task: str | None = N
     if found.prediction is not None:
         print_text(f"Predicted {metric.name}, not measured: {_range(record, found.prediction)}.", style="bold")
         p = found.prediction
-        print_text(
-            f"{matched(metric, found.fidelity, p)}"
-            f"{' FP32 takes part in the fit and is not counted.' if found.anchored else ''} "
-            "It is of a measurement on the validation split as those were."
-        )
+        print_text(f"{matched(metric, found.fidelity, p, found.anchored)} It is of a measurement on the validation split as those were.")
         print_text(f"The interval assumes that {ASSUMES}.")
     else:
         print_text(f"No {metric.name} is predicted: {found.refused}.", style="bold")
@@ -84,7 +81,7 @@ def _device(record: SweepRecord, accelerator: str) -> str:
     """The name under which the run has an accelerator that is given by name or file."""
     entries = record.provenance.get("accelerators", {})
     names = {m.on for m in record.costs if m.on is not None}
-    name = next((name for name, entry in entries.items() if accelerator == entry), accelerator)
+    name = next((name for name, entry in entries.items() if normpath(accelerator) == normpath(entry)), accelerator)
     if name not in names:
         raise UnknownName("accelerator in the run", accelerator, sorted(names))
     return name

@@ -208,6 +208,14 @@ def test_the_predicted_front_lies_on_the_measured_one(page):
     _settle(page)
     assert page.locator("#plot .predicted").count() == page.locator("#plot .predicted-band").count() == 1
     assert "rank correlation" in page.locator("#omitted").text_content()
+    straight = page.locator("#plot .predicted-band").get_attribute("d").count("L")
+    page.check("#log-y")
+    _settle(page)
+    bent = page.locator("#plot .predicted-band").get_attribute("d")
+    assert bent.count("L") > 5 * straight  # no corner is left out
+    assert "NaN" not in bent
+    assert "Infinity" not in bent
+    page.uncheck("#log-y")
     page.select_option("#axis-x", label="latency, each accelerator")
     _settle(page)
     assert page.locator("#plot .predicted-band").count() == 2

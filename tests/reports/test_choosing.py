@@ -96,6 +96,13 @@ def test_sure_of_a_mean_that_is_better_when_lower(tiny):
     assert f"Its mse is below {bounds[0]:.4g} with 95 % confidence (one-sided Student's bound" in found.explanation
     together = kept["0"].mean() + t_of.ppf(1 - 0.05 / 5, samples - 1) * kept["0"].std(ddof=1) / samples**0.5
     assert f"all are below their bounds at once with that confidence where the bound is {together:.4g}" in found.explanation
+    part = {number: scores for number, scores in kept.items() if number not in ("0", "3")}
+    fewer = pick(replace(error, scores=part), sure=[f"mse <= {float(limit)!r}"])
+    assert fewer.trial.number == 1
+    assert "2 of 5 measured points cannot be held with a confidence, and are left out" in fewer.explanation
+    assert "cannot be held" not in found.explanation
+    with pytest.raises(UsageError, match="got '>='; mse is better when lower"):
+        pick(error, sure=["mse >= 3"])
     with pytest.raises(InfeasibleBudget, match="its upper bound"):
         pick(error, sure=["mse <= 1e-9"])
     with pytest.raises(UsageError, match=r"mse is better when lower.* limit it with --max"):

@@ -50,6 +50,14 @@ def test_what_the_record_does_not_say_is_left_to_the_sweep(tiny):
     assert unresolved.command == "hwdse sweep sweep.toml -o runs/again"
 
 
+def test_a_limit_on_a_cost_model_of_the_users_own_is_left_to_the_sweep(tiny):
+    own = _with(tiny, tiny.trials[3], budget=["largest_bits <= 6", "weights <= 1 KiB"])
+    assert own.command == "hwdse sweep sweep.toml -o runs/again"
+    assert "hwdse allocate has no largest_bits, a cost model of the sweep's own" in own.said
+    given = _with(tiny, tiny.trials[3], budget=["largest_bits <= 6"], widths="w4a4")
+    assert " --widths w4a4 " in given.command  # which need no limit
+
+
 def test_an_accelerator_from_a_file_is_named_by_its_path(tiny):
     filed = replace(tiny, provenance={"accelerators": {"my-chip": "chips/my chip.toml"}})
     assert ' -a "chips/my chip.toml" ' in _with(filed, tiny.trials[3], accelerator="my-chip").command

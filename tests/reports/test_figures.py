@@ -106,6 +106,7 @@ def test_figures_of_an_earlier_report_do_not_stay(tiny, tmp_path):
     (figures / "mine.pdf").write_text("of the user")
     before = {path.stem for path in figures.glob("*.pdf")} - {"mine"}
     assert before
+    (figures / "captions.txt").write_bytes((figures / "captions.txt").read_bytes() + b"\xff\xfe")
     write_report(tmp_path, record=tiny, formats=("png",))
     assert {path.name for path in figures.glob("*.pdf")} == {"mine.pdf"}
     assert {path.stem for path in figures.glob("*.png")} == before

@@ -142,8 +142,8 @@ def test_a_run_without_points(tiny):
     [
         (["3 ms"], [], "'3 ms' is not a maximum; write for example \"latency <= 3 ms\""),
         ([], ["97 %"], "'97 %' is not a minimum; write for example \"accuracy >= 97 %\""),
-        (["latency >= 3 ms"], [], "a maximum is written with = or <=, got '>='; give it as a minimum if that is meant"),
-        ([], ["accuracy <= 97 %"], "a minimum is written with = or >=, got '<='; give it as a maximum if that is meant"),
+        (["latency >= 3 ms"], [], "a maximum is written with = or <=, got '>='; latency@x is better when lower"),
+        ([], ["accuracy <= 97 %"], "a minimum is written with = or >=, got '<='; accuracy is better when higher"),
         (["latency < 3 ms"], [], "a maximum is written with = or <=, got '<'"),
         (["latency = 3 J"], [], "'3 J': latency@x is measured in s, ms, us, ns; got the unit 'J'"),
         (["latency = 3"], [], "'3': latency@x is measured in s, ms, us, ns; got no unit"),

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hwdse.bits import Allocation, BitWidths
@@ -21,6 +22,24 @@ def test_a_measurement_counts_once(tiny):
     assert [t.number for t in scored(again)] == [0, 1, 2, 3, 5, 8]
     text = " ".join(Summary().draw(Summary().facts(again)).parts)
     assert "The sweep ran 9 trials: 5 measured, 2 failed, 1 interrupted, 1 came to what another had measured." in text
+
+
+def test_two_trials_that_came_to_one_network_are_one_measurement(tiny):
+    first = tiny.trials[2]
+    again = replace(first, number=8, knobs={**first.knobs, "allocator": "adaqat", "scheme": "lsq+lsq@mse", "epochs": 0})
+    first = replace(first, knobs={**again.knobs, "allocator": "qbitopt"})
+
+    def numbers(*more, **scores):
+        kept = {name[1:]: np.array(values) for name, values in scores.items()}
+        return [t.number for t in measured(replace(tiny.with_trials((first, *more)), scores=kept))]
+
+    assert numbers(again) == [2]  # nothing was trained
+    trained = replace(again, knobs={**again.knobs, "epochs": 5})
+    first = replace(first, knobs={**first.knobs, "epochs": 5})
+    assert numbers(trained) == [2, 8]  # nobody knows
+    assert numbers(trained, _2=[1.0, 0.0, 1.0], _8=[1.0, 0.0, 1.0]) == [2]
+    assert numbers(trained, _2=[1.0, 0.0, 1.0], _8=[1.0, 1.0, 0.0]) == [2, 8]
+    assert numbers(replace(trained, knobs={**trained.knobs, "seed": 1}), _2=[1.0], _8=[1.0]) == [2, 8]
 
 
 def test_ties_go_to_the_cheaper_then_to_the_earlier(tiny):

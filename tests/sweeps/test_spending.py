@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwdse.bits import Allocation, BitWidths
+from hwdse.bits import Allocation, BitWidths, grid
+from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import UsageError
-from hwdse.metrics import Metric
+from hwdse.metrics import LOSS, Metric
 from hwdse.problem import Problem
 from hwdse.records import TrialResult
+from hwdse.solvers import solve
 from hwdse.sweeps import Knobs, Plan, SweepConfig, run_sweep, run_trial
 from hwdse.sweeps.log import read, running
 from hwdse.sweeps.refining import neighbours, refinement
@@ -142,6 +145,36 @@ def test_a_step_that_saves_nothing_and_loses_more_is_no_neighbour(bench: Workben
     from_below = Allocation({**start, layer: BitWidths(6, 4)})
     alone = [a[layer] for a in neighbours(here, from_below) if {**a, layer: 0} == {**start, layer: 0}]
     assert {w.weight for w in alone} == {5, 6, 8}  # 7 costs what 8 does, and loses more
+
+
+def test_swaps_are_found_in_a_wide_network_on_its_limit() -> None:
+    rng, count = np.random.default_rng(0), 200
+    names, options = tuple(f"l{i}" for i in range(count)), grid((2, 4, 6, 8), (8,))
+    bits = np.array([o.weight for o in options], float)
+    size = rng.lognormal(0, 1, (count, 1))
+    cost = CostTable.one_row(COST, names, options, size * bits)
+    loss = CostTable.one_row(LOSS, names, options, rng.lognormal(0, 1, (count, 1)) * 4.0**-bits)
+    made = Problem(Choices(names, options, np.ones((count, 4), bool)), loss, (cost,), Budget((Constraint(COST, 4.5 * size.sum()),)))
+    start = solve(made, "greedy").allocation
+    found = neighbours(made, start)
+    pairs = [a for a in found if sum(a[n] != start[n] for n in names) == 2]
+    assert len(pairs) > 100
+    assert not any(made.broken(a) for a in found)
+    assert made.loss_of(found[0]) < 1.001 * made.loss_of(start)
+
+
+def test_points_of_the_front_are_refined_by_turns(bench: Workbench, plan: Plan) -> None:
+    trials = [run_trial(bench, plan, Knobs("qbitopt", "npu", 0, tightness=t), i) for i, t in enumerate((0.6, 0.8, 1.0))]
+    seen = []
+    for number in range(3, 9):
+        knobs = refinement(bench, plan, trials, [], 0)
+        assert knobs is not None
+        seen.append(knobs.tightness)
+        widths = Allocation.from_dict(knobs.allocation or {})
+        trials.append(replace(trials[0], number=number, allocation=widths, measures={}, state="failed"))
+    counts = Counter(seen)
+    assert len(counts) > 1
+    assert max(counts.values()) - min(counts.values()) <= 1
 
 
 @pytest.mark.parametrize("allocator", ["adaqat", "adq"])
