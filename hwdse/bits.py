@@ -47,10 +47,11 @@ def grid(weights: Iterable[int], activations: Iterable[int]) -> tuple[BitWidths,
 class Allocation(Mapping[str, BitWidths]):
     """An immutable choice of widths per layer: layer name -> :class:`BitWidths`. Hashable, equal by content."""
 
-    __slots__ = ("_widths",)
+    __slots__ = ("_hash", "_widths")
 
     def __init__(self, widths: Mapping[str, BitWidths]) -> None:
         self._widths = dict(widths)
+        self._hash: int | None = None
 
     def __getitem__(self, layer: str) -> BitWidths:
         return self._widths[layer]
@@ -62,7 +63,9 @@ class Allocation(Mapping[str, BitWidths]):
         return len(self._widths)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._widths.items()))
+        if self._hash is None:  # thousands of trials are looked up by it
+            self._hash = hash(frozenset(self._widths.items()))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Allocation({', '.join(f'{k}={v}' for k, v in self._widths.items())})"

@@ -97,10 +97,10 @@ def measured(record: SweepRecord) -> tuple[TrialResult, ...]:
     for trial in scored(record):
         if "same_as" in trial.knobs:
             continue
-        key = (*(trial.knobs.get(part) for part in ("scheme", "epochs", "seed")), trial.measures[record.score.key])
-        others = [t for t in seen.setdefault(key, []) if t.allocation is not None and t.allocation == trial.allocation]
-        if not any(_same_samples(record, trial, other) for other in others):
-            seen[key].append(trial)
+        key = (*(str(trial.knobs.get(part)) for part in ("scheme", "epochs", "seed")), trial.measures[record.score.key], trial.allocation)
+        others = seen.setdefault(key, [])
+        if trial.allocation is None or not any(_same_samples(record, trial, other) for other in others):
+            others.append(trial)
             found.append(trial)
     return tuple(found)
 
