@@ -44,8 +44,7 @@ def main() -> None:
     asked.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs are, or shall be")
     runs = asked.parse_args().runs
     IMAGES.mkdir(parents=True, exist_ok=True)
-    for old in IMAGES.iterdir():
-        old.unlink()
+    old = set(IMAGES.iterdir())
     parts = [
         "# Gallery\n\nReal runs, with what the commands say of them; made by `make gallery`. Scores are of 450 validation images: one is "
         "0.22 points, and most differences may be chance. The accelerators' numbers are those of their files, assumptions included.\n"
@@ -67,7 +66,11 @@ def main() -> None:
             said = command.format(run=f"runs/{name}")
             done = subprocess.run([*HWDSE, *shlex.split(command.format(run=run))], check=True, capture_output=True, text=True)
             parts.append(f"```sh\nhwdse {said}\n```\n\n```text\n{done.stdout.replace(str(run), f'runs/{name}').strip()}\n```\n")
-    (HERE / "gallery.md").write_text("\n".join(parts))
+    whole = "\n".join(parts)
+    (HERE / "gallery.md").write_text(whole)
+    for path in old:
+        if path.name not in whole:
+            path.unlink()
 
 
 def picture(page: Path, to: Path) -> bool:

@@ -100,7 +100,9 @@ class Fronts:
             far = [shown(panel.cost, value) for value in panel.far]
             caption = f"{panel.cost.key}: {count(len(panel.front), 'point')} on the front, {len(panel.dominated):,} beaten or equalled."
             caption += (
-                f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and take no part." if panel.unsupported else ""
+                f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and {'takes' if panel.unsupported == 1 else 'take'} no part."
+                if panel.unsupported
+                else ""
             )
             caption += f" {count(panel.below, 'point')} lie below the frame (arrows)." if panel.below else ""
             caption += f" Outside the frame: the budget limit {' and '.join(far)}." if far else ""
