@@ -99,12 +99,10 @@ class Fronts:
         for panel in shown_panels:
             far = [shown(panel.cost, value) for value in panel.far]
             caption = f"{panel.cost.key}: {count(len(panel.front), 'point')} on the front, {len(panel.dominated):,} beaten or equalled."
-            caption += (
-                f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and {'takes' if panel.unsupported == 1 else 'take'} no part."
-                if panel.unsupported
-                else ""
-            )
-            caption += f" {count(panel.below, 'point')} lie below the frame (arrows)." if panel.below else ""
+            if panel.unsupported:
+                takes = "takes" if panel.unsupported == 1 else "take"
+                caption += f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and {takes} no part."
+            caption += f" {count(panel.below, 'point')} {'lies' if panel.below == 1 else 'lie'} below the frame (arrows)." if panel.below else ""
             caption += f" Outside the frame: the budget limit {' and '.join(far)}." if far else ""
             parts.append(Drawing(f"front-{panel.cost.key}", front_figure(facts, panel), caption))
         lead = (
