@@ -102,7 +102,8 @@ class Fronts:
             if panel.unsupported:
                 takes = "takes" if panel.unsupported == 1 else "take"
                 caption += f" {count(panel.unsupported, 'point')} cannot run on {panel.cost.on or 'it'} and {takes} no part."
-            caption += f" {count(panel.below, 'point')} {'lies' if panel.below == 1 else 'lie'} below the frame (arrows)." if panel.below else ""
+            if panel.below:
+                caption += f" {count(panel.below, 'point')} {'lies' if panel.below == 1 else 'lie'} below the frame (arrows)."
             caption += f" Outside the frame: the budget limit {' and '.join(far)}." if far else ""
             parts.append(Drawing(f"front-{panel.cost.key}", front_figure(facts, panel), caption))
         lead = (
