@@ -1,7 +1,7 @@
 """The last trials of a sweep: points of the front with one or two layers changed by a step of width.
 
-The loss table says which changes are worth a trial: those with the smallest expected loss that keep the point's own budget. Points with the
-widest gap beside them on the front come first.
+The loss table says which changes are worth a trial: those with the smallest expected loss that keep the point's own budget. The points with
+the widest gaps beside them on the front take turns.
 """
 
 from __future__ import annotations
@@ -36,20 +36,23 @@ def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_w
     failed = [(t.knobs.get("allocator"), t.knobs.get("epochs"), t.knobs.get("allocation")) for t in trials if t.state != "complete"]
     running = [(k.allocator, k.epochs, k.allocation) for k in at_work]
     taken = {(allocator, epochs, Allocation.from_dict(widths)) for allocator, epochs, widths in (*failed, *running) if widths is not None}
-    best: tuple[int, Knobs] | None = None
-    for parent in _parents(bench, plan, trials)[:PARENTS]:
+    candidates: list[tuple[int, Knobs]] = []  # with how many neighbours of the point were tried
+    for parent in _parents(bench, plan, trials):
         knobs = Knobs.from_dict({key: parent.knobs[key] for key in Knobs.__dataclass_fields__ if key in parent.knobs})
         scheme = Scheme.parse(str(parent.knobs["scheme"]))
         problem = Problem(bench.choices, bench.loss(scheme), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs))
         assert parent.allocation is not None  # complete trials have one
         found = neighbours(problem, parent.allocation)
         known = [(str(scheme), knobs.epochs, a) in done or (knobs.allocator, knobs.epochs, a) in taken for a in found]
-        if not all(known) and (best is None or sum(known) < best[0]):  # by turns: who had fewer of its neighbours tried
-            best = sum(known), Knobs(
-                knobs.allocator, knobs.accelerator, knobs.goal, knobs.tightness, knobs.epochs, seed,
-                allocation=found[known.index(False)].to_dict(), origin="refine",
-            )  # fmt: skip
-    return None if best is None else best[1]
+        if not all(known):
+            widths = found[known.index(False)].to_dict()
+            child = Knobs(
+                knobs.allocator, knobs.accelerator, knobs.goal, knobs.tightness, knobs.epochs, seed, allocation=widths, origin="refine"
+            )
+            candidates.append((sum(known), child))
+        if len(candidates) == PARENTS:
+            break
+    return min(candidates, key=lambda pair: pair[0])[1] if candidates else None
 
 
 def neighbours(problem: Problem, allocation: Allocation) -> list[Allocation]:
