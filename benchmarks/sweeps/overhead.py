@@ -1,7 +1,8 @@
 """What the sweeper costs beyond training and evaluation, and what a second worker brings.
 
 Overhead: the time of a sweep, less the seconds that its trials say they took, a trial. Second worker: trials a second of two workers over
-one's, in pairs run after one another, workers loaded beforehand (``tests/killing.py`` without a kill).
+one's, in pairs run after one another, workers loaded beforehand (``tests/killing.py`` without a kill). The trials of the pairs are uniform
+widths, each trained as long: what a search proposes depends on who is at work, and its trials are not the same work.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from commands import TOY
 from postgres import Server
 
 ROOT = Path(__file__).parents[2]
-PAIRS, TRIALS = 3, 12
+PAIRS, TRIALS = 4, 24
 LONG = """
 class Long(Toy):
     recipes = Recipes(scratch=Recipe(epochs=4, lr=0.1), finetune=Recipe(epochs=1, lr=0.01))
@@ -57,7 +58,10 @@ def main() -> None:
                 sweep.study.close()
             found[f"overhead, {name}, s a trial"] = round(statistics.median(times), 4)
             print(found, flush=True)
-        long = SweepConfig.make("overhead", task="long:Long", budgets=[["weights <= 70% of w8a8"]], epochs=[240], trials=TRIALS, ladder=1)
+        widths = [f"w{w}a{a}" for w in range(3, 9) for a in range(5, 9)][:TRIALS]
+        long = SweepConfig.make(
+            "overhead", task="long:Long", budgets=[["weights <= 70% of w8a8"]], epochs=[240], trials=TRIALS, ladder=1, baselines=widths
+        )
         record = run_sweep(bench, long, home / "warm")
         found["s a trial, of the pairs"] = round(statistics.mean(t.seconds for t in record.trials), 2)
         ratios = []
