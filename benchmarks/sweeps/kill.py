@@ -28,7 +28,7 @@ from commands import TOY
 from postgres import Server
 
 ROOT = Path(__file__).parents[2]
-KILLS, MEAN = 50, 1.3  # s between kills, on average
+KILLS, MEAN = 50, 1.1  # s between kills, on average
 SLOW = """
 import os, time
 class Slow(Toy):
