@@ -11,7 +11,6 @@ from hwdse.records import SweepRecord, TrialResult
 
 from .finding import opened
 from .log import Running, read, running
-from .tries import KEPT, TRY, tried, worker_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ def look_at_server(url: str, study: str | None) -> Look:
     Raises:
         UsageError: no such study there. StorageError: unreachable.
     """
+    from .tries import KEPT, TRY, tried, worker_of  # with the quantisers, and torch: a run folder is looked at without
+
     with opened(None, url, study) as (place, database, found):
         attrs, trials = found.user_attrs, tried(found.get_trials(deepcopy=False))
         if "record" not in attrs:

@@ -167,6 +167,12 @@ def test_help_loads_no_torch() -> None:
     assert not set(done.stdout.split()) & {"torch", "scipy", "pulp", "optuna", "matplotlib", "pandas", "sklearn"}
 
 
+@pytest.mark.parametrize("command", ["status", "pick", "explain", "report"])
+def test_what_reads_a_run_loads_no_torch(command: str) -> None:
+    """They are asked again and again, and importing torch takes longer than all that they do."""
+    assert not loaded(f"import hwdse.cli.{command}") & {"torch", "optuna", "sklearn"}
+
+
 @pytest.mark.parametrize("name", ["hwdse.costmodels", "hwdse.reports", "hwdse.sweeps"])
 def test_folders_load_without_torch(name: str) -> None:
     assert not loaded(f"import {name}") & {"torch", "matplotlib", "optuna", "sklearn"}

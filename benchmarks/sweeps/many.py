@@ -43,10 +43,11 @@ def main() -> None:
     storage.engine.dispose()
     for number, result in enumerate(results(bench, TRIALS)):
         knobs = Knobs("adaqat", "mpic", 0, tightness=0.5 + 0.5 * number / TRIALS)
+        params = sweep.study.space.point(knobs)
         row = optuna.create_trial(
             state=optuna.trial.TrialState.COMPLETE, values=list(sweep._values(result)), constraints={"budget": 0.0},
             user_attrs={TRY: attempt(number, "nobody", knobs), KEPT: result.to_dict()},
-            params=sweep.study.space.point(knobs), distributions=sweep.study.space.distributions,
+            params=params, distributions={name: one for name, one in sweep.study.space.distributions.items() if name in params},
         )  # fmt: skip
         storage.create_new_trial(sweep.study.study._study_id, row)
     sweep.study.close()
