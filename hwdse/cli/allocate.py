@@ -223,6 +223,8 @@ def _judged(problem: Problem, solution: Solution) -> Solution:
     Who re-solves while the network trains does so with sensitivities of the moment, whose losses, bound and prices compare with no other.
     """
     loss = problem.loss_of(solution.allocation)
+    if solution.status == "OPTIMAL" and np.isclose(loss, solution.loss, rtol=1e-12, atol=0):  # it was solved with this very table
+        return solution
     try:
         best = solve(problem)
     except SolverError:  # not in time

@@ -72,7 +72,7 @@ def _print_choice(problem: Problem, solution: Solution) -> None:
         proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
     print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
     if solution.binding is not None:
-        print_text(f"Binding: {solution.binding}. {_price(problem, solution.binding)}")
+        print_text(f"Binding: {solution.binding}. {_price(problem, solution)}")
     elif len(problem.budget):
         free = solve(problem.with_budget(Budget())).loss
         if solution.loss > free + 1e-9 * abs(free):
@@ -107,17 +107,17 @@ def stands(problem: Problem, solution: Solution, limit: Constraint) -> dict[str,
     return {"slack": slack, "error": error, "standing": standing(slack, error)}
 
 
-def _price(problem: Problem, binding: str) -> str:
+def _price(problem: Problem, solution: Solution) -> str:
     """What more of a limit would buy, solved anew: one unit, or a tenth of the limit where a whole unit is more than that; and as widths
     come in steps, twice that and twice again until something changes."""
-    limit = next(c for c in problem.budget if str(c) == binding)
+    limit = next(c for c in problem.budget if str(c) == solution.binding)
     m, factor = limit.metric, limit.metric.scale(limit.limit)[0]
     whole = factor <= 0.1 * limit.limit
     first = factor if whole else 0.1 * limit.limit
     one = f"One more {m.format(factor, like=limit.limit).partition(' ')[2] or 'unit'}" if whole else f"{m.format(first)} more"
     steps = [first * 2**k for k in range(64) if first * 2**k < limit.limit]
     try:
-        now = solve(problem).loss
+        now = solution.loss if solution.status == "OPTIMAL" else solve(problem).loss
         for step in (*steps, limit.limit):
             wider = Budget(tuple(replace(c, limit=c.limit + step) if c is limit else c for c in problem.budget))
             then = solve(problem.with_budget(wider)).loss
