@@ -23,6 +23,7 @@ from hwdse.problem import Problem, Solution, Status, loss_table
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import learnt_nothing
+from hwdse.reports.commands import WIDTHS
 from hwdse.solvers import solve
 from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
@@ -34,8 +35,6 @@ from .allocated import print_allocation, stands
 from .setup import file_name, make_bench, writable
 from .show import plain, print_json, print_text, telling
 from .what_if import run as suppose
-
-DEFAULT_BITS = range(2, 9)
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _bench(asked: Request, given: Mapping[str, Any], say: Say) -> Workbench:
 def _bits(text: str | None, option: str) -> list[int]:
     """``"2,4,8"``; 2 to 8 where nothing is said."""
     if text is None:
-        return list(DEFAULT_BITS)
+        return WIDTHS
     found = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 2 <= int(part) <= 16 for part in found):
         raise UsageError(f"{option} must be widths from 2 to 16 bits with commas between them, such as 2,4,8; got '{text}'.")
