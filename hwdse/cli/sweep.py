@@ -12,6 +12,8 @@ from hwdse.records import SweepRecord, learnt_nothing
 from hwdse.reports import write_report
 from hwdse.reports.budgets import budget_results
 from hwdse.reports.commands import quoted
+from hwdse.reports.points import measured, scored
+from hwdse.reports.wording import count
 from hwdse.sweeps import Place, SweepConfig, run_sweep
 
 from .setup import note
@@ -110,8 +112,11 @@ def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> Non
     if doubt:
         print_text(f"Beware: {doubt}.", style="bold")
     wrong = f", {len(failed)} failed ({failed[0].error})" if failed else ""
+    points = measured(record)
+    known = len(scored(record)) - len(points)
+    again = f", {known} more came to what another had measured" if known else ""
     lines = [
-        f"{len(record.complete)} trials measured, {seconds(spent)}{wrong}.",
+        f"{count(len(points), 'trial')} measured{again}, {seconds(spent)}{wrong}.",
         f"  report     {folder / 'report.html'}, {folder / 'figures'}" if report else "",
         f"  record     {folder / 'record.json'}, {folder / 'trials.csv'}, {folder / 'front.csv'}",
         f"  hand-off   {folder / 'allocations'}/N.json, {folder / 'checkpoints'}/N.pt",
