@@ -1,11 +1,12 @@
 # make demo: install, run the sweep of examples/demo.toml, leave runs/demo/report.html
 # make test: everything that CI runs
+# make test-all: the same, what is slow, and many more examples of each property; before a release
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo gallery test lint types bench clean
+.PHONY: demo gallery test test-all numeric lint types bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hwdse needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
@@ -21,7 +22,10 @@ gallery: $(STAMP)
 	$(BIN)/python docs/make_gallery.py
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term
+
+test-all: $(STAMP) lint types
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile thorough
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

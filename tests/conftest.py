@@ -6,8 +6,16 @@ import os
 
 import pytest
 
+from hypothesis import settings
+
 # Before torch is loaded, and for the commands that tests start: these networks are too small to share between threads.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `make test` draws the same examples everywhere; `make test-all` (--hypothesis-profile thorough) many more, others each time.
+# A test that says how many examples it takes keeps its number.
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("thorough", max_examples=5_000, deadline=None)
+settings.load_profile("ci")
 
 from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.tasks import load_task
