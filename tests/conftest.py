@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from hypothesis import settings
 
 # Before torch is loaded, and for the commands that tests start: these networks are too small to share between threads.
