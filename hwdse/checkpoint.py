@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .checksums import sealed, unsealed
 from .errors import FileFormatError
 from .storage import StorageError, read_checkpoint, write
 
@@ -36,7 +37,7 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return None
-        saved = read_checkpoint(self.path.read_bytes(), self.path)
+        saved = read_checkpoint(unsealed(self.path.read_bytes(), self.path), self.path)
         theirs = saved.get("identity")
         if not isinstance(theirs, dict) or theirs.get("schema") != SCHEMA:
             raise FileFormatError(self.path, f"is no checkpoint of the schema {SCHEMA}; remove it, or give another path.")
@@ -60,7 +61,19 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, "state": dict(state)}, buffer)
         try:
-            write(self.path, buffer.getvalue())
+            write(self.path, sealed(buffer.getvalue()))
         except StorageError as error:
             self.failed = str(error)
         self._written = time.monotonic()
+
+
+def drop_damaged(path: Path) -> bool:
+    """Removes a checkpoint that is not what was written, so that its training begins anew; whether it was so."""
+    if not path.exists():
+        return False
+    try:
+        unsealed(path.read_bytes(), path)
+    except FileFormatError:
+        path.unlink(missing_ok=True)
+        return True
+    return False

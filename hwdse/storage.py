@@ -43,13 +43,13 @@ def write(path: Path, content: bytes | str) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = _beside(path)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)  # while it is held, so that nobody takes it for one whose writer died
         temporary = None
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}. Give a folder that can be written and has room.") from None
@@ -57,6 +57,49 @@ def write(path: Path, content: bytes | str) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+UNFINISHED = ".hwdse-unfinished"  # how the name of a file ends that is being written
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """A new file beside ``path``, held by this process until its handle is closed: its handle and its name."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+        if not _hold(handle) or os.fstat(handle).st_nlink:  # else it was swept up before it was held
+            return handle, name
+        os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Whether this process alone holds the file from now on; false too where the file system has no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def sweep_up(folder: Path, pattern: str = "*") -> list[Path]:
+    """Removes files of this folder that a process began to write and died over; returns which.
+
+    Args:
+        folder: looked at without its sub-folders. pattern: of the names that the files were to get.
+    """
+    gone = []
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".{pattern}.????????{UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    if _hold(handle):  # nobody writes it
+                        path.unlink()
+                        gone.append(path)
+                finally:
+                    os.close(handle)
+    return gone
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from torch import nn
 
 from . import __version__
 from .bits import BitWidths
+from .checksums import sealed, unsealed
 from .choices import ENDS, Choices
 from .codebook_costs import tabulate_codebook
 from .constraints import Budget, parse_budget
@@ -37,7 +38,7 @@ from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .registry import find
 from .sensitivity import GROUP, SENSITIVITIES, sensitivity
-from .storage import StorageError, cache_folder, key_of, locked, read_checkpoint, tables_from_bytes, tables_to_bytes, write
+from .storage import StorageError, cache_folder, key_of, locked, read_checkpoint, sweep_up, tables_from_bytes, tables_to_bytes, write
 from .task import Split, Task, check_task, fingerprint, recipes_of, sources
 from .trace import trace
 from .training import train_float
@@ -241,8 +242,9 @@ class Workbench:
                 found = _read(path, check)
                 if found is not None:
                     return found
+                sweep_up(path.parent)
                 content = make()
-                write(path, content)
+                write(path, sealed(content))
         except StorageError:
             self.cache = None  # nothing can be kept here; going on without is right, a cache is only speed
         return check(make() if content is None else content, path)
@@ -383,8 +385,8 @@ class Workbench:
 
 
 def _read(path: Path, check: Callable[[bytes, Path], Any]) -> Any:
-    """None where the file is absent, half-written or of another version."""
+    """None where the file is absent, not what was written, or of another version."""
     try:
-        return check(path.read_bytes(), path)
+        return check(unsealed(path.read_bytes(), path), path)
     except (FileFormatError, OSError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,8 @@ import torch
 
 from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
 from hwdse.bits import BitWidths
-from hwdse.checkpoint import Checkpoint
+from hwdse.checkpoint import Checkpoint, drop_damaged
+from hwdse.checksums import sealed
 from hwdse.errors import FileFormatError, TaskError
 from hwdse.quantized import QuantizedModel
 from hwdse.task import Recipe
@@ -88,11 +90,27 @@ def test_checkpoints_of_another_training_are_refused_and_kept(bench: Workbench, 
         trained(bench, Uniform(BitWidths(4, 4)), path, recipe=replace(RECIPE, lr=0.1))
     assert path.read_bytes() == before
     path.write_bytes(before[: len(before) // 2])
-    with pytest.raises(FileFormatError, match="truncated or not a checkpoint"):
+    with pytest.raises(FileFormatError, match="was changed since it was written"):
         trained(bench, Uniform(BitWidths(4, 4)), path)
-    torch.save({"weights": torch.ones(2)}, path)
+    buffer = io.BytesIO()
+    torch.save({"weights": torch.ones(2)}, buffer)
+    path.write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(FileFormatError, match=r"no checkpoint of the schema hwdse\.training/1"):
         trained(bench, Uniform(BitWidths(4, 4)), path)
+
+
+def test_one_flipped_bit_is_another_file_and_its_training_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "training.partial"
+    Checkpoint(path, {}).save({"weights": torch.arange(100.0)})
+    assert not drop_damaged(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(100.0).numpy().tobytes()) + 30] ^= 4  # a weight: torch reads it without a word
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="was changed since it was written"):
+        Checkpoint(path, {}).load()
+    assert drop_damaged(path)
+    assert not path.exists()
+    assert not drop_damaged(path)
 
 
 def test_other_costs_are_another_training(bench: Workbench, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,39 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", head=np.array([{"schema": "hwdse.tables/1"}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match="not a table archive"):
         tables_from_bytes((tmp_path / "p.npz").read_bytes())
+
+
+def test_what_a_dead_writer_left_is_swept_up_and_nothing_else(tmp_path: Path) -> None:
+    killed = (
+        "import os, sys; from pathlib import Path; from hwdse import storage\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), 9)\n"
+        "storage.write(Path(sys.argv[1]), 'half')"
+    )
+    for name in ("record.json", "7.pt"):
+        assert subprocess.run([sys.executable, "-c", killed, tmp_path / name]).returncode == -9
+    mine = [tmp_path / name for name in (".record.json.abcdefgh", ".x.hwdse-unfinished", "7.pt", "notes.hwdse-unfinished")]
+    for path in mine:
+        path.write_text("mine")
+    (tmp_path / ".link.abcdefgh.hwdse-unfinished").symlink_to(mine[0])
+    handle, name = storage._beside(tmp_path / "alive")
+    assert len(storage.sweep_up(tmp_path, "*.pt")) == 1
+    assert len(storage.sweep_up(tmp_path)) == 1
+    assert set(tmp_path.iterdir()) == {*mine, Path(name), tmp_path / ".link.abcdefgh.hwdse-unfinished"}
+    os.close(handle)
+    assert storage.sweep_up(tmp_path) == [Path(name)]
+    assert storage.sweep_up(tmp_path / "nowhere") == []
+
+
+def test_a_file_that_is_swept_up_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, first = storage._hold, []
+
+    def swept(handle: int) -> bool:
+        if not first:
+            first.append(storage.sweep_up(tmp_path))
+        return real(handle)
+
+    calls = iter([swept])
+    monkeypatch.setattr(storage, "_hold", lambda handle: next(calls, real)(handle))
+    write(tmp_path / "file", "content")
+    assert len(first[0]) == 1
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["content"]
