@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "__init__",
     "errors",
+    "numerals",
+    "reading",
     "devices",
     "metrics",
     "margins",

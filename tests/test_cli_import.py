@@ -36,7 +36,7 @@ def test_a_profile_becomes_a_table_and_everything_else_is_said(toy: str, profile
     ran = hwdse("accelerators", "import", "trtexec", profile, "--task", toy, "--widths", "w8a8", "-o", "out/t.csv")
     assert ran.code == 0, ran.err
     assert [(row.instance, row.seconds) for row in read_table(Path("out/t.csv"))] == [("0", 2.5e-4), ("6", 7.5e-4)]
-    assert "2 of 4 layers have a row of their own: 20.0% of the MACs and 66.4% of the time" in ran.text
+    assert "2 of 4 layers have a row of their own: 20.0% of the MACs and 66.4% of the device time" in ran.text
     assert "Fused: one time for several layers, not in the table (1) /2/Gemm + /3/Relu || /4/Gemm: 2, 4: one time for 2 layers" in ran.text
     assert "Reformatting CopyNode for Input Tensor 0 to /stem/Conv: a copy between formats" in ran.text
     assert "Layers without a row (2) 2: fused into '/2/Gemm" in ran.text

@@ -1,7 +1,7 @@
 """Joins the rows of a profile to the traced layers, and says what was left on either side. Nothing is split, summed or guessed.
 
 1. By name. A row that names two layers is one time for both: it is reported, and left out. A layer that two rows name, too.
-2. By shape or MACs, where exactly one row and exactly one layer have them.
+2. By shape or MACs, where exactly one row and exactly one layer have them, and the row is a layer by its type.
 3. By order, only if asked for, and only if kinds and number of all rows and all layers agree.
 
 A row whose file contradicts the traced layer (other MACs, weights, shapes) is refused, however it was found.
@@ -19,7 +19,7 @@ from ..signature import signature_of
 from .facts import contradictions
 from .layer_names import LayerNames, operations
 from .ops import kinds_of
-from .profile import Profile, ProfileRow
+from .profile import PART, Profile, ProfileRow
 
 Why = Literal["fused", "refused", "no cost", "unmatched"]
 _NO_COST = "the file gives no cost for it"
@@ -77,11 +77,11 @@ def match(graph: LayerGraph, profile: Profile, by_order: bool = False) -> Match:
     joining = _Joining(graph, profile)
     joining.by_name()
     joining.by_shape()
-    if by_order:
+    if by_order and not _in_one(profile):
         joining.by_order()
     found = joining.result()
     if not found.pairs:
-        raise UsageError(_nothing(graph, profile, found, by_order))
+        raise UsageError(_in_one(profile) or _nothing(graph, profile, found, by_order))
     return found
 
 
@@ -105,7 +105,7 @@ class _Joining:
     """The state of one join: which row belongs to which layer, and why another does not."""
 
     def __init__(self, graph: LayerGraph, profile: Profile) -> None:
-        self.graph, self.rows = graph, profile.rows
+        self.graph, self.rows, self.only_layers = graph, profile.rows, profile.only_layers
         names = LayerNames(graph, profile.rows)
         self.named = [names.layers_of(row) for row in profile.rows]
         self.pairs: dict[str, tuple[int, str]] = {}  # layer -> index of its row, how
@@ -147,12 +147,15 @@ class _Joining:
                 self.pairs[layers[0]] = i, self.rows[i].facts.what
 
     def _may_be_one(self, i: int) -> bool:
-        """Whether a row can be one layer, by its words alone."""
-        return not self.rows[i].opaque and kinds_of(self.rows[i].op) != frozenset() and len(self._operations(i)) < 2
+        """Whether a row is one layer, by its words alone."""
+        kinds = kinds_of(self.rows[i].op)
+        layer = self.only_layers if kinds is None else bool(kinds)
+        return layer and not self.rows[i].opaque and len(self._operations(i)) < 2
 
     def by_order(self) -> None:
-        unnamed = all(kinds_of(row.op) is None for row in self.rows)  # a tool that does not say what its rows are
-        counted = [i for i, row in enumerate(self.rows) if not row.opaque and (unnamed or kinds_of(row.op))]
+        counted = [i for i, row in enumerate(self.rows) if not row.opaque and (kinds_of(row.op) or (self.only_layers and not row.op))]
+        if not counted and any(kinds_of(row.op) is None and not row.opaque for row in self.rows):
+            raise UsageError(f"--by-order needs to know which rows are layers, and the files do not say it of {self._unknown()}.")
         layers = self.graph.layers
         have, need = [self.rows[i].op or "?" for i in counted], [_kind(layer) for layer in layers]
         if len(have) != len(need):
@@ -174,6 +177,11 @@ class _Joining:
                 self.lost.pop(layer.name, None)
             elif layer.name not in self.pairs:
                 self._leave(i, "no cost", self.rows[i].lacks or _NO_COST, [layer.name])
+
+    def _unknown(self) -> str:
+        """Rows of which nothing says what they are, and which file of the tool would."""
+        rows = _some([row.label for row in self.rows if kinds_of(row.op) is None and not row.opaque])
+        return f"{rows}; give the file that does as well (of trtexec: --exportLayerInfo with --profilingVerbosity=detailed)"
 
     def _leave(self, i: int, why: Why, reason: str, layers: Sequence[str]) -> None:
         self.left[i] = LeftRow(self.rows[i], why, reason, tuple(layers))
@@ -201,18 +209,41 @@ class _Joining:
         if kinds_of(row.op) == frozenset():
             return LeftRow(row, "unmatched", f"{row.op}, which is no counted layer")
         fits = [layer.name for layer in self.graph.layers if row.facts.identify and not refused_for(layer, row)]
+        if fits and not self._may_be_one(i) and kinds_of(row.op) is None:
+            return LeftRow(row, "unmatched", f"the file does not say what it computes, so its {row.facts.what} makes no layer of it")
         if fits:
             return LeftRow(row, "unmatched", f"more than one row or layer has its {row.facts.what}: {_some(fits)}")
         return LeftRow(row, "unmatched", f"no layer has its {row.facts.what}" if row.facts.identify else "no layer has its name")
 
 
+def _in_one(profile: Profile) -> str:
+    """What to say where rows that are the network in one hide all its layers; empty where other rows may be layers."""
+    parts = [row for row in profile.rows if row.opaque == PART]
+    if not parts or any(not row.opaque and kinds_of(row.op) != frozenset() for row in profile.rows):
+        return ""
+    files, names = ", ".join(path.name for path in profile.files), _some([f"'{row.label}'" for row in parts])
+    others = "the only row" if len(profile.rows) == 1 else "the only row that could hold layers" if len(parts) == 1 else None
+    which = f"{others} of {files}, {names}, is" if others else f"the rows of {files} that could hold layers, {names}, are each"
+    return (
+        f"{which} {PART}: its time cannot be divided among the layers. Profile a build that runs layer by layer (without the delegate or"
+        " the compiled partition; of TensorRT, an engine whose layers stay apart). The total is of use, too: hwdse accelerators calibrate"
+        " takes times of whole networks."
+    )
+
+
 def _nothing(graph: LayerGraph, profile: Profile, found: Match, by_order: bool) -> str:
     files = ", ".join(path.name for path in profile.files)
-    reasons = [f"'{left.row.label}': {left.reason}" for left in found.rows if left.why in ("refused", "fused", "no cost") and left.layers]
+    reasons = [
+        f"'{left.row.label}': {left.reason}"
+        for left in found.rows
+        if (left.why in ("refused", "fused", "no cost") and left.layers)
+        or left.row.opaque == PART
+        or (left.why == "no cost" and kinds_of(left.row.op))
+    ]
     rows = [left.row.label for left in found.rows if kinds_of(left.row.op) != frozenset()] or [row.label for row in profile.rows]
     text = f"no row of {files} is the cost of a layer of this model. Rows: {_some(rows)}. Layers: {_some([x.name for x in graph.layers])}."
     if reasons:
-        text += f" Refused: {'; '.join(reasons[:4])}."
+        text += f" Refused: {'; '.join(dict.fromkeys(reasons[:4]))}."
     text += " Is it a profile of another network?"
     return text if by_order else text + " If the rows are the layers in their order, --by-order joins them where kinds and number agree."
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 NOT_A_LAYER: frozenset[str] = frozenset()
-# Kinds as in a table's ``op``. The first pattern that is found decides; "convert" is no convolution, "QuantizeLinear" no layer.
+# Kinds as in a table's ``op``. The first pattern that is found decides; a pooling that is run as a convolution is
+# none, "convert" is no convolution, "QuantizeLinear" no layer.
 _WORDS = (
+    (r"pool", NOT_A_LAYER),
     (r"(convert|dequantize|quantizelinear|reformat)", NOT_A_LAYER),
     (r"conv.*transpose|transpose.*conv|deconv|backpropinput", frozenset({"conv_transpose"})),
     (r"depthwise|dwconv", frozenset({"depthwise"})),

@@ -16,6 +16,8 @@ from ...bits import BitWidths
 from ...errors import FileFormatError, UsageError
 from .facts import Facts
 
+PART = "the whole network, or a part of it, in one row"  # the reason why such a row is no layer's
+
 
 @dataclass(frozen=True)
 class ProfileRow:
@@ -29,7 +31,7 @@ class ProfileRow:
         seconds, cycles: time, in one of the two. spread: standard deviation over ``runs``, in s. joules: energy.
         facts: shapes and counts that the file gives.
         widths: at which the tool says that the row ran; None where it does not say.
-        opaque: why the row stands for no layer in particular (a copy, a delegated part of the network); empty where it may.
+        opaque: why the row stands for no layer in particular (a copy; :data:`PART`); empty where it may.
         lacks: why it has no cost; empty where it has one.
     """
 
@@ -67,6 +69,9 @@ class Profile:
         files: what was read. about: which of the tool's numbers were taken, in a few words.
         clock: Hz, where a file states it; rows in cycles need it.
         version: of the tool, where a file states it.
+        times: what its seconds are, to continue "of the ..."; only what a device's own clock took is called device time.
+        only_layers: whether every row is a layer, as of tools that know nothing else; elsewhere a row of which the file does not
+            say what it is may be anything, and neither its shape nor its place makes a layer of it.
     """
 
     tool: str
@@ -76,6 +81,8 @@ class Profile:
     about: str
     clock: float | None = None
     version: str = ""
+    times: str = "time in the files"
+    only_layers: bool = False
 
 
 class Importer(Protocol):

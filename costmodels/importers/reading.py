@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import FileFormatError, UsageError
-from ..accelerator_file import decode
-
-LARGEST = 512 * 2**20  # bytes; what Python makes of a trace is about ten times that
+from ...numerals import number as number_in
+from ...numerals import sound
+from ...reading import csv_records, json_value, read_text
 
 
 def need_files(tool: str, files: Sequence[Path]) -> None:
@@ -35,45 +31,15 @@ def text_of(path: Path) -> str:
     Raises:
         FileFormatError: it cannot be read, is empty, too large, or no text.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FileFormatError(path, f"cannot be read: {reason}.") from None
-    if len(content) > LARGEST:
-        raise FileFormatError(path, f"is larger than {LARGEST // 2**20} MiB; profile fewer runs.")
-    text = decode(path, content)
-    if "\0" in text:
-        raise FileFormatError(path, "is no text file.", f"line {text[: text.index(chr(0))].count(chr(10)) + 1}")
+    text = read_text(path)
     if not text.strip():
         raise FileFormatError(path, "is empty; profile again, or give the right file.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def json_of(path: Path) -> Any:
-    """The JSON document in a file. Infinities and NaN, which are no JSON, are refused.
-
-    Raises:
-        FileFormatError: truncated, no JSON, nested too deeply, or as :func:`text_of`.
-    """
-    text = text_of(path)
-
-    def refuse(name: str) -> Any:
-        raise FileFormatError(path, f"holds {name}, which is no number.")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise FileFormatError(
-            path, f"is truncated or no JSON: {error.msg}. Let the tool finish, and give its file.", f"line {error.lineno}"
-        ) from None
-    except RecursionError:
-        raise FileFormatError(path, "is nested too deeply.") from None
-    except ValueError as error:  # a number of thousands of digits
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(path, f"holds a number that cannot be read: {error}.") from None
+    """The JSON document in a file, see :func:`hwdse.reading.json_value` and :func:`text_of`."""
+    return json_value(path, text_of(path))
 
 
 def records_of(path: Path, text: str) -> list[tuple[int, list[str]]]:
@@ -82,18 +48,7 @@ def records_of(path: Path, text: str) -> list[tuple[int, list[str]]]:
     Raises:
         FileFormatError: quotes that do not close, cells that are far too long.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found = []
-    try:
-        for record in reader:
-            cells = [cell.strip() for cell in record]
-            if cells and not cells[-1]:
-                cells.pop()
-            if any(cells):
-                found.append((reader.line_num, cells))
-    except csv.Error as error:
-        raise FileFormatError(path, f"is no CSV file: {error}.", f"line {reader.line_num}") from None
-    return found
+    return [(line, cells if cells[-1] else cells[:-1]) for line, cells in csv_records(path, [text])]
 
 
 def cost_of(path: Path, value: object, where: str) -> float | None:
@@ -114,14 +69,13 @@ def number_of(path: Path, value: object, where: str) -> float | None:
     """
     if value is None or (isinstance(value, str) and value.strip() in ("", "-")):
         return None
-    number = math.nan
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        shown = repr(value)
+    number = None
+    if isinstance(value, str):
+        number = number_in(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = sound(float(value)) if abs(value) < 1e300 else None
+    if number is None or number < 0:
+        shown = str(value)[:60] if isinstance(value, int) else repr(value)
         raise FileFormatError(path, f"must be a finite number, 0 or more, got {shown if len(shown) < 40 else shown[:37] + '...'}.", where)
     return number
 

@@ -38,7 +38,7 @@ def read(files: Sequence[Path]) -> Profile:
     rows, about = _rows(path, records)
     if topologies:
         rows = _named(rows, path, *topologies[0])
-    return Profile("SCALE-Sim", "simulated", tuple(files), tuple(rows), about)
+    return Profile("SCALE-Sim", "simulated", tuple(files), tuple(rows), about, only_layers=True)
 
 
 def _rows(path: Path, records: Records) -> tuple[list[ProfileRow], str]:

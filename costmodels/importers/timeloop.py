@@ -26,7 +26,7 @@ def read(files: Sequence[Path]) -> Profile:
         FileFormatError: no summary at the end (cut off, or no statistics of Timeloop), a number that is none.
     """
     need_files("Timeloop", files)
-    return Profile("Timeloop", "simulated", tuple(files), tuple(_row(path) for path in files), "Cycles, Energy")
+    return Profile("Timeloop", "simulated", tuple(files), tuple(_row(path) for path in files), "Cycles, Energy", only_layers=True)
 
 
 def _row(path: Path) -> ProfileRow:

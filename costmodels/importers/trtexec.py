@@ -18,10 +18,17 @@ from ...errors import FileFormatError, UsageError
 from .facts import Facts
 from .layer_names import word_of
 from .ops import kinds_of
-from .profile import Profile, ProfileRow, over_runs
+from .profile import PART, Profile, ProfileRow, over_runs
 from .reading import cost_of, count_of, json_of, need_files, number_of, shape_of
 
 _COPY = re.compile(r"^Reformatting |^reformat|\bCopyNode\b|[ _]copy$|^copy[_ ]|\[ShuffleNode\]", re.IGNORECASE)
+_FOREIGN = re.compile(r"ForeignNode\b|^\{.*\.\.\..*\}$|TRT-?Myelin", re.IGNORECASE)
+# Types of layer that do not say what it computes; and those that say that it is none, whatever its name.
+_ANY_KERNEL = ("", "kgen", "myelin", "cask", "plugin", "pluginv2", "pluginv3")
+_NO_LAYER = re.compile(
+    r"pool|pointwise|elementwise|softmax|reduce|slice|scale|concat|activation|pad|resize|normali[sz]ation|gather|topk|cast|constant",
+    re.IGNORECASE,
+)
 _OPERATION = re.compile(r" \+ | \|\| |, ")
 _BITS = (
     ("int4", 4), ("fp4", 4), ("int8", 8), ("fp8", 8), ("half", 16), ("fp16", 16), ("bf16", 16), ("float16", 16),
@@ -48,7 +55,10 @@ def read(files: Sequence[Path]) -> Profile:
     rows = over_runs(paths, [_rows(path, data) for path, data in profiles])
     if about and not {row.label for row in rows} & set(about):
         raise FileFormatError(paths[0], f"has no layer of the layer information, such as '{next(iter(about))}': it is another engine's.")
-    return Profile("trtexec", "measured", tuple(files), tuple(_informed(row, about.get(row.label)) for row in rows), "time per layer")
+    return Profile(
+        "trtexec", "measured", tuple(files), tuple(_informed(row, about.get(row.label)) for row in rows), "time per layer",
+        times="device time",
+    )  # fmt: skip
 
 
 def _rows(path: Path, data: list[Any]) -> list[ProfileRow]:
@@ -68,7 +78,7 @@ def _row(path: Path, entry: Any, where: str, runs: int | None) -> ProfileRow:
         raise FileFormatError(path, f"has neither medianMs nor averageMs; it has: {', '.join(map(str, entry))[:200]}.", where)
     name, ms = entry["name"], cost_of(path, entry[key], f"{where}, key '{key}'")
     opaque = "a copy between formats" if _COPY.search(name) else ""
-    opaque = opaque or ("a whole part of the network in one" if "ForeignNode[" in name else "")
+    opaque = opaque or (PART if _FOREIGN.search(name) else "")
     names = () if opaque else _names(name)
     return ProfileRow(
         name, f"{path.name}, {where}, {key}", names, _op(names), seconds=_small(path, ms, where), runs=runs, opaque=opaque,
@@ -120,6 +130,8 @@ def _informed(row: ProfileRow, layer: Mapping[str, Any] | None) -> ProfileRow:
     op = str(layer.get("LayerType") or "")
     if op.lower() in ("reformat", "noop", "shuffle"):
         return replace(row, op=op, opaque="a copy between formats", names=())
+    if op.lower() == "foreignnode":
+        return replace(row, op=op, opaque=PART, names=())
     onnx = tuple(re.findall(r"\[ONNX Layer: ([^\]\x1e\x1f]+)\]", str(layer.get("Metadata") or "")))
     single = layer.get("ParameterType") == "Convolution"
     groups, weights = layer.get("Groups"), layer.get("Weights")
@@ -133,8 +145,17 @@ def _informed(row: ProfileRow, layer: Mapping[str, Any] | None) -> ProfileRow:
         groups=groups if single and isinstance(groups, int) and groups > 0 else None,
     )
     names = onnx or row.names
-    op = op if kinds_of(op) else "Convolution" if single else _op(names)
+    op = _kind(op, str(layer.get("ParameterType") or ""), names)
     return replace(row, names=names, op=op, facts=facts, widths=_widths(layer) if facts.weights else None)
+
+
+def _kind(type_: str, parameters: str, names: Sequence[str]) -> str:
+    """What a layer computes: by its type, by its parameters, else, where these do not say, by the words in its names."""
+    stated = next((word for word in (type_, parameters) if kinds_of(word)), "")
+    said = "" if stated or _NO_LAYER.search(f"{type_} {parameters}") else _op(names)
+    if stated or kinds_of(said):
+        return stated or said
+    return said if not parameters and type_.lower() in _ANY_KERNEL else type_ or parameters
 
 
 def _dimensions(tensors: Any) -> tuple[int, ...] | None:

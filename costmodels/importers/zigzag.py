@@ -28,7 +28,7 @@ def read(files: Sequence[Path]) -> Profile:
     """
     need_files("ZigZag", files)
     about = "onloading + computation + offloading, energy_total"
-    return Profile("ZigZag", "simulated", tuple(files), tuple(_row(path) for path in files), about)
+    return Profile("ZigZag", "simulated", tuple(files), tuple(_row(path) for path in files), about, only_layers=True)
 
 
 def _row(path: Path) -> ProfileRow:

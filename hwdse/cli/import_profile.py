@@ -51,6 +51,8 @@ def run(
         graph = Workbench(load_task(task), cache=None).graph
     found, at = at_widths(match(graph, profile, by_order), asked)
     about = [f"Layers of the task {task} (graph {graph.fingerprint}), matched by name, shape or order; {found.share:.1%} of its MACs."]
+    if profile.times != type(profile).times:
+        about.append(f"Times: {profile.times}.")
     if profile.clock:
         about.append(f"Cycles at {profile.clock:g} Hz.")
     text = table_text(profile, found.pairs, at, about)
@@ -89,6 +91,7 @@ def _facts(profile: Profile, found: Match, at: Any) -> dict[str, Any]:
         "tool": profile.tool,
         "about": profile.about,
         "kind": profile.kind,
+        "times": profile.times,
         "clock_hz": profile.clock,
         "macs_share": found.share,
         "time_share": found.time_share,
@@ -116,7 +119,7 @@ def _print(profile: Profile, found: Match, at: Any, task: str) -> None:
     files = ", ".join(path.name for path in profile.files[:3]) + (f" and {len(profile.files) - 3} more" if len(profile.files) > 3 else "")
     total = len(found.pairs) + len(found.layers)
     print_text(f"{profile.tool} ({profile.about}; {files}) for {task}", style="bold")
-    time = "" if found.time_share is None else f" and {found.time_share:.1%} of the time in the files"
+    time = "" if found.time_share is None else f" and {found.time_share:.1%} of the {profile.times}"
     print_text(f"{len(found.pairs)} of {total} layers have a row of their own: {found.share:.1%} of the MACs{time}.")
     print_text()
     energy = any(pair.row.joules for pair in found.pairs)
