@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "numerals",
     "reading",
+    "checksums",
     "devices",
     "metrics",
     "margins",
