@@ -71,6 +71,11 @@ class CostTable:
     fixed_errors: FloatArray | None = None
     whole_error: float | None = None
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The notes without their full stops, as other notes are kept."""
+        return tuple(note.rstrip(".") for note in self.notes)
+
     def __post_init__(self) -> None:
         if self.edges is not None and not len(self.edges):
             object.__setattr__(self, "edges", None)

@@ -306,11 +306,12 @@ class Workbench:
         """The loss table for a scheme's quantisers."""
         scheme = scheme or Scheme()
         if scheme not in self._losses:
-            self._say(f"sensitivities ({self.method}, {scheme})", 0, 1)
+            what = f"sensitivities ({self.method}, {scheme})"
+            self._say(what, 0, 1)
 
             def make() -> bytes:
                 torch.manual_seed(self.seed)
-                table = sensitivity(self.method, self.quantized(scheme), self.task, self.choices)
+                table = sensitivity(self.method, self.quantized(scheme), self.task, self.choices, partial(self._say, what))
                 return tables_to_bytes({"loss": table})
 
             options = [str(o) for o in self.choices.options]

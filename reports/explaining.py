@@ -58,12 +58,14 @@ class Explained:
 
     Attributes:
         limits: that it was made under, tightened ones as they were. budgets: those of the sweep that it meets, whatever it was made under.
+        notes: what must be said of the loss table.
     """
 
     trial: TrialResult
     limits: tuple[Limit, ...]
     layers: tuple[LayerFacts, ...]
     budgets: tuple[tuple[Limit, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def explain(record: SweepRecord, number: int) -> Explained:
@@ -104,7 +106,8 @@ def explain(record: SweepRecord, number: int) -> Explained:
             LayerFacts(name, trial.allocation[name], mine, mine / total if total else 0.0, costs, shares, tuple(filter(None, found)))
         )
     resolved = [its for budget in record.budgets if (its := budget_limits(record, budget))]
-    return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)), tuple(b for b in resolved if inside(trial, b)))
+    meets = tuple(b for b in resolved if inside(trial, b))
+    return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)), meets, loss.said)
 
 
 def _indices(table: CostTable, trial: TrialResult) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

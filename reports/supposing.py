@@ -138,7 +138,9 @@ def suppose(record: SweepRecord, budget: Sequence[str], device: str | None = Non
     except NoPrediction as error:
         refused = str(error)
     fidelity = evidence.fidelity
-    said = [] if solution.status == "OPTIMAL" else ["the solver was stopped before it could prove that nothing is better"]
+    said = list(evidence.loss.said)
+    if solution.status != "OPTIMAL":
+        said.append("the solver was stopped before it could prove that nothing is better")
     if fidelity[0] not in (TABLES, "unknown", *record.scheme_tables):
         said.append(f"the run's losses are those of {TABLES}; measuring with {fidelity[0]} scores layers anew and may choose other widths")
     if fidelity[1]:

@@ -194,6 +194,8 @@ class _Sweep:
             if self.note:
                 self.note(f"{path} was damaged and is written anew.")
         self._save()
+        for said in self.bench.loss().said if self.note else ():
+            self.note(said + ".")
         doubt = learnt_nothing(self.bench.task.metric, self.bench.reference)
         if doubt and self.note:
             self.note(doubt + ".")

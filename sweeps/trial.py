@@ -162,7 +162,7 @@ def _measured(
         errors={key: None if np.isnan(error) else error for key, error in found.items()},
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began + trained.earlier,
-        notes=(*notes, *trained.notes),
+        notes=(*notes, *(() if knobs.widths else problem.loss.said), *trained.notes),  # a baseline's widths come from no table
     )
     if folder is not None:
         _save(folder, number, model, result, bench, recipe)

@@ -60,9 +60,12 @@ class Blind(Toy):
         of="Blind",
     )
     ran = hwdse("sensitivity", blind, "--figure", "s.png", columns=400)
-    assert "Note: no gradient reaches the weights of 0, 2: the loss does not see them, and they count as insensitive." in ran.text
+    said = "no gradient reaches the weights and inputs of 0, 2: what these lose was measured on the calibration split, one tensor and width"
+    assert f"Note: {said}" in ran.text
     found = json.loads(hwdse("sensitivity", blind, "--json").out)
-    assert found["notes"] == ["no gradient reaches the weights of 0, 2: the loss does not see them, and they count as insensitive."]
+    assert [note.partition(" at a time")[0] for note in found["notes"]] == [said]
+    losses = [loss for layer in found["layers"][:2] for what in ("weights", "activations") for loss in layer[what].values()]
+    assert max(losses) > 0  # the loss sees them, though no gradient comes back
 
 
 def test_audit_in_words_and_as_json(toy: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..choices import IntArray
 from ..costs import FloatArray
+from ..errors import UsageError
 from ..quantized import QuantizedModel
 from ..training import Step
 from .cost_slopes import Moves
@@ -80,6 +81,7 @@ class ExpandedSlopes:
             self._group["weight", model.weights[path].path] = int(groups.weight[i])
             self._group["input", path] = int(groups.activation[i])
         self._sums: list[tuple[int, Tensor]] = []  # (group, the two sums of one tensor)
+        self._waiting: list[str] = []  # paths of the tensors whose gradients have not come back in this step
         self._mean, self._passes = np.zeros(groups.count), 0
 
     def aim(self, widths: IntArray, moves: Moves) -> None:
@@ -93,7 +95,10 @@ class ExpandedSlopes:
     def _watch(self, path: str, what: str, x: Tensor, q: Tensor, bits: int) -> None:
         group = self._group[what, path]
         other = int(self.moves.other[group])
-        if other == bits or self.moves.bits[group] == 0 or not torch.is_grad_enabled():
+        if other == bits or self.moves.bits[group] == 0:
+            return
+        self._waiting.append(path)
+        if not torch.is_grad_enabled():
             return
         quantizer = self.model.weights[path].quantizer if what == "weight" else self.model.inputs[path]
         stride = 1 if what == "weight" else STRIDE
@@ -101,6 +106,7 @@ class ExpandedSlopes:
         share = len(x) / max(len(present), 1)
 
         def hook(gradient: Tensor) -> None:
+            self._waiting.remove(path)
             with torch.no_grad():
                 product = (gradient[::stride].float() * (quantizer.quantize(floating, other).float() - present.float())).flatten()
                 self._sums.append((group, torch.stack([product.sum(), product.dot(product)]) * share))
@@ -110,7 +116,17 @@ class ExpandedSlopes:
         q.register_hook(hook)  # type: ignore[no-untyped-call]  # torch's stub
 
     def differences(self, batch_size: int) -> FloatArray:
-        """(2, G) the two sums of L(other) - L since the last call; 0 where there is no neighbour."""
+        """(2, G) the two sums of L(other) - L since the last call; 0 where there is no neighbour.
+
+        Raises:
+            UsageError: a tensor that no gradient reaches, whose slope is unknown.
+        """
+        if self._waiting:
+            names, self._waiting = ", ".join(dict.fromkeys(self._waiting)), []
+            raise UsageError(
+                f"no gradient reaches {names} (no_grad, detach or argmax in the forward pass), so AdaQAT cannot learn widths there from "
+                "gradients; use granularity='network', which measures the loss, or qbitopt."
+            )
         found = np.zeros((2, len(self._mean)))
         if self._sums:
             values = torch.stack([sums for _, sums in self._sums]).double().cpu().numpy()  # one wait for the device

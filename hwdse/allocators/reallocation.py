@@ -57,7 +57,7 @@ class Reallocating:
         if (step.index + 1) % tau:
             return None
         self._losses.forget_weights()
-        self._solution = solve(self.problem.with_loss(self._losses.table(self._traces)), self.solver)
+        self._solution = solve(self.problem.with_loss(self._losses.table(self._traces, self.problem.loss)), self.solver)
         changed = self._solution.allocation != self.model.allocation
         return self._solution.allocation if changed else None
 

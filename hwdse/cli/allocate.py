@@ -105,7 +105,7 @@ def run(asked: Request, json: bool) -> None:
         measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
         score = None if measured is None else (measured, bench.reference["validation"])
         doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
-    notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *trained.notes)
+    notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *problem.loss.said, *trained.notes)
     solution = trained.solution if asked.given else _judged(problem, trained.solution)
     about = _about(asked, bench, problem, solution, scheme, recipe, notes, score)
     write(path, solution.allocation.to_json(**plain(about)))

@@ -27,7 +27,15 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
     if json:
         inside = [[str(x) for x in budget] for budget in found.budgets]
         layers = [_plain(f) for f in chosen]
-        print_json({"trial": found.trial.number, "budget": [str(x) for x in found.limits], "meets": inside, "layers": layers})
+        print_json(
+            {
+                "trial": found.trial.number,
+                "notes": list(found.notes),
+                "budget": [str(x) for x in found.limits],
+                "meets": inside,
+                "layers": layers,
+            }
+        )
         return
     metrics = {key: record.metric(key) for key in (found.layers[0].costs if found.layers else {})}
     under = ", ".join(map(str, found.limits)) or "no limit"
@@ -38,6 +46,8 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
     meets = [" and ".join(map(str, budget)) for budget in found.budgets]
     print_text(f"Of the sweep's budgets it meets {'; '.join(meets) or 'none'}.")
     print_text("Expected losses are the loss table's, of each layer by itself; costs are the tables'.")
+    for said in found.notes:
+        print_text(f"Note: {said}.")
     if any(a.along for f in chosen for a in f.alternatives):
         print_text("Layers that share a width move together: what changes is of all of them.")
     print_text()

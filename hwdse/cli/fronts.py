@@ -128,6 +128,7 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
         print_json(
             {
                 "task": bench.task.name, "metric": request.metric, "budget": list(request.budget), "note": note,
+                "notes": list(fronts[0].problem.loss.said),
                 "fronts": [_plain(f) for f in fronts],
             }
         )  # fmt: skip
@@ -269,6 +270,8 @@ def _print(bench: Workbench, columns: Sequence[str], fronts: Sequence[Front]) ->
     for f in fronts:
         if f.reason:
             print_text(f"{f.label}: {f.reason}", indent=2)
+    for said in fronts[0].problem.loss.said:
+        print_text(f"Note: {said}.", indent=2)
     if not measured:
         print_text("Expected losses come from the sensitivities; --measure scores every point without training.")
 

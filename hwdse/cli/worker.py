@@ -16,6 +16,7 @@ from types import FrameType
 from hwdse.errors import UnknownName, UsageError
 from hwdse.sweeps import Place, Progress, SweepConfig, Team, run_worker
 from hwdse.sweeps.finding import find_study
+from hwdse.sweeps.knobs import Plan
 from hwdse.sweeps.workers import PARENT, environment, here
 from hwdse.workbench import Say, Workbench
 
@@ -50,6 +51,7 @@ def bench_of(config: SweepConfig, say: Say) -> Workbench:
         config.task, config.accelerators, cost_models=config.cost_models, method=config.sensitivity, seed=config.seed,
         weights=config.weights, activations=config.activations, device=config.device, decode=config.decode, say=say,
     )  # fmt: skip
+    Plan.of(config, bench)  # a budget that nobody can meet is said before anything is trained
     bench.reference  # noqa: B018  # trains the FP32 network now, under its own progress line
     bench.loss()
     return bench

@@ -24,10 +24,13 @@ from torch import Tensor
 from ..choices import Choices
 from ..costs import CostTable, FloatArray
 from ..errors import TrainingDiverged
+from ..problem import loss_table
 from ..quantized import QuantizedModel
 from ..task import Task, batches_of, device_of
+from .measured import mixed_table, names_of
 from .noise import Noise, Part, mean_square_errors, tensor_of
-from .parts import Progress, named, quiet, table_of, widths
+from .parts import Progress, quiet, table_of, widths
+from .reach import Reach, Unknown
 
 
 class FisherTraces:
@@ -42,6 +45,7 @@ class FisherTraces:
 
     def __init__(self, model: QuantizedModel, momentum: float | None = None) -> None:
         self.model, self.momentum, self.passes, self.samples = model, momentum, 0, 0
+        self.reach = Reach(model)
         self._home = device_of(model.network)
         self._mean = torch.zeros(2, len(model.layers), dtype=torch.float64, device=self._home)
         self._norms: dict[str, Tensor] = {}  # of the gradients at each input, this pass
@@ -58,12 +62,13 @@ class FisherTraces:
 
     def tap(self, path: str, x: Tensor) -> Tensor:
         """For :meth:`QuantizedModel.tapped`: collects the size of the gradient at each input."""
-        if not torch.is_grad_enabled() or not x.is_floating_point():
+        if not self.reach.call(path, x):
             return x
         x = own(x)
 
         def collect(gradient: Tensor) -> None:
-            norm = torch.linalg.vector_norm(gradient, dtype=torch.float32)
+            self.reach.arrived(path)
+            norm = norm_of(gradient)
             self._norms[path] = torch.hypot(self._norms[path], norm) if path in self._norms else norm
 
         x.register_hook(collect)  # type: ignore[no-untyped-call]  # torch's stub
@@ -73,10 +78,11 @@ class FisherTraces:
         """Takes in one backward pass: call it after ``backward()``, before the gradients are cleared."""
         self.passes += 1
         self.samples += batch_size
+        self.reach.end_pass()
         keep = 1 - batch_size / self.samples if self.momentum is None else min(self.momentum, 1 - 1 / self.passes)
         layers, none = self.model.layers, torch.zeros((), device=self._home)
         gradients = [self.model.weight_of(name).grad for name in layers]
-        norms = [none if g is None else torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]
+        norms = [none if g is None else norm_of(g) for g in gradients]
         norms += [self._norms.get(self.model.module[name], none) for name in layers]
         squares = torch.stack([n.to(self._home) for n in norms]).view(2, -1).double() ** 2
         self._mean = keep * self._mean + (1 - keep) * batch_size * squares
@@ -84,11 +90,17 @@ class FisherTraces:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs."""
-        return {"passes": self.passes, "samples": self.samples, "mean": self._mean.cpu()}
+        return {"passes": self.passes, "samples": self.samples, "mean": self._mean.cpu(), "reach": self.reach.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state`."""
         self.passes, self.samples, self._mean = int(state["passes"]), int(state["samples"]), state["mean"].to(self._home)
+        self.reach.load_state(state["reach"])
+
+
+def norm_of(gradient: Tensor) -> Tensor:
+    """Its Euclidean norm, summed in float32, or in float64 where the gradient is."""
+    return torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
 
 
 def own(x: Tensor) -> Tensor:
@@ -112,8 +124,8 @@ class FitLosses:
             self._errors[part] = errors_of(self.model, self.choices, part, self.noise)
         return self._errors[part]
 
-    def table(self, traces: FisherTraces) -> CostTable:
-        """(L, O) expected loss increase of each layer at each option, monotone in both widths.
+    def losses(self, traces: FisherTraces) -> tuple[FloatArray, FloatArray, Unknown]:
+        """(L, W) and (L, A) expected loss increase by each weight and each input at each width, and where it says nothing.
 
         Raises:
             TrainingDiverged: a gradient that is not finite.
@@ -121,11 +133,31 @@ class FitLosses:
         layers, by_weight, by_activation = self.choices.layers, traces.weight, traces.activation
         weight, activation = (np.array([by[n] for n in layers]) for by in (by_weight, by_activation))
         check_finite(layers, weight, activation)
+        unknown = traces.reach.unknown(layers, weight, activation)
+        return 0.5 * weight[:, None] * self._of("weight"), 0.5 * activation[:, None] * self._of("activation"), unknown
+
+    def convention(self, traces: FisherTraces) -> str:
+        """What the table holds, in words."""
         rule = {"model": "uniform noise of one step over the range", "measured": "measured quantisation error"}[self.noise]
-        return table_of(
-            self.model, self.choices, 0.5 * weight[:, None] * self._of("weight"), 0.5 * activation[:, None] * self._of("activation"),
-            f"FIT: half the Fisher trace times the {rule}; {traces.passes} backward passes", insensitive(layers, weight),
-        )  # fmt: skip
+        return f"FIT: half the Fisher trace times the {rule}; {traces.passes} backward passes"
+
+    def table(self, traces: FisherTraces, known: CostTable) -> CostTable:
+        """(L, O) expected loss increase of each layer at each option, monotone in both widths.
+
+        Args:
+            traces: from backward passes so far.
+            known: what was known before; layers of which the traces say nothing keep their rows.
+
+        Raises:
+            TrainingDiverged: a gradient that is not finite.
+        """
+        weight, activation, unknown = self.losses(traces)
+        found = table_of(self.model, self.choices, weight, activation, self.convention(traces))
+        if not unknown.either.any():
+            return found
+        cells = np.where(unknown.either[:, None], known.aligned(self.choices).dense[0], found.dense[0])
+        kept = f"no gradient reaches {names_of(self.choices.layers, unknown)} in training: their losses stay as they were before it."
+        return loss_table(self.choices, cells, found.convention, (kept,))
 
 
 def errors_of(model: QuantizedModel, choices: Choices, part: Part, noise: Noise = "measured") -> FloatArray:
@@ -137,13 +169,6 @@ def errors_of(model: QuantizedModel, choices: Choices, part: Part, noise: Noise 
         if tensor is not None:
             found[i] = list(mean_square_errors(*tensor, at, noise).values())
     return found
-
-
-def insensitive(layers: Iterable[str], weight: FloatArray) -> tuple[str, ...]:
-    """A note where no gradient reached a weight: right for a layer that the loss does not see, and worth knowing."""
-    none = [name for name, value in zip(layers, weight, strict=True) if value == 0]
-    said = f"no gradient reaches the weights of {named(none)}: the loss does not see them, and they count as insensitive."
-    return (said,) if none else ()
 
 
 def check_finite(layers: Iterable[str], weight: FloatArray, activation: FloatArray) -> None:
@@ -196,6 +221,6 @@ def fit(model: QuantizedModel, task: Task, choices: Choices, *, noise: Noise = "
     Raises:
         TrainingDiverged: a loss or gradient that is not finite. UsageError: a layer that never ran.
     """
-    del progress  # one pass
     traces = fisher_traces(model, task, batches_of(task, "calibration", device=device_of(model.network)))
-    return FitLosses(model, choices, noise).table(traces)
+    losses = FitLosses(model, choices, noise)
+    return mixed_table(model, task, choices, *losses.losses(traces), losses.convention(traces), progress=progress)

@@ -17,9 +17,11 @@ from ..costs import CostTable
 from ..quantized import QuantizedModel, evaluating
 from ..quantizers import Quantizer
 from ..task import Task
-from .fit import check_finite, finite, insensitive, own
+from .fit import check_finite, finite, own
+from .measured import mixed_table
 from .noise import at_width, tensor_of
-from .parts import Progress, calibration, quiet, table_of, widths
+from .parts import Progress, calibration, quiet, widths
+from .reach import Reach
 
 
 class _InputErrors:
@@ -33,15 +35,17 @@ class _InputErrors:
             if tensor is not None:
                 self.quantizers[model.module[name]] = [None if b >= FLOAT_BITS else at_width(*tensor, b) for b in self.widths]
         self.sums: dict[str, Tensor] = {}
+        self.reach = Reach(model)
 
     def tap(self, path: str, x: Tensor) -> Tensor:
         """For :meth:`QuantizedModel.tapped`."""
-        if path not in self.quantizers:
+        if not self.reach.call(path, x) or path not in self.quantizers:
             return x
         x = own(x)
         value = x.detach()
 
         def collect(gradient: Tensor) -> None:
+            self.reach.arrived(path)
             at = zip(self.quantizers[path], self.widths, strict=True)
             found = [self._square(quantizer, bits, value, gradient) for quantizer, bits in at]
             self.sums[path] = self.sums.get(path, 0.0) + torch.stack(found)
@@ -75,6 +79,7 @@ def fit_exact(model: QuantizedModel, task: Task, choices: Choices, *, progress: 
                 progress(number, len(data))
                 network.zero_grad(set_to_none=True)
                 finite(task.loss(network(*inputs), target)).backward()  # type: ignore[no-untyped-call]  # torch's stub
+                errors.reach.end_pass()
                 size = len(inputs[0])
                 share = size * size / total  # B, and the batch's part of the mean
                 for name in choices.layers:
@@ -91,10 +96,10 @@ def fit_exact(model: QuantizedModel, task: Task, choices: Choices, *, progress: 
     nothing = torch.zeros(len(errors.widths))
     activation = 0.5 * np.array([inputs_loss.get(model.module[name], nothing).tolist() for name in choices.layers])
     check_finite(choices.layers, traces, activation.sum(axis=1))
-    return table_of(
-        model, choices, weight, activation,
-        f"FIT: half the Fisher information times the squared error, element by element; {len(data)} backward passes",
-        insensitive(choices.layers, traces),
+    unknown = errors.reach.unknown(choices.layers, traces, activation.sum(axis=1))
+    return mixed_table(
+        model, task, choices, weight, activation, unknown,
+        f"FIT: half the Fisher information times the squared error, element by element; {len(data)} backward passes", progress=progress,
     )  # fmt: skip
 
 

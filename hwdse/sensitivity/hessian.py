@@ -11,12 +11,13 @@ the Hessian of a batch-mean loss has those as its blocks, divided by B, so that 
 
 Ours: probes go on, pass by pass over the calibration split, tensor by tensor, until a trace's standard error is below ``tolerance`` of
 it; each tensor is probed by itself, because probes of all at once also pick up the blocks between layers (on the embedded task about
-10 times the variance at 3 times the speed); and a negative trace counts as 0, which the table's notes say.
+10 times the variance at 3 times the speed); and where a trace is not positive, it says nothing of the loss: what the tensor loses is
+measured (:mod:`.measured`), which the table's notes say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,9 @@ from ..errors import UsageError
 from ..quantized import QuantizedModel, evaluating
 from ..task import Task, device_of
 from .fit import check_finite, errors_of, finite, own
-from .parts import Progress, calibration, named, quiet, table_of
+from .measured import mixed_table
+from .parts import Progress, calibration, named, quiet
+from .reach import Unknown
 
 Key = tuple[str, str]  # ("weight", layer) or ("activation", module path)
 
@@ -41,6 +44,7 @@ class Trace:
     """Estimates of one trace: a row for each pass over the data, whose sum is one estimate, a column for each batch."""
 
     rows: list[list[float]] = field(default_factory=list)
+    cut: bool = False  # the loss was no function of the tensor in some call: it says nothing of it
 
     @property
     def mean(self) -> float:
@@ -93,35 +97,42 @@ def hutchinson(
         for i, (inputs, target) in enumerate(data):
             progress(number * len(data) + i, passes * len(data))
             share = len(inputs[0]) / total
-            for key, value in _probed(model, task, inputs, target, open_, random).items():
+            values, cut = _probed(model, task, inputs, target, open_, random)
+            for key, value in values.items():
                 found[key].rows[-1].append(share * value)
+                found[key].cut |= key in cut
     return found
 
 
 def _probed(
     model: QuantizedModel, task: Task, inputs: tuple[Tensor, ...], target: Any, keys: list[Key], random: torch.Generator
-) -> dict[Key, float]:
-    """``z^T H z`` of a batch-mean loss, one probe a tensor. A module that is called twice reads two inputs, whose traces add up."""
+) -> tuple[dict[Key, float], set[Key]]:
+    """``z^T H z`` of a batch-mean loss, one probe a tensor, and the tensors with a call that no gradient reaches.
+
+    A module that is called twice reads two inputs, whose traces add up.
+    """
+    cut: set[Key] = set()
     with _differentiable_twice(model, keys) as leaves:
         loss = finite(task.loss(model.network(*inputs), target))
         values = dict.fromkeys(keys, torch.zeros((), device=loss.device))
         tensors = [(key, x) for key in keys for x in leaves[key]]
         for (key, x), gradient in zip(tensors, _gradients(loss, [x for _, x in tensors]), strict=True):
             if gradient is None:
+                cut.add(key)
+            if gradient is None or not gradient.requires_grad:  # the loss is linear in it
                 continue
             z = torch.empty_like(x).bernoulli_(0.5, generator=random) * 2 - 1
             (product,) = torch.autograd.grad(gradient, x, z, retain_graph=True, allow_unused=True)
             if product is not None:
                 values[key] = values[key] + torch.sum((z * product).float()).to(loss.device)
-    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+    return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True)), cut
 
 
 def _gradients(loss: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
-    """First derivatives that have a graph of their own; None where the loss does not see a tensor, or is linear in it."""
+    """First derivatives, with a graph of their own where the loss is not linear in the tensor; None where none arrives."""
     if not (loss.requires_grad and tensors):
         return [None] * len(tensors)
-    found = torch.autograd.grad(loss, tensors, create_graph=True, allow_unused=True)
-    return [g if g is not None and g.requires_grad else None for g in found]
+    return list(torch.autograd.grad(loss, tensors, create_graph=True, allow_unused=True))
 
 
 def _check_twice(model: QuantizedModel, task: Task, inputs: tuple[Tensor, ...], target: Any) -> None:
@@ -134,7 +145,7 @@ def _check_twice(model: QuantizedModel, task: Task, inputs: tuple[Tensor, ...], 
         with _differentiable_twice(model, weights) as leaves:
             loss = finite(task.loss(model.network(*inputs), target))
             gradients = _gradients(loss, [x for key in weights for x in leaves[key]])
-            sums = [g.sum().to(loss.device) for g in gradients if g is not None]
+            sums = [g.sum().to(loss.device) for g in gradients if g is not None and g.requires_grad]
             if sums:
                 torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]  # torch's stub
     except RuntimeError as error:
@@ -157,6 +168,9 @@ def _differentiable_twice(model: QuantizedModel, keys: list[Key]) -> Iterator[di
 
     def tap(path: str, x: Tensor) -> Tensor:
         if ("activation", path) not in leaves or not x.is_floating_point():
+            return x
+        if not torch.is_grad_enabled():
+            leaves["activation", path].append(x.detach().requires_grad_())  # that no gradient will reach
             return x
         x = own(x)
         leaves["activation", path].append(x)
@@ -186,27 +200,31 @@ def hessian(
     model.observe(data)
     errors = errors_of(model, choices, "weight"), errors_of(model, choices, "activation")
     traces = hutchinson(model, task, data, tolerance=tolerance, passes=passes, seed=seed, progress=progress)
-    of_weight = {name: traces["weight", name] for name in choices.layers}
-    of_input = {n: traces["activation", p] for n in choices.layers if (p := model.module[n]) in model.inputs}
-    weight = np.array([of_weight[name].mean for name in choices.layers])
-    activation = np.array([of_input[name].mean if name in of_input else 0.0 for name in choices.layers])
+    of_weight = [traces["weight", name] for name in choices.layers]
+    of_input = [traces.get(("activation", model.module[name])) for name in choices.layers]
+    weight = np.array([trace.mean for trace in of_weight])
+    activation = np.array([trace.mean if trace else 0.0 for trace in of_input])
     check_finite(choices.layers, weight, activation)
+    unknown = Unknown(
+        # a call that no gradient reaches is missing in its weight's trace, too
+        np.array([w.cut or w.mean <= 0 or (x is not None and x.cut) for w, x in zip(of_weight, of_input, strict=True)]),
+        np.array([trace is not None and (trace.cut or trace.mean <= 0) for trace in of_input]),
+    )
+    notes = _unsure(choices.layers, {"weights": of_weight, "inputs": of_input}, unknown, tolerance)
     most = max(len(trace.rows) for trace in traces.values())
-    return table_of(
-        model, choices, 0.5 * np.maximum(weight, 0)[:, None] * errors[0], 0.5 * np.maximum(activation, 0)[:, None] * errors[1],
+    return mixed_table(
+        model, task, choices, 0.5 * weight[:, None] * errors[0], 0.5 * activation[:, None] * errors[1], unknown,
         f"Hessian: half its trace (Hutchinson, up to {most} probes of each of {len(data)} batches) times the measured quantisation error",
-        (*_notes("weights", of_weight, tolerance), *_notes("inputs", of_input, tolerance)),
+        notes, why="no gradient reaches, or the Hessian's trace is not above 0 for,", progress=progress,
     )  # fmt: skip
 
 
-def _notes(what: str, traces: Mapping[str, Trace], tolerance: float) -> list[str]:
-    """What was clipped, what the loss does not see, and what stayed uncertain."""
-    negative = [name for name, trace in traces.items() if trace.mean < 0]
-    none = [name for name, trace in traces.items() if trace.mean == 0]
-    unsure = [name for name, trace in traces.items() if trace.mean > 0 and trace.error > tolerance * trace.mean]
-    said = {
-        f"the Hessian's trace is negative for the {what} of {named(negative)} (no minimum, or few probes) and counts as 0.": negative,
-        f"the Hessian is zero for the {what} of {named(none)}: they count as insensitive.": none,
-        f"the trace's standard error stayed above {tolerance:.0%} for the {what} of {named(unsure)}.": unsure,
-    }
-    return [text for text, names in said.items() if names]
+def _unsure(layers: Sequence[str], traces: Mapping[str, Sequence[Trace | None]], unknown: Unknown, tolerance: float) -> list[str]:
+    """Which of the traces that count stayed uncertain."""
+    said = []
+    for (what, of), measured in zip(traces.items(), unknown, strict=True):
+        each = zip(layers, of, measured, strict=True)
+        names = [name for name, trace, out in each if trace and not out and trace.error > tolerance * trace.mean]
+        if names:
+            said.append(f"the trace's standard error stayed above {tolerance:.0%} for the {what} of {named(names)}.")
+    return said

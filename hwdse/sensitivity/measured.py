@@ -19,7 +19,8 @@ from ..errors import TrainingDiverged
 from ..quantized import QuantizedModel, evaluating
 from ..task import Task
 from .noise import tensor_of
-from .parts import Progress, calibration, quiet, table_of, widths
+from .parts import Progress, calibration, named, quiet, table_of, widths
+from .reach import Unknown
 
 
 def mean_loss(model: QuantizedModel, task: Task, data: Sequence[Any]) -> float:
@@ -42,8 +43,13 @@ def float_loss(model: QuantizedModel, task: Task, data: Sequence[Any]) -> float:
     return base
 
 
-def changes(model: QuantizedModel, task: Task, choices: Choices, progress: Progress = quiet) -> tuple[FloatArray, FloatArray]:
+def changes(
+    model: QuantizedModel, task: Task, choices: Choices, progress: Progress = quiet, of: Unknown | None = None
+) -> tuple[FloatArray, FloatArray]:
     """(L, W) and (L, A): calibration loss with one tensor at one width, minus the floating-point loss, as measured, noise and all.
+
+    Args:
+        of: the tensors to measure, the others are left at 0; None measures all.
 
     Raises:
         TrainingDiverged: a loss that is not finite. UsageError: a layer that never ran.
@@ -53,11 +59,14 @@ def changes(model: QuantizedModel, task: Task, choices: Choices, progress: Progr
     base = float_loss(model, task, data)
     by_weight, by_activation = widths(choices)
     weight, activation = (np.zeros((len(choices.layers), len(at))) for at in (by_weight, by_activation))
+    every = np.ones(len(choices.layers), bool)
+    of_weight, of_activation = (every, every) if of is None else of
+    layers = [(i, name) for i, name in enumerate(choices.layers) if of_weight[i] or of_activation[i]]
     with model.in_float():
-        for i, name in enumerate(choices.layers):
-            progress(i, len(choices.layers))
-            path, of_input = model.module[name], tensor_of(model, name, "activation")
-            for k, bits in enumerate(by_weight):
+        for done, (i, name) in enumerate(layers):
+            progress(done, len(layers))
+            path, of_input = model.module[name], tensor_of(model, name, "activation") if of_activation[i] else None
+            for k, bits in enumerate(by_weight if of_weight[i] else ()):
                 if bits < FLOAT_BITS:
                     model.weight_quantizer(name).calibrate(model.weight_of(name), bits)
                     model.weights[path].bits = bits
@@ -79,6 +88,55 @@ def table_of_changes(model: QuantizedModel, choices: Choices, weight: FloatArray
     """The loss table of measured changes: improvements count as 0, they are noise of the calibration split."""
     convention = "measured loss change on the calibration split, one tensor at a time"
     return table_of(model, choices, np.maximum(weight, 0), np.maximum(activation, 0), convention)
+
+
+def mixed_table(
+    model: QuantizedModel,
+    task: Task,
+    choices: Choices,
+    weight: FloatArray,
+    activation: FloatArray,
+    unknown: Unknown,
+    convention: str,
+    notes: Sequence[str] = (),
+    *,
+    why: str = "no gradient reaches",
+    progress: Progress = quiet,
+) -> CostTable:
+    """The loss table of a method that works by gradients, with measured losses where those say nothing.
+
+    Args:
+        weight, activation: (L, W) and (L, A) losses by the method.
+        unknown: the tensors that are measured instead.
+        convention, notes: of the method. why: begins the note on what was measured.
+
+    Raises:
+        TrainingDiverged: a loss that is not finite.
+    """
+    if not unknown.either.any():
+        return table_of(model, choices, weight, activation, convention, notes)
+    found = (np.maximum(part, 0) for part in changes(model, task, choices, progress, unknown))
+    weight, activation = (
+        np.where(yes[:, None], there, part) for yes, there, part in zip(unknown, found, (weight, activation), strict=True)
+    )
+    said = [
+        f"{why} {names_of(choices.layers, unknown)}: what these lose was measured on the calibration split, one tensor and width at a time."
+    ]
+    nothing = unknown.either & (weight == 0).all(axis=1) & (activation == 0).all(axis=1)
+    if nothing.any():
+        names = named(name for name, yes in zip(choices.layers, nothing, strict=True) if yes)
+        said.append(f"the loss does not rise at any width of {names}: they count as insensitive.")
+    return table_of(model, choices, weight, activation, convention, (*notes, *said))
+
+
+def names_of(layers: Sequence[str], unknown: Unknown) -> str:
+    """``"the weights of a, b and the inputs of c"``, for a note."""
+    of = {"the weights of": unknown.weight, "the inputs of": unknown.activation}
+    if (unknown.weight == unknown.activation).all():
+        of = {"the weights and inputs of": unknown.weight}
+    return " and ".join(
+        f"{what} {named(name for name, yes in zip(layers, which, strict=True) if yes)}" for what, which in of.items() if which.any()
+    )
 
 
 def measured(model: QuantizedModel, task: Task, choices: Choices, *, progress: Progress = quiet) -> CostTable:
