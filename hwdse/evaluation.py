@@ -45,7 +45,7 @@ def evaluate(network: nn.Module, task: Task, split: Split) -> Evaluation:
         TaskError: ``scores`` does not give one finite number per sample.
     """
     found: list[Tensor] = []
-    with torch.inference_mode(), evaluating(network):
+    with torch.no_grad(), evaluating(network):  # no inference mode: what a task or a model keeps of it could not be trained on
         for inputs, target in batches_of(task, split, device=device_of(network)):
             scores = task.scores(network(*inputs), target)
             if not isinstance(scores, Tensor) or scores.ndim != 1:
@@ -70,7 +70,7 @@ def evaluate_exchanged(network: nn.Module, task: Task) -> tuple[Evaluation, Eval
     own: list[Tensor] = []
     exchanged: list[Tensor] = []
     order = torch.Generator().manual_seed(0)
-    with torch.inference_mode(), evaluating(network):
+    with torch.no_grad(), evaluating(network):
         for inputs, target in batches_of(task, "validation", device=device_of(network)):
             output = network(*inputs)
             scores = task.scores(output, target).float().cpu()

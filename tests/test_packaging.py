@@ -40,6 +40,8 @@ def test_the_wheel_holds_one_top_level_with_its_data(tmp_path: Path) -> None:
     for folder, pattern in (("costmodels/accelerators", "*.toml"), ("costmodels/tables", "*.csv")):
         for path in (ROOT / folder).glob(pattern):
             assert f"hwdse/{folder}/{path.name}" in names
+    for path in (ROOT / "hwdse" / "tasks").glob("*.pt"):
+        assert f"hwdse/tasks/{path.name}" in names
     for path in (ROOT / "reports").glob("page.*"):
         assert f"hwdse/reports/{path.name}" in names
     assert "hwdse/py.typed" in names

@@ -6,7 +6,7 @@ distributed with scikit-learn. Nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..metrics import Metric
 from ..task import Recipe, Recipes, Split
+from .shipped import shipped_weights
 
 # Fixed split of a fixed permutation: validation picks, the test split is looked at once, at the end.
 SIZES: dict[Split, int] = {"train": 800, "calibration": 97, "validation": 450, "test": 450}
@@ -89,6 +90,10 @@ class Digits:
     def model(self) -> nn.Module:
         """A freshly initialised :class:`DigitsNet`."""
         return DigitsNet()
+
+    def pretrained(self, seed: int) -> Mapping[str, Tensor] | None:
+        """The weights that come with hwdse; None for another seed, and for what is changed or derived: it is trained."""
+        return shipped_weights(self, Digits, seed)
 
     def example_inputs(self) -> tuple[Tensor, ...]:
         """One image: costs are given for batch 1."""

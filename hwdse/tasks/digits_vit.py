@@ -6,12 +6,15 @@ the class token (Zhai et al., arXiv 2106.04560, section 3.4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..task import Recipe, Recipes
 from .digits import Digits
+from .shipped import shipped_weights
 
 MEAN, STD = 0.305, 0.376  # of the training pixels
 PATCH, TOKENS = 2, 16
@@ -76,3 +79,7 @@ class DigitsViT(Digits):
     def model(self) -> nn.Module:
         """A freshly initialised :class:`DigitsTransformer`."""
         return DigitsTransformer()
+
+    def pretrained(self, seed: int) -> Mapping[str, Tensor] | None:
+        """As :meth:`Digits.pretrained`."""
+        return shipped_weights(self, DigitsViT, seed)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from hwdse.evaluation import evaluate_exchanged
+from hwdse.evaluation import evaluate, evaluate_exchanged
 from hwdse.intervals import paired_p
 from hwdse.metrics import Metric
 from hwdse.records import learnt_nothing
+from hwdse.tasks.digits import Digits
 
 ACCURACY, ERROR = Metric("accuracy", "fraction", "higher"), Metric("mse", "", "lower")
 
@@ -130,3 +131,14 @@ def test_no_order_of_the_classes_hides_anything(order):
 def test_no_more_samples_are_looked_at_than_are_needed():
     found = evaluate_exchanged(_Some(), SimpleNamespace(name="t", scores=_right, batches=lambda split, seed: _batches(1.0, count=5000)))
     assert found[0].samples == 550
+
+
+def test_what_a_task_keeps_while_it_is_scored_can_be_trained_on() -> None:
+    """The data of the embedded task are read when they are first asked for, and kept."""
+    task = Digits()
+    network = task.model()
+    evaluate(network.eval(), task, "validation")
+    for split in ("calibration", "train"):
+        (x, target), *_ = task.batches(split, 0)  # type: ignore[arg-type]
+        task.loss(network(x.requires_grad_()), target).backward()
+        assert x.grad is not None

@@ -53,8 +53,8 @@ def test_the_seed_shuffles_training_and_nothing_else() -> None:
 def test_the_network_is_small_learns_the_task_and_traces(bench: Workbench) -> None:
     parameters = sum(p.numel() for p in Digits().model().parameters())
     assert 28_000 <= parameters <= 34_000
-    assert bench.reference["test"] >= 0.98
-    assert bench.reference["validation"] >= 0.98
+    assert bench.reference["test"] >= 0.97
+    assert bench.reference["validation"] >= 0.97
     assert bench.reference["test_samples"] == SIZES["test"]
     graph = trace(Digits().model(), Digits().example_inputs())
     assert graph.data_flow
