@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileFormatError
+from ..reading import read_text, toml_table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from .accelerator_format import AcceleratorKeys
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        FileFormatError: it cannot be read, with the reason of the operating system.
-    """
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FileFormatError(path, f"cannot be read: {reason}.") from None
-
-
-def decode(path: Path, content: bytes) -> str:
-    """UTF-8 text, with or without a byte-order mark.
-
-    Raises:
-        FileFormatError: another encoding, or no text at all.
-    """
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise FileFormatError(path, "is not UTF-8 text; save it as UTF-8.", f"line {line}") from None
 
 
 def read_keys(path: Path) -> AcceleratorKeys:
@@ -59,11 +33,7 @@ def check_keys(path: Path) -> tuple[list[FileFormatError], AcceleratorKeys | Non
     from .accelerator_format import SCHEMA
 
     try:
-        data = tomllib.loads(decode(path, read_bytes(path)))
-    except tomllib.TOMLDecodeError as error:
-        return [FileFormatError(path, f"is not a TOML file: {error}.")], None
-    except RecursionError:
-        return [FileFormatError(path, "is nested too deeply.")], None
+        data = toml_table(path, read_text(path))
     except FileFormatError as error:
         return [error], None
     if data.get("schema") != SCHEMA:

@@ -30,7 +30,7 @@ Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), AfterValidator(
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Width = Annotated[int, Field(ge=1, le=32)]
 Widths = Annotated[list[Width], Field(min_length=1)]
-PairText = Annotated[str, Field(pattern=r"^w([1-9]|[12]\d|3[0-2])a([1-9]|[12]\d|3[0-2])$")]
+PairText = Annotated[str, Field(pattern=r"^w([1-9]|[12][0-9]|3[0-2])a([1-9]|[12][0-9]|3[0-2])$")]
 RatesTable = Annotated[dict[PairText, Positive], Field(min_length=1)]
 
 
@@ -87,7 +87,7 @@ class PrecisionKeys(Keys):
 class Storage(Keys):
     """How weights are packed."""
 
-    packing: Annotated[str, Field(pattern=r"^(dense|byte|pow2|align=[1-9]\d{0,8})$")] = Field(
+    packing: Annotated[str, Field(pattern=r"^(dense|byte|pow2|align=[1-9][0-9]{0,8})$")] = Field(
         default="dense", description="'dense', 'byte', 'pow2' or 'align=N' bytes"
     )
     widths: Literal["executed", "chosen"] = Field(
@@ -96,7 +96,7 @@ class Storage(Keys):
     )
     scale_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=32, description="bits of a scale")
     zero_point_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=0, description="bits of a zero point")
-    per: Annotated[str, Field(pattern=r"^(tensor|channel|group=[1-9]\d{0,8})$")] = Field(
+    per: Annotated[str, Field(pattern=r"^(tensor|channel|group=[1-9][0-9]{0,8})$")] = Field(
         default="channel", description="'tensor', 'channel' or 'group=N' weights"
     )
     bias_bits: Annotated[int, Field(ge=0, le=32)] = Field(default=32, description="bits of a bias element")

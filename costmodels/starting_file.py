@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import UsageError
+from ..reading import read_text
 from ..storage import write
 from .file_edits import confirmed, with_files, with_top_key
 from .loading import accelerator_names, load_accelerator
@@ -32,7 +33,7 @@ def new_accelerator(name: str, like: str | Path, folder: Path) -> list[Path]:
     model = load_accelerator(like)
     if name == model.name:
         raise UsageError(f"'{name}' is the name of the file to copy; choose another, or results of the two cannot be told apart.")
-    text = model.file.read_text(encoding="utf-8-sig")
+    text = read_text(model.file)
     text = re.sub(r"\A(#.*\n)+", "", text)  # the opening comment speaks of the other device
     text = with_top_key(text, "description", f"{name}: a copy of {model.name}, to be filled in.")
     text = with_top_key(text, "name", name)

@@ -8,18 +8,16 @@ its costs are blank. Lines that begin with ``#`` before the header are comments.
 from __future__ import annotations
 
 import contextlib
-import csv
 import difflib
 import gc
 import hashlib
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileFormatError
-from .accelerator_file import decode, read_bytes
+from ..reading import csv_records, decode, read_bytes
 from .table_columns import ENERGIES, KNOWN, SCHEMA, SPREADS, TIMES
 from .table_rows import Row, RowReader
 
@@ -67,7 +65,7 @@ class _Reader:
             version = re.search(r"hwdse\.table/\S+", line)
             if version and version[0].rstrip(".,;") != SCHEMA:
                 raise FileFormatError(self.path, f"must have schema '{SCHEMA}', got '{version[0]}'.", "line 1")
-        records = self._records(lines[skip:], skip)
+        records = csv_records(self.path, lines[skip:], skip + 1)
         number, header = next(records, (0, []))
         if not header:
             raise FileFormatError(self.path, "is empty; it must have a header line and rows.")
@@ -80,17 +78,6 @@ class _Reader:
         if not found:
             raise FileFormatError(self.path, "has a header but no rows.")
         return found
-
-    def _records(self, lines: Sequence[str], skipped: int) -> Iterator[tuple[int, list[str]]]:
-        """Number and cells of each line that has any, one at a time."""
-        reader = csv.reader(io.StringIO("".join(lines), newline=""), strict=True)
-        try:
-            for record in reader:
-                cells = list(map(str.strip, record))
-                if any(cells):
-                    yield skipped + reader.line_num, cells
-        except csv.Error as error:
-            raise FileFormatError(self.path, f"is not a CSV file: {error}.", f"line {skipped + reader.line_num}") from None
 
     def _check_header(self, header: Sequence[str], where: str) -> None:
         for name in header:

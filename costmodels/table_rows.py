@@ -7,7 +7,6 @@ row costs little more than its numbers.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import NamedTuple
 
 from ..bits import BitWidths
 from ..errors import FileFormatError
+from ..numerals import number as number_in
+from ..numerals import sound
 from .signature import OPS, Signature
 from .table_columns import ENERGIES, LARGEST, NEEDED, SHAPE, SPREADS, TIMES
 
@@ -151,34 +152,23 @@ class RowReader:
         value = self._wholes.get((text, low, high))
         if value is not None:
             return value
-        found = _number(text)
+        found = number_in(text)
         if found is None or found != int(found) or not low <= found <= high:
             most = f" to {high}" if high != LARGEST else " or more"
             raise FileFormatError(self.path, f"must be a whole number, {low}{most}, got '{text}'.", f"line {number}, column '{name}'")
         return self._wholes.setdefault((text, low, high), int(found))
 
-    def _cost(self, cells: Sequence[str], column: _Column | None, number: int, zero: bool = False) -> float | None:
+    def _cost(self, cells: Sequence[str], column: _Column | None, line: int, zero: bool = False) -> float | None:
         if column is None or not (text := cells[column.place]):
             return None
-        try:
-            result = float(text) * column.factor if column.clock is None else float(text) / column.clock
-        except ValueError:
-            result = math.nan
-        if 0 < result < math.inf:
+        value = number_in(text)
+        if value is not None and value > 0:
+            result = value * column.factor if column.clock is None else value / column.clock
+            if sound(result, zero=False) is None:
+                size = "small" if result < 1 else "large"
+                raise FileFormatError(self.path, f"is too {size} to be a cost: '{text}'.", f"line {line}, column '{column.name}'")
             return result
-        value = _number(text)
-        if value is None or value < 0 or (value == 0 and not zero):
-            text = f"must be a finite number above 0, got '{text}'. What was not measured stays blank."
-            raise FileFormatError(self.path, text, f"line {number}, column '{column.name}'")
-        if value > 0:
-            size = "small" if result == 0 else "large"
-            raise FileFormatError(self.path, f"is too {size} to be a cost: '{text}'.", f"line {number}, column '{column.name}'")
+        if value is None or value < 0 or not zero:
+            said = f"must be a finite number above 0, got '{text[:40]}'. What was not measured stays blank."
+            raise FileFormatError(self.path, said, f"line {line}, column '{column.name}'")
         return 0.0
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import FileFormatError, UsageError
+from ..reading import toml_table
 from .accelerator import Accelerator
 from .accelerator_file import checked
 from .loading import contradictions
@@ -33,12 +33,19 @@ def parse_vary(text: str) -> tuple[str, list[Any]]:
     found = []
     for value in values.split(";"):
         try:
-            found.append(tomllib.loads(f"value = {value.strip()}")["value"])
-        except tomllib.TOMLDecodeError:
+            found.append(_value(value.strip()))
+        except FileFormatError:
             raise UsageError(
                 f"'{value.strip()}' in '{text}' is no TOML value; write numbers as 1e9, lists as [2, 4], texts in quotes."
             ) from None
     return key.strip(), found
+
+
+def _value(text: str) -> Any:
+    found = toml_table("--vary", f"value = {text}")
+    if list(found) != ["value"]:  # a line end in it began another key
+        raise FileFormatError("--vary", "is more than one value.")
+    return found["value"]
 
 
 def variants(base: Accelerator, varied: Mapping[str, Sequence[Any]]) -> list[tuple[Accelerator, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .bits import Allocation
 from .errors import FileFormatError, UsageError
+from .reading import decode, read_text
 from .records import TrialResult
 from .storage import StorageError
 
@@ -37,10 +38,7 @@ def allocation_file(run: Path, trial: TrialResult) -> tuple[bytes, Mapping[str, 
         content = trial.allocation.to_json(**said).encode()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}.") from None
-    try:
-        found = Allocation.from_json(content.decode(), path)
-    except UnicodeDecodeError:
-        raise FileFormatError(path, "is not a text file.") from None
+    found = Allocation.from_json(decode(path, content), path)
     if found != trial.allocation:
         raise FileFormatError(
             path, f"{_differs(found, trial)}. The file was changed, or is of another run: delete it, the record has the widths."
@@ -54,12 +52,7 @@ def read_allocation(path: Path) -> tuple[Allocation, Mapping[str, Any]]:
     Raises:
         FileFormatError: it cannot be read, or is no such file.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise FileFormatError(path, "is not UTF-8 text; give an allocation file of hwdse.") from None
-    except (OSError, ValueError) as error:
-        raise FileFormatError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    text = read_text(path)
     return Allocation.from_json(text, path), json.loads(text)
 
 

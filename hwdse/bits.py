@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import FileFormatError, UsageError
+from .reading import json_object
 
 ALLOCATION_SCHEMA = "hwdse.allocation/1"
 FLOAT_BITS = 32
-_TEXT = re.compile(r"^w(\d+)a(\d+)$")
+_TEXT = re.compile(r"w([0-9]{1,3})a([0-9]{1,3})")
 
 
 @dataclass(frozen=True, order=True)
@@ -33,9 +34,9 @@ class BitWidths:
     @classmethod
     def parse(cls, text: str) -> BitWidths:
         """Reads ``"w4a8"``."""
-        match = _TEXT.match(text.strip().lower())
+        match = _TEXT.fullmatch(text.strip().lower())
         if not match:
-            raise UsageError(f"'{text}' is not a pair of bit-widths; write for example w4a8.")
+            raise UsageError(f"'{text[:40]}' is not a pair of bit-widths; write for example w4a8.")
         return cls(int(match[1]), int(match[2]))
 
 
@@ -90,13 +91,9 @@ class Allocation(Mapping[str, BitWidths]):
         Raises:
             FileFormatError: not JSON, another schema, or widths that cannot be read.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise FileFormatError(file, f"not a JSON document: {error.msg}", f"line {error.lineno}") from None
-        if not isinstance(data, dict) or data.get("schema") != ALLOCATION_SCHEMA:
-            got = data.get("schema") if isinstance(data, dict) else type(data).__name__
-            raise FileFormatError(file, f"must have schema '{ALLOCATION_SCHEMA}', got {got!r}.", "key 'schema'")
+        data = json_object(file, text)
+        if data.get("schema") != ALLOCATION_SCHEMA:
+            raise FileFormatError(file, f"must have schema '{ALLOCATION_SCHEMA}', got {str(data.get('schema'))[:60]!r}.", "key 'schema'")
         layers = data.get("layers")
         if not isinstance(layers, dict) or not all(isinstance(v, str) for v in layers.values()):
             raise FileFormatError(file, 'must map each layer to its widths, {"conv1": "w4a8"}.', "key 'layers'")

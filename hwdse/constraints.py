@@ -16,6 +16,7 @@ from .choices import Choices
 from .costs import CostTable
 from .errors import UnknownName, UsageError
 from .metrics import Metric
+from .numerals import number
 
 _CONSTRAINT = re.compile(r"^\s*(?P<metric>[\w.]+(?:@[\w.\-]+)?)\s*(?P<sign><=|≤|=<|<|>=|>|==|=)\s*(?P<limit>.+?)\s*$")
 _RELATIVE = re.compile(r"^(?P<percent>\S+?)\s*%\s*of\s+(?P<reference>w\d+a\d+)$", re.IGNORECASE)
@@ -111,11 +112,11 @@ def parse_constraint(text: str, tables: Sequence[CostTable], choices: Choices) -
         raise UsageError(f"'{text}': a relative limit names its reference; write for example '{match['metric']} <= 50% of w8a8'.")
     if relative is None:
         return Constraint(metric, metric.parse(match["limit"]), f"{metric.key} <= {match['limit']}")
-    try:
-        fraction = float(relative["percent"]) / 100
-    except ValueError:
-        raise UsageError(f"'{text}': '{relative['percent']}' is not a percentage; {_EXAMPLES}") from None
-    if not (math.isfinite(fraction) and fraction > 0):
+    percent = number(relative["percent"])
+    if percent is None:
+        raise UsageError(f"'{text}': '{relative['percent']}' is not a percentage; {_EXAMPLES}")
+    fraction = percent / 100
+    if not fraction > 0:
         raise UsageError(f"'{text}': the percentage must be positive, got {relative['percent']}.")
     reference = BitWidths.parse(relative["reference"])
     try:

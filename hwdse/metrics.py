@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import UsageError
+from .numerals import number, sound
 
 # unit -> {symbol: factor to the stored unit}, largest first where prefixes are chosen for showing
 UNITS: dict[str, dict[str, float]] = {
@@ -31,7 +32,8 @@ _SHOWN = {  # prefixes used for showing; the others are read but not printed
     "bitop": ("T", "G", "M", "k", ""),
     "fraction": ("%",),
 }
-_QUANTITY = re.compile(r"^\s*([+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s]*)\s*$")
+_WRITTEN = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"  # commas only between thousands
+_QUANTITY = re.compile(rf"^\s*([+-]?{_WRITTEN})\s*([^0-9\s]*)\s*$")
 
 
 def _symbols(unit: str) -> str:
@@ -84,7 +86,7 @@ class Metric:
         factor, symbol = self.scale(value if like is None else like)
         number = value / factor
         if self.unit == "fraction":
-            return f"{number:.2f} %"
+            return f"{number:z.2f} %"
         text = f"{number:,.0f}" if number == int(number) and abs(number) < 1e6 else f"{number:.4g}"
         if symbol and self.unit == "bitop":
             return f"{text} {symbol}BitOPs"
@@ -110,7 +112,7 @@ class Metric:
 
     def _digits(self, value: float, digits: int) -> str:
         factor, symbol = self.scale(value)
-        number = f"{value / factor:.{digits - 2}f}" if self.unit == "fraction" else f"{value / factor:.{digits}g}"
+        number = f"{value / factor:z.{digits - 2}f}" if self.unit == "fraction" else f"{value / factor:z.{digits}g}"
         return f"{number} {symbol}{'BitOPs' if self.unit == 'bitop' else ''}".rstrip()
 
     def parse(self, text: str) -> float:
@@ -131,9 +133,10 @@ class Metric:
             raise UsageError(
                 f"'{text.strip()}': {self.key} is measured in {wanted}; got {f'the unit {symbol!r}' if symbol else 'no unit'}."
             )
-        value = float(match[1].replace(",", "")) * units[symbol]
-        if not math.isfinite(value):
-            raise UsageError(f"'{text.strip()}' is not a finite quantity.")
+        written = number(match[1].replace(",", ""))
+        value = None if written is None else sound(written * units[symbol], zero=written == 0)
+        if value is None:
+            raise UsageError(f"'{text.strip()}' is not a finite quantity that can be told from 0, or a zero with a sign.")
         return value
 
 

@@ -68,7 +68,7 @@ def json_value(file: object, text: str) -> Any:
         FileFormatError: empty, truncated, no JSON, a key twice, a number beyond all sense, or nested too deeply.
     """
     if not text.strip():
-        raise FileFormatError(file, "is empty.")
+        raise FileFormatError(file, "is empty.", "line 1")
 
     def constant(name: str) -> Any:
         raise FileFormatError(file, f"holds {name}, which is no number.")

@@ -21,6 +21,7 @@ from .costs import CostTable
 from .edges import Edges
 from .errors import FileFormatError, HwdseError
 from .metrics import Metric
+from .reading import decode, json_object
 
 # what numpy, zip, zlib and the constructors of a table raise on bytes that are no archive, or a damaged one
 _DAMAGE = (
@@ -39,7 +40,7 @@ def write(path: Path, content: bytes | str) -> None:
     Raises:
         StorageError: no room, no permission. The old file, if any, is untouched.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content  # half a character is shown by its code
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,19 +157,10 @@ def read_json(path: Path) -> dict[str, Any]:
         StorageError: no such file. FileFormatError: truncated, not JSON, not an object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
-        raise FileFormatError(path, "is not a text file.") from None
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        what = "is empty" if not text.strip() else f"is truncated or not JSON ({error.msg})"
-        raise FileFormatError(path, what, f"line {error.lineno}") from None
-    if not isinstance(data, dict):
-        raise FileFormatError(path, f"must hold a JSON object, got {type(data).__name__}.")
-    return data
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise StorageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
+    return json_object(path, decode(path, content))
 
 
 def key_of(*parts: Any) -> str:

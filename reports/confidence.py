@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..costs import FloatArray
 from ..errors import UsageError
 from ..intervals import one_sided
+from ..numerals import number
 from ..records import SweepRecord, TrialResult
 from .intervals import counts, lower_bound
 from .limits import Limit, limited_metric, parse_limit
@@ -65,11 +66,9 @@ def parse_confidence(text: str) -> float:
     Raises:
         UsageError: no number, or outside of 50 % to 99.9999 %.
     """
-    number = text.strip()
-    try:
-        value = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
-    except ValueError:
-        value = math.nan
+    share, sign, _ = text.strip().partition("%")
+    found = number(share)
+    value = math.nan if found is None or text.strip() != share + sign else found / (100 if sign else 1)
     if not LOWEST <= value <= HIGHEST * (1 + 1e-12):
         raise UsageError(
             f"a confidence must be a number between {percent(LOWEST)} and {percent(HIGHEST)}, got '{text}'; "

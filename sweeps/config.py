@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hwdse.bits import BitWidths
 from hwdse.errors import FileFormatError, UsageError
+from hwdse.reading import read_text, toml_table
 
 SWEEP_SCHEMA = "hwdse.sweep/1"
-Width = Annotated[int, Field(ge=2, le=16)]
+# strict: a text or a truth value is no number
+Width = Annotated[int, Field(strict=True, ge=2, le=16)]
+Count = Annotated[int, Field(strict=True, ge=1, le=10**6)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class SweepConfig(BaseModel):
@@ -53,14 +56,14 @@ class SweepConfig(BaseModel):
     budgets: tuple[tuple[str, ...], ...] = Field(min_length=1)
     allocators: tuple[str, ...] = Field(default=("qbitopt", "adaqat", "adq"), min_length=1)
     baselines: tuple[str, ...] = ("w8a8", "w6a6", "w4a4", "w3a3", "w2a2")
-    trials: int = Field(default=40, ge=1)
-    epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 5), min_length=1)
-    baseline_epochs: int | None = Field(default=None, ge=0)
-    tightness: tuple[float, float] = (0.5, 1.0)
-    ladder: int = Field(default=3, ge=1, le=100)
-    promote: float = Field(default=0.5, gt=0, le=1)
-    refine: float = Field(default=0.2, ge=0, le=1)
-    patience: int | None = Field(default=None, ge=1)
+    trials: Count = 40
+    epochs: tuple[Annotated[int, Field(strict=True, ge=0, le=10**6)], ...] = Field(default=(0, 5), min_length=1)
+    baseline_epochs: Annotated[int, Field(strict=True, ge=0, le=10**6)] | None = None
+    tightness: tuple[Number, Number] = (0.5, 1.0)
+    ladder: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
+    promote: Number = Field(default=0.5, gt=0, le=1)
+    refine: Number = Field(default=0.2, ge=0, le=1)
+    patience: Count | None = None
     objective: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
     sampler: str = "tpe"
     sensitivity: str = "fit"
@@ -68,9 +71,9 @@ class SweepConfig(BaseModel):
     activations: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
     quantizers: str | None = None
     rounding: Literal["adaptive", "nearest"] = "adaptive"
-    decode: int | None = Field(default=None, ge=1)
+    decode: Count | None = None
     device: str = "cpu"
-    seed: int = Field(default=0, ge=0)
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
 
     @field_validator("quantizers")
     @classmethod
@@ -118,16 +121,11 @@ class SweepConfig(BaseModel):
         Raises:
             FileFormatError: not TOML, no schema, or see :meth:`make`.
         """
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except FileNotFoundError:
-            raise UsageError(f"there is no file {path}.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileFormatError(path, f"cannot be read: {error}.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise FileFormatError(path, f"is not TOML: {error}.") from None
+        if not path.exists():
+            raise UsageError(f"there is no file {path}.")
+        data = toml_table(path, read_text(path))
         if data.get("schema") != SWEEP_SCHEMA:
-            raise FileFormatError(path, f"must be '{SWEEP_SCHEMA}', got {data.get('schema')!r}.", "key 'schema'")
+            raise FileFormatError(path, f"must be '{SWEEP_SCHEMA}', got {_short(data.get('schema'))}.", "key 'schema'")
         return cls.make(path, **{**data, **overrides})
 
     def plain(self) -> dict[str, Any]:
@@ -147,4 +145,9 @@ def _explained(error: ValidationError, file: object) -> FileFormatError:
         return FileFormatError(file, f"is not a key of a sweep{hint} Known keys: {', '.join(known)}.", f"key '{key}'")
     if first["type"] == "missing":
         return FileFormatError(file, "is missing.", f"key '{key}'")
-    return FileFormatError(file, f"{first['msg'].removeprefix('Value error, ')}; got {first['input']!r}.", f"key '{key}'")
+    return FileFormatError(file, f"{first['msg'].removeprefix('Value error, ')}; got {_short(first['input'])}.", f"key '{key}'")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -10,9 +10,14 @@ import contextlib
 import datetime
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hwdse.errors import HwdseError
+from hwdse.numerals import whole
+from hwdse.reading import decode, json_object
 
 FILE = "log.jsonl"
 
@@ -40,22 +45,43 @@ def append(folder: Path, event: str, trial: int, **more: Any) -> None:
             os.close(handle)
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """Every event; lines that were cut off are passed over."""
+@dataclass(frozen=True)
+class Log:
+    """Every event that can be read, and how many lines cannot: cut off, or damaged."""
+
+    events: tuple[dict[str, Any], ...]
+    damaged: int = 0
+
+
+def read(folder: Path) -> Log:
+    """The log of a run folder; empty where there is none."""
     try:
-        text = (folder / FILE).read_text(encoding="utf-8")
+        lines = (folder / FILE).read_bytes().split(b"\n")
     except OSError:
-        return []
-    found = []
-    for line in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            event = json.loads(line)
-            if isinstance(event, dict) and {"time", "event", "trial"} <= set(event):
-                found.append(event)
-    return found
+        return Log(())
+    found, damaged = [], 0
+    for line in filter(None, map(bytes.strip, lines)):
+        try:
+            found.append(_event(json_object(FILE, decode(FILE, line))))
+        except (HwdseError, KeyError, TypeError, ValueError):
+            damaged += 1
+    return Log(tuple(found), damaged)
 
 
-def running(events: list[dict[str, Any]]) -> list[Running]:
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    """The same, if it is one: a time of a known zone, a word and a whole number.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not.
+    """
+    if datetime.datetime.fromisoformat(data["time"]).tzinfo is None or not isinstance(data["event"], str):
+        raise ValueError
+    if not isinstance(data["trial"], int) or data["trial"] < 0:
+        raise ValueError
+    return data
+
+
+def running(events: Iterable[dict[str, Any]]) -> list[Running]:
     """Trials without an end. A process that started another trial since has given the earlier one up, as has one that has ended, where that
     can be seen from here: on the same machine."""
     last: dict[str, dict[str, Any]] = {}
@@ -69,10 +95,10 @@ def running(events: list[dict[str, Any]]) -> list[Running]:
 
 def _dead(process: str) -> bool:
     host, _, number = process.rpartition(":")
-    if not hasattr(os, "uname") or host != os.uname().nodename or not number.isdecimal():
+    if not hasattr(os, "uname") or host != os.uname().nodename or (process_id := whole(number, 2**31)) is None or process_id == 0:
         return False
     try:
-        os.kill(int(number), 0)
+        os.kill(process_id, 0)
     except ProcessLookupError:
         return True
     except OSError:

@@ -20,7 +20,7 @@ class Look:
     Attributes:
         where: the folder, or the study and its server without the password. record: what has ended so far; without tables.
         running: trials at work: by the log of the folder, or at workers that live. stopped: why it was stopped early.
-        last: when something was last heard of it, UTC.
+        last: when something was last heard of it, UTC. damaged: lines of the folder's log that cannot be read.
     """
 
     where: str
@@ -28,6 +28,7 @@ class Look:
     running: tuple[Running, ...]
     stopped: str = ""
     last: datetime.datetime | None = None
+    damaged: int = 0
 
 
 def look_at_folder(folder: Path) -> Look:
@@ -36,10 +37,10 @@ def look_at_folder(folder: Path) -> Look:
     Raises:
         StorageError: no record there. FileFormatError: it cannot be read.
     """
-    record, events = SweepRecord.load(folder, tables=False), read(folder)
+    record, log = SweepRecord.load(folder, tables=False), read(folder)
     ended = {t.number for t in record.trials}
-    last = max((datetime.datetime.fromisoformat(e["time"]) for e in events), default=None)
-    return Look(str(folder), record, tuple(r for r in running(events) if r.trial not in ended), last=last)
+    last = max((datetime.datetime.fromisoformat(e["time"]) for e in log.events), default=None)
+    return Look(str(folder), record, tuple(r for r in running(log.events) if r.trial not in ended), last=last, damaged=log.damaged)
 
 
 def look_at_server(url: str, study: str | None) -> Look:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hwdse.errors import HwdseError, UsageError
+from hwdse.numerals import number
 from hwdse.storage import StorageError
 
 from .database import Place, cause_of, of_database, rdb_storage, reason_of, shown, translated, worker_name
@@ -156,10 +157,7 @@ def _postgresql(url: str) -> str:
 
 def _grace() -> float:
     text = os.environ.get("HWDSE_GRACE", str(GRACE))
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < float("inf"):
+    value = number(text) or 0.0
+    if value < 1:
         raise UsageError(f"HWDSE_GRACE must be a number of seconds, at least 1, got '{text}'.")
     return value

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...bits import BitWidths
 from ...errors import UsageError
-from ..accelerator_file import read_bytes
+from ...reading import read_bytes
 from ..signature import signature_of
 from ..table_writing import number_cell, shape_cells, table_file_text
 from .matching import LeftRow, Match, Pair

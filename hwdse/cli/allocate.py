@@ -19,6 +19,7 @@ from hwdse.choices import ENDS
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.numerals import whole
 from hwdse.problem import Problem, Solution, Status, loss_table
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -165,9 +166,10 @@ def _bits(text: str | None, option: str) -> list[int]:
     if text is None:
         return WIDTHS
     found = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 2 <= int(part) <= 16 for part in found):
+    widths = [width for part in found if (width := whole(part, 16)) is not None and width >= 2]
+    if len(widths) < len(found):
         raise UsageError(f"{option} must be widths from 2 to 16 bits with commas between them, such as 2,4,8; got '{text}'.")
-    return [int(part) for part in found]
+    return widths
 
 
 def _quantisers(asked: Request, allocator: Allocator, given: Mapping[str, Any]) -> Scheme:

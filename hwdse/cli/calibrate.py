@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 from hwdse.allocation_files import read_allocation
 from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import Accelerator, check_accelerator, load_accelerator
-from hwdse.costmodels.accelerator_file import decode, read_bytes
 from hwdse.costmodels.calibration import Calibrated, calibrate, with_calibration
 from hwdse.costmodels.file_edits import confirmed, with_files, with_top_key
 from hwdse.costmodels.measuring import check_name
 from hwdse.errors import FileFormatError, UsageError
 from hwdse.metrics import LATENCY
+from hwdse.reading import csv_records, read_text
 from hwdse.storage import write
 from hwdse.tasks import load_task
 from hwdse.trace import trace
@@ -76,14 +75,9 @@ def read_measured(path: Path) -> list[Measured]:
     Raises:
         FileFormatError: a column missing, a cell that is no time, or a network twice, with its line.
     """
-    lines = decode(path, read_bytes(path)).splitlines()
+    lines = read_text(path).splitlines(keepends=True)
     skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    reader = csv.reader(lines[skip:])
-    try:
-        records = [(skip + reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise FileFormatError(path, f"is not a CSV file: {error}.", f"line {skip + reader.line_num}") from None
-    records = [(line, row) for line, row in records if any(row) and not row[0].startswith("#")]
+    records = [(line, row) for line, row in csv_records(path, lines[skip:], skip + 1) if not row[0].startswith("#")]
     if not records:
         raise FileFormatError(path, f"is empty; its header must be {','.join(COLUMNS)}, with a line for each network.")
     (number, first), *rows = records
@@ -170,7 +164,7 @@ def _files(accelerator: Accelerator, path: Path) -> dict[Path, Path]:
 def _write(accelerator: Accelerator, files: dict[Path, Path], found: Calibrated, note: str) -> None:
     """The tables first, then the file that names them."""
     path, *copies = files
-    text = with_calibration(accelerator.file.read_text(encoding="utf-8-sig"), found, note)
+    text = with_calibration(read_text(accelerator.file), found, note)
     name, tables = accelerator.name, [table.file for table in accelerator.keys.table]
     if path.resolve() != accelerator.file.resolve():
         named = dict(zip(tables, (copy.name for copy in copies), strict=True))

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hwdse.numerals import whole
+
 if TYPE_CHECKING:
     from hwdse.workbench import Say
 
@@ -42,9 +44,8 @@ def print_json(value: Any) -> None:
 
 def width() -> int:
     """Columns of the terminal; where there is none (a file, a pipe), lines may be long, unless COLUMNS says otherwise."""
-    stated = os.environ.get("COLUMNS", "")
-    if stated.isdigit() and int(stated):
-        return int(stated)
+    if stated := whole(os.environ.get("COLUMNS", ""), 10_000):
+        return stated
     return out.width if out.is_terminal else 240
 
 

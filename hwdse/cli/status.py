@@ -39,6 +39,7 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
                 ],
                 "seconds_left": time_left,
                 "stopped": look.stopped,
+                "log_lines_damaged": look.damaged,
                 "hypervolume_of_the_last_tenth": won,
                 "best": [_best(record, b) for b in budgets],
                 "last_errors": [{"trial": t.number, "error": t.error} for t in failed[-3:]],
@@ -56,6 +57,9 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
         print_text(f"  trial {r.trial}: {r.what}, for {_since(r.since)} ({r.process})")
     if look.stopped:
         print_text(f"Stopped: {look.stopped}.")
+    if look.damaged:
+        lines = f"{look.damaged} line{'s' if look.damaged > 1 else ''} of its log.jsonl"
+        print_text(f"{lines} cannot be read (cut off, or damaged): trials at work may be missing here. What has ended is in record.json.")
     heard = f"Last event {_since(look.last)} ago. " if look.last else ""
     again = len(scored(record)) - len(measured(record))
     print_text(f"{heard}Measured points: {len(measured(record))}{f'; {again} more trials came to one of these' if again else ''}.")

@@ -177,7 +177,7 @@ def test_any_value_under_any_key_is_read_or_explained(tmp_path_factory, name: st
     inner[place[-1]] = data.draw(values)
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_text("")
-    with mock.patch("hwdse.costmodels.accelerator_file.tomllib.loads", return_value=content):
+    with mock.patch("hwdse.reading.tomllib.loads", return_value=content):
         try:
             load_accelerator(path)
         except HwdseError as error:

@@ -67,8 +67,8 @@ def test_an_allocation_does_not_follow_the_mapping_it_came_from() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"mine.json, line 1: not a JSON document"),
-        ("[]", r"key 'schema': must have schema 'hwdse.allocation/1', got 'list'"),
+        ("{", r"mine.json, line 1: is truncated or not JSON"),
+        ("[]", r"must hold a JSON object, got list"),
         ('{"schema": "other/2", "layers": {}}', r"must have schema 'hwdse.allocation/1', got 'other/2'"),
         ('{"schema": "hwdse.allocation/1"}', r"key 'layers': must map each layer to its widths"),
         ('{"schema": "hwdse.allocation/1", "layers": {"a": 4}}', r"key 'layers': must map each layer to its widths"),

@@ -78,7 +78,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
         (b'{"a": 1', "line 1: is truncated or not JSON"),
         (b'{\n"a": }', "line 2: is truncated or not JSON"),
         (b"[1]", "must hold a JSON object, got list"),
-        (b"\xff\xfe\x00", "is not a text file"),
+        (b"\xff\xfe\x00", "line 1: is not UTF-8 text"),
     ],
 )
 def test_json_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:

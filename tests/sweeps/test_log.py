@@ -14,7 +14,7 @@ import pytest
 
 from hwdse.errors import UsageError
 from hwdse.sweeps import SweepConfig
-from hwdse.sweeps.log import FILE, append, read, running
+from hwdse.sweeps.log import FILE, Log, append, read, running
 from hwdse.sweeps.starting_file import new_sweep
 
 
@@ -30,7 +30,7 @@ def test_lines_of_many_processes_stay_whole(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
-    events = read(tmp_path)
+    events = read(tmp_path).events
     assert {e["trial"] for e in events} == {100 * k + i for k in range(3) for i in range(50)}
     assert len((tmp_path / FILE).read_text().splitlines()) == 150
 
@@ -39,9 +39,9 @@ def test_what_has_started_and_not_ended_is_running(tmp_path: Path) -> None:
     append(tmp_path, "started", 0, what="one")
     append(tmp_path, "ended", 0, state="complete")
     append(tmp_path, "started", 1, what="two")
-    assert [(r.trial, r.what) for r in running(read(tmp_path))] == [(1, "two")]
+    assert [(r.trial, r.what) for r in running(read(tmp_path).events)] == [(1, "two")]
     append(tmp_path, "started", 2, what="three")  # the same process: it gave the second up
-    assert [r.trial for r in running(read(tmp_path))] == [2]
+    assert [r.trial for r in running(read(tmp_path).events)] == [2]
 
 
 def test_processes_that_have_ended_run_nothing(tmp_path: Path) -> None:
@@ -50,21 +50,42 @@ def test_processes_that_have_ended_run_nothing(tmp_path: Path) -> None:
     append(tmp_path, "started", 0, what="killed")
     text = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(text.replace(f":{os.getpid()}", f":{gone.pid}"))
-    assert running(read(tmp_path)) == []
+    assert running(read(tmp_path).events) == []
     (tmp_path / FILE).write_text(text.replace(os.uname().nodename, "elsewhere").replace(f":{os.getpid()}", f":{gone.pid}"))
-    assert [r.trial for r in running(read(tmp_path))] == [0]  # nobody knows from here
+    assert [r.trial for r in running(read(tmp_path).events)] == [0]  # nobody knows from here
     append(tmp_path, "started", 1, what="interrupted")
     append(tmp_path, "released", 1)
-    assert [r.trial for r in running(read(tmp_path))] == [0]
+    assert [r.trial for r in running(read(tmp_path).events)] == [0]
 
 
 def test_a_line_cut_off_by_a_crash_is_passed_over(tmp_path: Path) -> None:
     append(tmp_path, "started", 0, what="one")
     whole = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(whole + '[]\n{"time": 1}\n' + whole[:20])
-    assert len(read(tmp_path)) == 1
-    assert read(tmp_path / "nowhere") == []
+    assert (len(read(tmp_path).events), read(tmp_path).damaged) == (1, 3)
+    assert read(tmp_path / "nowhere") == Log(())
     append(tmp_path / "nowhere", "started", 1)  # stops nothing
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x00", b'"', b"\n", b"[" * 100_000, b"9" * 5000])
+def test_damage_in_one_line_leaves_the_others(tmp_path: Path, damage: bytes) -> None:
+    for number in range(3):
+        append(tmp_path, "started", number, what="one")
+    first, second, third = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / FILE).write_bytes(first + second.replace(b'"trial": ', b'"trial": ' + damage) + third)
+    found = read(tmp_path)
+    assert [event["trial"] for event in found.events] == [0, 2]
+    assert found.damaged >= 1
+
+
+@pytest.mark.parametrize(
+    "event", [{"time": "now"}, {"time": "2026-01-01T00:00:00"}, {"trial": "1"}, {"trial": -1}, {"event": 3}, {"time": 5}]
+)
+def test_a_line_that_is_json_and_no_event_is_damaged(tmp_path: Path, event: dict[str, object]) -> None:
+    append(tmp_path, "started", 0)
+    whole = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(whole | event) + "\n")
+    assert read(tmp_path) == Log((), 1)
 
 
 def test_a_new_sweep_file_says_every_key_and_can_be_read(tmp_path: Path) -> None:
