@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from .bias_correction import mean_output, shift_to
 from .bits import FLOAT_BITS
+from .interrupts import check
 from .objective import Batch
 from .quantized import QuantizedModel, evaluating
 from .quantizers import Quantizer
@@ -93,6 +94,7 @@ def round_adaptively(
     with torch.no_grad(), evaluating(network):
         for number, path in enumerate(model.weights):
             module, weight = network.get_submodule(path), model.weights[path]
+            check()
             if weight.bits >= FLOAT_BITS:
                 continue
             fits = isinstance(module, ROUNDED) and path in model.inputs and weight.quantizer.elementwise and readers[id(weight)] == 1

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import TaskError, UsageError
+from .interrupts import check
 from .metrics import Metric
 from .storage import key_of
 
@@ -241,6 +242,7 @@ def batches_of(task: Task, split: Split, seed: int = 0, device: torch.device | s
     if not isinstance(batches, Iterable):
         raise TaskError(f"task {task.name}: batches('{split}') must give (inputs, target) pairs, got {type(batches).__name__}.")
     for batch in batches:
+        check()  # every training, score and sensitivity comes by here
         empty = False
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise TaskError(f"task {task.name}: batches('{split}') must yield (inputs, target) pairs, got {type(batch).__name__}.")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hwdse.errors import HwdseError
+from hwdse.interrupts import check
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -101,6 +102,7 @@ def persistent(database: Database, action: Callable[[], T], say: Say) -> T:
                 raise
             if not database.lost(error) or time.monotonic() > until:
                 raise failure from None
+            check()
             say(f"{failure} Asking again in {delay:.0f} s." if delay >= 1 else str(failure))
             time.sleep(delay * random.uniform(0.7, 1.3))
             delay = min(2 * delay, 30.0)

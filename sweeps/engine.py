@@ -17,6 +17,7 @@ from hwdse.bits import BitWidths
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError, UsageError
+from hwdse.interrupts import PARENT, check
 from hwdse.records import SweepRecord, TrialResult, drop_damaged_tables, learnt_nothing
 from hwdse.sample_scores import FP32, keep_scores
 from hwdse.storage import StorageError, locked
@@ -33,7 +34,7 @@ from .refining import refinement
 from .stopping import stalled
 from .study import Direction, Standing, Study, finite
 from .trial import about, run_trial
-from .workers import PARENT, Team, work
+from .workers import Team, work
 
 RECORDING = 0.05  # largest share of the time that goes into writing the record, which grows with the trials
 LOOK, LONGEST_LOOK = 0.5, 5.0  # seconds between two looks at what a team has done, or at what others do while a trial runs
@@ -270,16 +271,18 @@ class _Sweep:
             started = time.perf_counter()
             log.append(self.folder, "started", number, what=self._current)
             try:
-                return run_trial(self.bench, self.plan, knobs, number, self.folder, tell, self.study.results)
-            except StorageError:
-                raise  # a full disk is no fault of the trial's
-            except HwdseError as error:
-                text = str(error)
+                try:
+                    return run_trial(self.bench, self.plan, knobs, number, self.folder, tell, self.study.results)
+                except StorageError:
+                    raise  # a full disk is no fault of the trial's
+                except HwdseError as error:
+                    text = str(error)
+                except Exception as error:
+                    text = f"{type(error).__name__}: {error}"  # the task's own code, or torch
+                check()  # nor is what a stop request left of its processes
             except KeyboardInterrupt:
                 log.append(self.folder, "released", number)
                 raise
-            except Exception as error:
-                text = f"{type(error).__name__}: {error}"  # the task's own code, or torch
             seconds = time.perf_counter() - started
             return TrialResult(number, about(knobs, self.plan), "failed", seconds=seconds, error=text.partition("\n")[0])
 
@@ -300,6 +303,7 @@ class _Sweep:
             if not standing.over:
                 team.start()
             while not standing.over and team.watch(standing, self.study.database.bury):
+                check()
                 time.sleep(LOOK)
                 standing = self.study.standing()
                 self._tell("", standing, first)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.errors import UsageError
+from hwdse.interrupts import PARENT
 
-from .workers import PARENT, Launch, Process
+from .workers import Launch, Process
 
 CPUS = 1  # of one worker
 PATIENCE = 20.0  # seconds without an answer after which a machine is asked again, and without room after which that is said

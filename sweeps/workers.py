@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from hwdse.errors import HwdseError
+from hwdse.interrupts import PARENT, check
 from hwdse.records import TrialResult
 
 from .knobs import Knobs
 from .study import Claim, Say, Standing, Study
 
-PARENT = "HWDSE_PARENT"  # set for the workers of a team: process id of who started them, and who writes the record
 RESTARTS = 4  # deaths of one worker in a row, with no trial ended between them, after which it is not started again
 STUBBORN = 30.0  # seconds after which a worker that was asked to end is killed; its trial is put back all the same
 LONGEST_WAIT = 2.0  # seconds between two looks at trials that others run
@@ -34,6 +34,7 @@ def work(study: Study, run: Run, waiting: Callable[[Standing], None]) -> Iterato
     """
     wait = 0.05
     while not _orphaned():
+        check()
         claim = study.claim()
         if isinstance(claim, Claim):
             wait = 0.05
@@ -49,6 +50,7 @@ def work(study: Study, run: Run, waiting: Callable[[Standing], None]) -> Iterato
             return
         else:  # one of those that run may yet come back: its worker may die
             waiting(claim)
+            check()
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
@@ -156,7 +158,7 @@ class Team:
             elif member.process is not None and code is not None:
                 bury(member.process.pid)
                 member.process = None
-                if code not in (0, 130) and not standing.over:
+                if code not in (0, 130, 143) and not standing.over:
                     self._died(number, code, standing)
         return not self._members or any(m.process is not None or m.again for m in self._members)
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "__init__",
     "errors",
+    "interrupts",
     "numerals",
     "reading",
     "checksums",

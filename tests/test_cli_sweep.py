@@ -217,7 +217,7 @@ class Mine(Toy):
     ]  # fmt: skip
     environment = {**os.environ, "HWDSE_CACHE": str(cache())}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    patience = time.monotonic() + 40
+    patience = time.monotonic() + 180
     while not (tmp_path / "training").exists() and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

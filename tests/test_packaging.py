@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -45,8 +46,17 @@ def test_the_wheel_holds_one_top_level_with_its_data(tmp_path: Path) -> None:
     for path in (ROOT / "reports").glob("page.*"):
         assert f"hwdse/reports/{path.name}" in names
     assert "hwdse/py.typed" in names
-    assert any(n.endswith("licenses/LICENSE") for n in names)
+    (licence,) = [n for n in names if n.endswith("licenses/LICENSE")]
+    assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
     assert any(n.endswith("licenses/NOTICE") for n in names)
+
+
+APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # https://www.apache.org/licenses/LICENSE-2.0.txt
+
+
+def test_the_licence_is_the_whole_text_that_the_metadata_names() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"] == "Apache-2.0"
+    assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE_2
 
 
 def test_constraints_pin_the_torch_of_the_makefile_and_every_dependency() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...interrupts import check
 
 if TYPE_CHECKING:
     from .kernel import Backend, Kernel
@@ -79,11 +80,13 @@ def in_turn(
     check_effort(repeats, seconds)
     calls = []
     for number, kernel in enumerate(kernels):
+        check()
         say(number, len(kernels) * (repeats + 1))
         calls.append(_calls(backend, kernel, max(seconds / repeats, _LEAST)))
     samples: list[list[float]] = [[] for _ in kernels]
     for turn in range(repeats):
         for number, kernel in enumerate(kernels):
+            check()
             say(len(kernels) * (turn + 1) + number, len(kernels) * (repeats + 1))
             if calls[number] > 1:
                 backend.seconds(kernel, 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hwdse.allocators import make_allocator
 from hwdse.errors import UsageError
+from hwdse.interrupts import last_words
 from hwdse.records import SweepRecord, learnt_nothing
 from hwdse.reports import write_report
 from hwdse.reports.budgets import budget_results
@@ -19,7 +20,7 @@ from hwdse.sweeps import Place, SweepConfig, run_sweep
 from .setup import note
 from .show import out, print_json, print_table, print_text, seconds, telling
 from .watching import watching
-from .worker import bench_of, check_engine, interruptible, make_team
+from .worker import bench_of, check_engine, make_team
 
 
 def run(
@@ -52,7 +53,7 @@ def run(
     place = Place(folder, storage, study or (folder.name if storage else "sweep"))
     alone = workers == 1 and (engine, gpus) == ("local", None)
     team = None if alone else make_team(place, config.device, workers, bench, engine, gpus)
-    with watching(json) as watch, interruptible(team):
+    with watching(json) as watch, last_words(lambda: team.kill() if team else None):
         record = run_sweep(bench, config, folder, watch, place=place, team=team, note=note)
     if report:
         with telling(json) as say:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from hwdse.errors import UnknownName, UsageError
 from hwdse.sweeps import Place, Progress, SweepConfig, Team, run_worker
 from hwdse.sweeps.finding import find_study
 from hwdse.sweeps.knobs import Plan
-from hwdse.sweeps.workers import PARENT, environment, here
+from hwdse.sweeps.workers import environment, here
 from hwdse.workbench import Say, Workbench
 
 from .setup import make_bench, note
@@ -36,7 +32,7 @@ def run(folder: Path | None, storage: str | None, study: str | None, json: bool)
     place, values = find_study(folder, storage, study)
     config = SweepConfig.make(place, **values)
     began = time.perf_counter()
-    with telling(json) as say, interruptible():
+    with telling(json) as say:
         bench = bench_of(config, say)
         count = run_worker(bench, config, place, _lines(), note)
     if json:
@@ -102,33 +98,6 @@ def _gpus() -> list[str]:
 
     stated = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return [one.strip() for one in stated.split(",") if one.strip()] or [str(n) for n in range(torch.cuda.device_count())]
-
-
-@contextlib.contextmanager
-def interruptible(team: Team | None = None) -> Iterator[None]:
-    """Ctrl-C, or SIGTERM as cluster managers send it: trials under way are given back. A second one: stopped at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        told.append(number)
-        if len(told) == 1:
-            if PARENT not in os.environ:
-                os.write(2, b"\nhwdse: stopping; trials under way are given back. Once more stops at once.\n")
-            raise KeyboardInterrupt
-        if team is not None:
-            team.kill()
-        os.write(2, b"hwdse: stopped at once; what has been written is whole, and trials under way are run again.\n")
-        os._exit(130)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _lines() -> Callable[[Progress], None]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ..constraints import Budget
 from ..errors import InfeasibleBudget, SolverError
+from ..interrupts import check
 from ..problem import Problem, Solution
 from ..registry import find
 from .greedy import greedy
@@ -97,6 +98,14 @@ class _Prepared:
 
 
 def _run(problem: Problem, method: str, time_limit: float | None, prepared: _Prepared) -> Solution:
+    check()
+    try:
+        return _by(problem, method, time_limit, prepared)
+    finally:
+        check()  # a stop request reaches a solver's own process too: what that answers then is no answer
+
+
+def _by(problem: Problem, method: str, time_limit: float | None, prepared: _Prepared) -> Solution:
     if method in ("auto", "lagrangian"):
         one_row = prepared.one_row
         if method == "lagrangian" or one_row is not None:
