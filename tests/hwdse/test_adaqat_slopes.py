@@ -24,9 +24,7 @@ from hwdse.metrics import LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
-from hwdse.task import batches_of
 from hwdse.trace import trace
-from hwdse.workbench import Workbench
 
 
 def problem_of(cells: FloatArray, options: tuple[BitWidths, ...], rows: tuple[int, ...] | None = None, **ties: object) -> Problem:
@@ -256,33 +254,34 @@ class TestExpandedSlopes:
         expected = [5 * float((q.grad.double() * d.double()).pow(2).sum()) for q, d in seen]  # type: ignore[union-attr]  # kept
         assert sorted(curvature) == pytest.approx(sorted(expected), rel=1e-4)
 
-    def test_curvature_ranks_layers_as_the_true_differences_do_and_the_first_order_does_not(self, bench: Workbench) -> None:
-        """What the docstring says of trained networks, at w3a3 on the embedded task; the ends stay at w8a8."""
+    @pytest.mark.numeric
+    def test_curvature_is_the_difference_that_is_expected_of_a_fitted_network_and_the_first_order_is_noise(self) -> None:
+        """Targets are drawn from the network's own outputs, so its weights are the best there are: E[g] = 0, and E[g^2] is the curvature.
+
+        What networks in training do is measured by benchmarks/allocators/slopes.py.
+        """
         torch.manual_seed(0)
-        model = bench.quantized(Scheme("dorefa", "pact"))
-        model.observe(batches_of(bench.task, "calibration"))
-        groups = WidthGroups.layer(bench.problem(scheme=model.scheme))
-        model.set(bench.choices.uniform(BitWidths(3, 3)), calibrate=True)
-        slopes = ExpandedSlopes(model, groups)
-        free = groups.levels[:, 0] != groups.levels[:, -1]
-        widths = np.where(free, 3, 8)
-        slopes.aim(widths, Moves(widths - free, np.arange(groups.count), free.astype(float), np.ones((groups.count, 1))))
-        model.set(groups.problem.choices.allocation(groups.indices(widths)))
+        network, size = Linears(2).double(), 256
+        model, slopes, groups = expanded(network, torch.randn(size, 6, dtype=torch.float64), Scheme(), BitWidths(4, 4), 2)
         guesses, truths = [], []
-        for (x,), target in list(batches_of(bench.task, "train", 0))[:8]:
+        for _ in range(24):
+            x = torch.randn(size, 6, dtype=torch.float64)
+            with torch.no_grad():
+                target = network(x) + torch.randn(size, 6, dtype=torch.float64)
 
             def loss(x: Tensor = x, target: Tensor = target) -> Tensor:
-                return bench.task.loss(model.network(x), target)
+                return 0.5 * (network(x) - target).pow(2).sum(1).mean()
 
-            model.network.zero_grad()
+            network.zero_grad()
             with slopes.watching():
                 loss().backward()
-            guesses.append(slopes.differences(len(target))[:, free])
-            truths.append(true_differences(model, slopes, groups, loss)[free])
+            guesses.append(slopes.differences(size))
+            truths.append(true_differences(model, slopes, groups, loss))
         first, curvature = np.mean(guesses, axis=0)
-        true_mean = np.mean(truths, axis=0)
-        assert np.corrcoef(curvature, true_mean)[0, 1] > 0.5
-        assert np.corrcoef(curvature, true_mean)[0, 1] > np.corrcoef(first, true_mean)[0, 1] + 0.2
+        true = np.mean(truths, axis=0)
+        assert (true > 0).all()
+        assert curvature == pytest.approx(true, rel=0.5)  # 0.8 to 1.2 times over seeds
+        assert (np.abs(first) < 0.6 * true).all()  # at most 0.35 times
 
     def test_what_was_learnt_at_one_width_counts_at_the_next(self) -> None:
         """The averages are in units of 4^-b: at another width the slope follows without another pass."""

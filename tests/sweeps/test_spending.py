@@ -70,7 +70,13 @@ def test_a_score_that_is_better_when_lower_is_held_the_other_way_round() -> None
 
 @pytest.fixture(scope="module")
 def plan(bench: Workbench) -> Plan:
-    values = {"task": "digits", "accelerators": ["mpic", "npu"], "budgets": [["weights <= 50% of w8a8"]], "trials": 4}
+    values = {
+        "task": "digits",
+        "accelerators": ["mpic", "npu"],
+        "budgets": [["weights <= 50% of w8a8"]],
+        "trials": 4,
+        "rounding": "nearest",
+    }
     return Plan.of(SweepConfig.make("test", **values), bench)
 
 
