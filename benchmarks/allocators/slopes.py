@@ -57,7 +57,7 @@ class Plain(Digits):
     """Four convolutions without norms or shortcuts, and a hidden linear layer."""
 
     name = "digits, plain"
-    recipes = Recipes(scratch=Recipe(epochs=20, lr=0.02, weight_decay=1e-3, warmup=0.1), finetune=Recipe(lr=0.005))
+    recipes = Recipes(scratch=Recipe(epochs=20, lr=0.05, weight_decay=1e-3, warmup=0.1), finetune=Recipe(lr=0.005))
 
     def model(self) -> nn.Module:
         """(N, 1, 8, 8) -> (N, 10) logits."""
@@ -65,7 +65,12 @@ class Plain(Digits):
         layers: list[nn.Module] = []
         for inputs, outputs, stride in sizes:
             layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 48), nn.ReLU(), nn.Linear(48, 10))
+        network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 48), nn.ReLU(), nn.Linear(48, 10))
+        for module in network:
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)
+        return network
 
 
 TASKS: dict[str, Callable[[], Task]] = {"digits": Digits, ShortViT.name: ShortViT, Plain.name: Plain}
