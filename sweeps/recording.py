@@ -103,7 +103,7 @@ def test_scores(bench: Workbench, record: SweepRecord, folder: Path, hosts: Mapp
             continue
         path = folder / "checkpoints" / f"{trial.knobs.get('same_as', trial.number)}.pt"
         name, host = path.relative_to(folder), hosts.get(trial.number) or "another worker"
-        if not path.exists():
+        if not (path.exists() and path.resolve().is_relative_to(folder.resolve())):
             found[trial.number] = f"no test score: {name} is not in this run folder; {host} ran the trial"
             continue
         state = read_checkpoint(path.read_bytes(), path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 from hypothesis import settings
 
 # Before torch is loaded, and for the commands that tests start: these networks are too small to share between threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="hwdse-state-")  # what tests trust is forgotten with them
 
 # `make test` draws the same examples everywhere; `make test-all` (--hypothesis-profile thorough) many more, others each time.
 # A test that says how many examples it takes keeps its number.

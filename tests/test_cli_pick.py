@@ -97,7 +97,7 @@ def test_what_is_handed_over(home: Path, here: Path) -> None:
     assert about["score"]["value"] == about["score"]["found_again"] == said["trial"]["measures"]["accuracy"]
     for name in ("model.onnx", "model.qonnx.onnx"):
         assert about[name]["compared_with_pytorch"]["predictions"] == 1.0
-    handed = load(here / "deployed")
+    handed = load(here / "deployed", trust=True)
     assert handed.allocation.to_dict() == said["trial"]["allocation"]
     assert handed.costs == {key: cost["value"] for key, cost in about["costs"].items()}
     assert evaluate(handed.model.network, load_task("handed:Toy"), "validation").mean == about["score"]["value"]
@@ -108,7 +108,7 @@ def test_codebooks_are_costed_from_tables_of_their_own(here: Path) -> None:
     number = next(t["number"] for t in trials if t["state"] == "complete" and t["knobs"]["scheme"].startswith("codebook"))
     ran = hwdse("export", here / "run", number, "-o", here / "books", "--no-onnx", "--json")
     assert ran.code == 0, ran.err
-    costs = load(here / "books").costs
+    costs = load(here / "books", trust=True).costs
     assert costs["weights"] == trials[number]["measures"]["weights"]
     assert "indices of" in json.loads(ran.out)["layers"][1]["weight"]["levels"]
 
@@ -123,7 +123,7 @@ def test_without_onnx(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.code == 0, ran.err
     assert "Costs recomputed from tables.npz: equal to the record." in ran.text
     assert not (here / "deployed" / "model.onnx").exists()  # that of another trial
-    assert load(here / "deployed").about["trial"] == 2
+    assert load(here / "deployed", trust=True).about["trial"] == 2
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -185,7 +185,7 @@ def test_an_allocation_file_that_is_gone_is_made_from_the_record(here: Path) -> 
     assert Allocation.from_json((here / "mine.json").read_text()).to_dict() == said["trial"]["allocation"]
     ran = hwdse("export", here / "run", number, "-o", here / "new", "--no-onnx")
     assert ran.code == 0, ran.err
-    assert load(here / "new").allocation.to_dict() == said["trial"]["allocation"]
+    assert load(here / "new", trust=True).allocation.to_dict() == said["trial"]["allocation"]
 
 
 def test_a_record_that_its_tables_contradict(here: Path) -> None:
@@ -243,16 +243,16 @@ def test_a_hand_off_that_was_changed(here: Path) -> None:
     about["costs"]["weights"]["value"] -= 1
     (folder / "handoff.json").write_text(json.dumps(about))
     with pytest.raises(CostMismatch, match=r"the costs of the hand-off .* are not those of its tables: weights is"):
-        load(folder)
+        load(folder, trust=True)
     (folder / "allocation.json").write_text((folder / "allocation.json").read_text().replace("w8", "w7"))
     with pytest.raises(FileFormatError, match="was changed since it was handed over"):
-        load(folder)
+        load(folder, trust=True)
     (folder / "allocation.json").unlink()
     with pytest.raises(StorageError, match=r"cannot read .*allocation\.json"):
-        load(folder)
+        load(folder, trust=True)
     (folder / "handoff.json").write_text('{"schema": "other/1"}')
     with pytest.raises(FileFormatError, match=r"must have schema .hwdse\.handoff/1., got .other/1."):
-        load(folder)
+        load(folder, trust=True)
 
 
 def test_a_hand_off_with_another_task(here: Path) -> None:

@@ -19,4 +19,4 @@ run=${2:?run folder, on a file system that all nodes share}
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 
 # SLURM sets CUDA_VISIBLE_DEVICES; srun passes the signal on
-srun hwdse worker "$run" --study "$study"
+srun hwdse worker "$run" --study "$study" --trust

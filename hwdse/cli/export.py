@@ -12,26 +12,30 @@ from hwdse.storage import StorageError
 from .show import print_json, print_table, print_text, telling
 
 
-def run(folder: Path, trial: int, output: Path, onnx: bool, json: bool) -> None:
+def run(folder: Path, trial: int, output: Path, onnx: bool, trust: bool, json: bool) -> None:
     """Writes it and says what is in it."""
-    about = export(SweepRecord.load(folder), folder, trial, output, onnx, json)
+    about = export(SweepRecord.load(folder), folder, trial, output, onnx, trust, json)
     if json:
         print_json({"folder": str(output), **about})
     else:
         show(about, output)
 
 
-def export(record: SweepRecord, folder: Path, trial: int, output: Path, onnx: bool, quiet: bool) -> dict[str, Any]:
+def export(record: SweepRecord, folder: Path, trial: int, output: Path, onnx: bool, trust: bool, quiet: bool) -> dict[str, Any]:
     """Writes a trial to ``output``; ``handoff.json`` as it stands there."""
     from hwdse.handoff import hand_off
     from hwdse.handoff.folder import not_a_run
     from hwdse.storage import read_json
     from hwdse.tasks import load_task
 
+    from .trust import allow
+
     not_a_run(output)
     writable_folder(output)
+    task = str(record.config.get("task", record.task))
+    allow(task, folder, trust)
     with telling(quiet) as say:
-        hand_off(record, trial, folder, output, load_task(str(record.config.get("task", record.task))), onnx=onnx, say=say)
+        hand_off(record, trial, folder, output, load_task(task), onnx=onnx, say=say)
     return read_json(output / "handoff.json")
 
 
@@ -69,4 +73,5 @@ def show(about: dict[str, Any], output: Path) -> None:
     print_text()
     print_table(["file", "bytes"], [[name, f"{file['bytes']:,}"] for name, file in about["files"].items()])
     print_text()
-    print_text(f"Wrote {output}. In Python: from hwdse.handoff import load; model = load({str(output)!r}).model")
+    trust = ", trust=True" if ":" in str(about["task"]) else ""
+    print_text(f"Wrote {output}. In Python: from hwdse.handoff import load; model = load({str(output)!r}{trust}).model")

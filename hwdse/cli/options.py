@@ -42,6 +42,9 @@ Storage = Annotated[
     typer.Option(envvar="HWDSE_STORAGE", help="Keep the study on a server: postgresql://USER@HOST/DATABASE; default: in the run folder."),
 ]
 Onnx = Annotated[bool, typer.Option(help="Write the network as ONNX too; needs pip install 'hwdse\\[onnx]'.")]  # not markup
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code of the task that the run names; needed, or asked, where the run is not your own.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
 Budgets = Annotated[

@@ -48,7 +48,7 @@ class Wanted:
         )  # fmt: skip
 
 
-def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, onnx: bool, json: bool) -> None:
+def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, onnx: bool, trust: bool, json: bool) -> None:
     """Prints the pick, its neighbours and its widths."""
     record = SweepRecord.load(folder, tables=handed is not None)
     found = wanted.of(record)
@@ -56,7 +56,7 @@ def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, 
     content = b"" if found.trial.allocation is None and output is None else allocation_file(folder, found.trial)[0]
     if output is not None:
         replaceable(output)
-    about = None if handed is None else export(record, folder, found.trial.number, handed, onnx, json)
+    about = None if handed is None else export(record, folder, found.trial.number, handed, onnx, trust, json)
     if output is not None:
         write(output, content)
     if json:

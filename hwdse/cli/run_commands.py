@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Accelerators, Budgets, Decode, Json, Onnx, RunFolder, Storage, examples
+from .options import Accelerators, Budgets, Decode, Json, Onnx, RunFolder, Storage, Trust, examples
 
 app = typer.Typer()
 
@@ -71,12 +71,13 @@ def worker(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The run folder; with --storage default runs/STUDY.")] = None,
     storage: Storage = None,
     study: Annotated[str | None, typer.Option(help="Name of the study on the server; default: the only one there.")] = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Takes part in a sweep: runs its trials until none is left. Start as many as you like, on as many machines; any may die."""
     from .worker import run as take_part
 
-    take_part(run, storage, study, json)
+    take_part(run, storage, study, trust, json)
 
 
 @app.command(
@@ -143,6 +144,7 @@ def pick(
         Path | None, typer.Option(metavar="FOLDER", help="Hand it over there: widths, checkpoint, costs, ONNX; see hwdse export.")
     ] = None,
     onnx: Onnx = True,
+    trust: Trust = False,
     what_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -163,7 +165,7 @@ def pick(
         wanted.nothing("--what-if", output, export)
         suppose(run, what_if, json)
         return
-    choose(run, wanted, output, export, onnx, json)
+    choose(run, wanted, output, export, onnx, trust, json)
 
 
 @app.command("export", epilog=examples("hwdse export runs/demo 17 -o deployed", "hwdse export runs/demo 17 -o deployed --no-onnx"))
@@ -172,12 +174,13 @@ def export_(
     trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     onnx: Onnx = True,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Hands a trial over: allocation, checkpoint, costs worked out again, and ONNX files (QDQ, QONNX) that compute what PyTorch does."""
     from .export import run as hand_over
 
-    hand_over(run, trial, output, onnx, json)
+    hand_over(run, trial, output, onnx, trust, json)
 
 
 @app.command(epilog=examples("hwdse explain runs/demo 10", "hwdse explain runs/demo 10 --layer block1.conv1"))

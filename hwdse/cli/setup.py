@@ -18,6 +18,7 @@ from hwdse.tasks import load_task
 from hwdse.workbench import Say, Workbench
 
 from .show import err
+from .trust import remember
 
 # Below this many MACs per sample, handing work to threads costs more than the work; on a busy machine, 10 times more.
 SMALL = 10_000_000
@@ -42,8 +43,10 @@ def make_bench(
     Raises:
         UnknownName: a name that nobody provides. FileFormatError: an accelerator file with a mistake.
     """
+    loaded = load_task(task)
+    remember(task)  # who names a task need not be asked about it again
     bench = Workbench(
-        load_task(task),
+        loaded,
         [load_accelerator(name) for name in dict.fromkeys(accelerators)],
         [cost_model(name) for name in cost_models],
         weights=weights,

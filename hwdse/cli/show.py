@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,6 +103,12 @@ def print_text(text: str = "", *, style: str = "", indent: int = 0) -> None:
     lines = textwrap.wrap(text, width(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False) or [""]
     for line in lines:
         out.print(Text(line, style=style), soft_wrap=True)
+
+
+def print_question(text: str) -> bool:
+    """Asks on the terminal, whatever standard output is; True only for a yes."""
+    err.print(Text(f"{text} [y/N] "), end="", soft_wrap=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def seconds(value: float) -> str:

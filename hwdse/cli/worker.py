@@ -18,12 +18,13 @@ from hwdse.workbench import Say, Workbench
 
 from .setup import make_bench, note
 from .show import err, print_json, seconds, telling
+from .trust import allow
 
 ENGINES = ("local", "ray")
 STORAGE = "HWDSE_STORAGE"  # the URL by environment: an argument would show its password to everyone who lists processes
 
 
-def run(folder: Path | None, storage: str | None, study: str | None, json: bool) -> None:
+def run(folder: Path | None, storage: str | None, study: str | None, trust: bool, json: bool) -> None:
     """Runs it."""
     if folder is None and storage is None:
         raise UsageError("give the run folder of a sweep, or the URL of its server: hwdse worker runs/demo, or hwdse worker --storage URL")
@@ -31,6 +32,7 @@ def run(folder: Path | None, storage: str | None, study: str | None, json: bool)
         raise UsageError(f"there is no sweep in {folder}; hwdse sweep -o {folder} makes one, and workers take part in it.")
     place, values = find_study(folder, storage, study)
     config = SweepConfig.make(place, **values)
+    allow(config.task, place.folder, trust)
     began = time.perf_counter()
     with telling(json) as say:
         bench = bench_of(config, say)
@@ -79,7 +81,17 @@ def make_team(place: Place, device: str, count: int, bench: Workbench, engine: s
     """
     if count and bench.cache is None:
         raise UsageError("workers share the trained weights through the cache, which cannot be written; set HWDSE_CACHE to a folder.")
-    command = [sys.executable, "-P", "-c", "from hwdse.cli import main; main()", "worker", str(place.folder), "--study", place.study]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from hwdse.cli import main; main()",
+        "worker",
+        str(place.folder),
+        "--study",
+        place.study,
+        "--trust",
+    ]
     storage = {STORAGE: place.url} if place.url is not None else {}
     if engine == "ray":
         from hwdse.sweeps.on_ray import on_ray

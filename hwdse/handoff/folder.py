@@ -52,16 +52,17 @@ class HandOff:
     about: Mapping[str, Any]
 
 
-def load(folder: Path | str, task: Task | None = None) -> HandOff:
+def load(folder: Path | str, task: Task | None = None, trust: bool = False) -> HandOff:
     """Reads a hand-off, and checks it on the way: no file changed, the costs are those of the tables, the model is the checkpoint's.
 
     Args:
         folder: as ``hwdse export`` wrote it.
         task: the task of the run; default: by the name in the hand-off.
+        trust: load and run the code that this name stands for, where it is no task of hwdse's own: a hand-off may come from anyone.
 
     Raises:
         StorageError: a file is missing. FileFormatError: a file of another schema, or changed since. CostMismatch: see :func:`recounted`.
-        UsageError: a task whose model is another.
+        UsageError: a task whose model is another. UntrustedCode: a task of others', neither given nor trusted.
     """
     folder = Path(folder)
     about = read_json(folder / "handoff.json")
@@ -81,8 +82,11 @@ def load(folder: Path | str, task: Task | None = None) -> HandOff:
     costs = recounted(allocation, tables, recorded, tuple(tables[key].metric for key in recorded), f"the hand-off {folder}")
     if task is None:
         from ..tasks import load_task
+        from ..tasks.recorded import check_trust
 
-        task = load_task(about["task"])
+        remedy = "give the task, load(folder, task=MyTask()), or load(folder, trust=True)"
+        check_trust(str(about.get("task")), f"the hand-off {folder}", trust, remedy)
+        task = load_task(str(about.get("task")))
     return HandOff(restored(task, state, allocation, folder / "checkpoint.pt"), allocation, costs, about)
 
 

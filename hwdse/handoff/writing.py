@@ -15,7 +15,7 @@ from ..evaluation import evaluate
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme
 from ..records import SweepRecord, TrialResult
-from ..storage import StorageError, read_checkpoint, tables_to_bytes
+from ..storage import StorageError, inside_of, read_checkpoint, tables_to_bytes
 from ..task import Task
 from .agreement import Agreement, compare
 from .folder import costs_text, not_a_run, restored, save
@@ -59,7 +59,7 @@ def hand_off(
     trial = _trial(record, number)
     assert trial.allocation is not None  # a complete trial has one
     widths, told = allocation_file(run, trial)
-    checkpoint = (allocation_path(run, trial).parent / str(told.get("checkpoint", f"../checkpoints/{number}.pt"))).resolve()
+    checkpoint = inside_of(run, allocation_path(run, trial).parent / str(told.get("checkpoint", f"../checkpoints/{number}.pt")))
     try:
         content = checkpoint.read_bytes()
     except OSError as error:
