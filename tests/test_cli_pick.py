@@ -168,7 +168,7 @@ def test_an_allocation_file_that_the_record_contradicts_is_not_handed_over(here:
     assert not (here / "mine.json").exists()
     assert not (here / "new" / "handoff.json").exists()
     path.write_bytes(b"\xff\xfe")
-    assert "is not a text file" in hwdse("pick", here / "run").said
+    assert "is not UTF-8 text" in hwdse("pick", here / "run").said
 
 
 def test_an_allocation_file_that_is_gone_is_made_from_the_record(here: Path) -> None:
