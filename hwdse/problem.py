@@ -117,9 +117,11 @@ class Solution:
         bound: no allocation in the budget has a smaller loss than this; -inf where unknown.
         costs: every metric's value, by key, in stored units.
         slack: room left under each constraint, by its text.
-        binding: text of the constraint that stops the loss from falling further (largest price times limit); None where every
-            layer already has its best option.
-        shadow_prices: by constraint text, how much the expected loss falls per stored unit of limit more, from the linear relaxation.
+        binding: text of the constraint that stops the loss from falling further (largest price times limit); None where no limit
+            has a price above 0.
+        shadow_prices: by constraint text, the *price*: how fast the value of the linear program over all allowed options falls per stored
+            unit of limit more (:mod:`hwdse.solvers.prices`). A limit whose price is not known is absent. Widths come in steps: what the
+            smallest loss itself does, :func:`hwdse.solvers.next_step` says.
         seconds: wall time of the solver.
         solver: its name.
     """

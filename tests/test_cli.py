@@ -218,12 +218,15 @@ def test_allocate_says_all_that_stands_behind_it(toy: str, tmp_path: Path) -> No
     assert re.search(r"^weights +[\d.]+ \S+ +1\.5 KiB +[\d.]+ KiB \([\d.]+%\)", ran.out, re.MULTILINE)
     assert re.search(r"^latency@mpic +[\d.]+ us +3 ms +[\d.]+ ms \([\d.]+%\)", ran.out, re.MULTILINE)
     assert "Binding: weights <= 1.5 KiB." in ran.text
-    assert re.search(r"153\.6 B more lowers the smallest expected loss by [\d.e-]+ nats, to [\d.e-]+\.", ran.text)
+    assert re.search(
+        r"[\d.]+ \w+ more \(a limit of [\d.]+ KiB\) lowers the smallest expected loss by [\d.e-]+ nats, to [\d.e-]+; less changes", ran.text
+    )
     assert "Measured accuracy on the validation split:" in ran.text
     assert "Wrote toy-allocation.json" in ran.text
     written = json.loads((tmp_path / "toy-allocation.json").read_text())
     assert written["layers"]["0"] == "w8a8"
     assert written["binding"] == "weights <= 1.5 KiB"
+    assert written["next_steps"]["weights <= 1.5 KiB"]["limit"] > 1536
     assert all(one["slack"] >= 0 for one in written["budget"].values())
 
 

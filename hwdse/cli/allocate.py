@@ -33,6 +33,7 @@ from hwdse.training import Allocator, Trained, train_quantized
 from hwdse.workbench import Say, Workbench
 
 from .allocated import print_allocation, stands
+from .next_steps import More, more_of
 from .setup import file_name, make_bench, writable
 from .show import plain, print_json, print_text, telling
 from .what_if import run as suppose
@@ -108,14 +109,15 @@ def run(asked: Request, json: bool) -> None:
         doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
     notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *problem.loss.said, *trained.notes)
     solution = trained.solution if asked.given else _judged(problem, trained.solution)
-    about = _about(asked, bench, problem, solution, scheme, recipe, notes, score)
+    more = None if asked.given or not len(problem.budget) else more_of(problem, solution)
+    about = _about(asked, bench, problem, solution, scheme, recipe, notes, score, more)
     write(path, solution.allocation.to_json(**plain(about)))
     if unfinished is not None:
         unfinished.unlink(missing_ok=True)
     if json:
         print_json({"layers": solution.allocation.to_dict(), **about, "file": str(path)})
         return
-    print_allocation(bench, problem, solution, score, given=asked.given)
+    print_allocation(bench, problem, solution, score, more, given=asked.given)
     if not asked.epochs and score is not None:
         print_text(f"Post-training ({asked.rounding} rounding): no weight was trained. --epochs 5 fine-tunes at these widths.")
     print_text(f"Wrote {path}")
@@ -243,8 +245,9 @@ def _about(
     recipe: Recipe,
     notes: Sequence[str],
     score: tuple[float, float] | None,
+    more: More | None,
 ) -> dict[str, Any]:
-    """What the allocation's file says besides the widths. ``score``: the network's, and FP32's."""
+    """What the allocation's file says besides the widths. ``score``: the network's, and FP32's. ``more``: of the limits."""
     metric = bench.task.metric
     return {
         "task": bench.task.name,
@@ -267,6 +270,7 @@ def _about(
         "budget": {str(c): {"text": c.text, "limit": c.limit, **stands(problem, solution, c)} for c in problem.budget},
         "binding": solution.binding,
         "shadow_prices": dict(solution.shadow_prices),
+        "next_steps": {} if more is None else more.to_dict(),
         "score": None if score is None else {"metric": metric.key, "split": "validation", "value": score[0], "fp32": score[1]},
     }
 

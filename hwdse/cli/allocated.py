@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from hwdse.constraints import Budget, Constraint
-from hwdse.errors import SolverError
+from hwdse.constraints import Constraint
 from hwdse.margins import standing
 from hwdse.problem import Problem, Solution
-from hwdse.solvers import solve
 from hwdse.workbench import Workbench
 
+from .next_steps import More, sentence
 from .show import print_table, print_text
 
 
-def print_allocation(bench: Workbench, problem: Problem, solution: Solution, score: tuple[float, float] | None, *, given: bool) -> None:
-    """Widths, costs and limits, and how good the choice is. ``score``: measured, and of FP32. ``given``: nothing was chosen."""
+def print_allocation(
+    bench: Workbench, problem: Problem, solution: Solution, score: tuple[float, float] | None, more: More | None, *, given: bool
+) -> None:
+    """Widths, costs and limits, and how good the choice is.
+
+    Args:
+        score: measured, and of FP32. more: what more of the limits would buy; None without any. given: nothing was chosen.
+    """
     graph = bench.graph
     print_table(
         ["layer", "weights", "inputs", "MACs share"],
@@ -60,10 +64,10 @@ def print_allocation(bench: Workbench, problem: Problem, solution: Solution, sco
         print_text(f"Expected loss increase: {solution.loss:.4g} nats. By {problem.loss.convention or 'the loss table'}.")
         print_text("The widths were given: nothing was chosen.")
     else:
-        _print_choice(problem, solution)
+        _print_choice(problem, solution, more)
 
 
-def _print_choice(problem: Problem, solution: Solution) -> None:
+def _print_choice(problem: Problem, solution: Solution, more: More | None) -> None:
     """How good the choice is, and what limits it."""
     gap = solution.loss - solution.bound
     if solution.status == "OPTIMAL":
@@ -71,14 +75,8 @@ def _print_choice(problem: Problem, solution: Solution) -> None:
     else:
         proof = f"at most {gap:.2g} above the smallest possible" if gap < 1e300 else "no bound known"
     print_text(f"Expected loss increase: {solution.loss:.4g} nats, {proof}. By {problem.loss.convention or 'the loss table'}.")
-    if solution.binding is not None:
-        print_text(f"Binding: {solution.binding}. {_price(problem, solution)}")
-    elif len(problem.budget):
-        free = solve(problem.with_budget(Budget())).loss
-        if solution.loss > free + 1e-9 * abs(free):
-            print_text(f"A little more of any limit changes nothing: widths come in steps. Without limits: {free:.4g} nats.")
-        else:
-            print_text("No limit binds: every layer has the widths of the smallest expected loss.")
+    if more is not None:
+        print_text(sentence(more, solution.binding))
     else:
         print_text('No budget was given: every layer has its widest choice. Give one with -b "latency <= 60% of w8a8".')
 
@@ -105,25 +103,3 @@ def stands(problem: Problem, solution: Solution, limit: Constraint) -> dict[str,
     error = problem.table[limit.metric.key].error(problem.choices.indices(solution.allocation))
     slack = solution.slack[str(limit)]
     return {"slack": slack, "error": error, "standing": standing(slack, error)}
-
-
-def _price(problem: Problem, solution: Solution) -> str:
-    """What more of a limit would buy, solved anew: one unit, or a tenth of the limit where a whole unit is more than that; and as widths
-    come in steps, twice that and twice again until something changes."""
-    limit = next(c for c in problem.budget if str(c) == solution.binding)
-    m, factor = limit.metric, limit.metric.scale(limit.limit)[0]
-    whole = factor <= 0.1 * limit.limit
-    first = factor if whole else 0.1 * limit.limit
-    one = f"One more {m.format(factor, like=limit.limit).partition(' ')[2] or 'unit'}" if whole else f"{m.format(first)} more"
-    steps = [first * 2**k for k in range(64) if first * 2**k < limit.limit]
-    try:
-        now = solution.loss if solution.status == "OPTIMAL" else solve(problem).loss
-        for step in (*steps, limit.limit):
-            wider = Budget(tuple(replace(c, limit=c.limit + step) if c is limit else c for c in problem.budget))
-            then = solve(problem.with_budget(wider)).loss
-            if now - then > 1e-9 * abs(now):
-                more = one if step == first else f"{one} changes nothing, as widths come in steps; {m.format(step)} more"
-                return f"{more} lowers the smallest expected loss by {now - then:.3g} nats, to {then:.4g}."
-    except SolverError:
-        return "What more of it would buy could not be solved in time."
-    return "Not even twice the limit changes anything."

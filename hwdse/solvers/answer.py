@@ -21,7 +21,7 @@ class Answer:
         chosen: (L,) option indices.
         bound: lower bound on the loss over ``program.base``.
         proven: nothing better exists.
-        prices: metric key -> loss per stored unit of limit.
+        prices: metric key -> loss per stored unit of limit; without those that are not known.
     """
 
     chosen: IntArray
@@ -35,13 +35,15 @@ class Answer:
         Raises:
             SolverError: the re-check refuses it.
         """
-        limits, spent = tightest(problem.budget), set[str]()
-        prices = {str(c): 0.0 for c in problem.budget}
+        limits, spent, prices = tightest(problem.budget), set[str](), dict[str, float]()
         for c in problem.budget:
             key = c.metric.key
             if c.limit == limits[key] and key not in spent:
-                prices[str(c)] = self.prices.get(key, 0.0)
                 spent.add(key)
+                if key in self.prices:
+                    prices[str(c)] = self.prices[key]
+            else:
+                prices[str(c)] = 0.0
         allocation = problem.choices.allocation(self.chosen)
         loss = problem.loss_of(allocation)
         try:

@@ -27,6 +27,19 @@ class Steps:
         return Steps(self.component[keep], self.point[keep], self.cost[keep], self.fall[keep])
 
 
+@dataclass(frozen=True, eq=False)
+class Corner:
+    """The linear relaxation's answer: ``point`` per component before the step that is taken in part, the ``taken`` steps up to there.
+
+    ``bound``: its value over the floor. ``price``: loss per unit of room to its right.
+    """
+
+    point: IntArray
+    taken: int
+    bound: float
+    price: float
+
+
 class Bag:
     """What does not depend on the room: made once, solved for many budgets."""
 
@@ -56,6 +69,23 @@ class Bag:
             np.array(component, np.intp)[order], np.array(point, np.intp)[order],
             np.array(cost, np.float64)[order], np.array(fall, np.float64)[order],
         )  # fmt: skip
+
+    def corner(self, limit: float) -> Corner | None:
+        """The linear relaxation with summed cost at most ``limit``: steps in order of steepness. None where nothing is inside."""
+        room = limit - float(self.least.sum())
+        if room < 0:
+            return None
+        steps = self.steps
+        spent = np.cumsum(steps.cost)
+        taken = int(np.searchsorted(spent, room, side="right"))
+        point = np.zeros(len(self.size), np.intp)
+        np.maximum.at(point, steps.component[:taken], steps.point[:taken])
+        if taken == len(steps.cost):  # every component at its best
+            return Corner(point, taken, 0.0, 0.0)
+        after = point.copy()  # sums of what is left, without differences: a huge loss then leaves the small ones their digits
+        after[steps.component[taken]] = steps.point[taken]
+        undone = float(steps.fall[taken] * (spent[taken] - room) / steps.cost[taken])
+        return Corner(point, taken, self.value(after) + undone, float(steps.fall[taken] / steps.cost[taken]))
 
     def below(self, value: float) -> tuple[Bag, IntArray] | None:
         """The bag without points that lose more than ``value`` by themselves, and how many went from each front; None if none did.

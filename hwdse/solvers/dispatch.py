@@ -13,8 +13,9 @@ from ..problem import Problem, Solution
 from ..registry import find
 from .greedy import greedy
 from .knapsack import TooManyStates
-from .lagrangian import OneRow, lagrangian, rows_of
+from .lagrangian import lagrangian
 from .milp import milp
+from .one_row import OneRow, rows_of
 from .program import Program
 from .relaxed import relaxed
 from .rows import tightest

@@ -7,16 +7,15 @@ and rows count by the row in which a step takes most of the room left.
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..choices import IntArray
 from ..costs import FloatArray
 from ..problem import Problem, Solution
 from .answer import Answer
 from .clock import Clock
 from .infeasible import explain, feasible
-from .linear import lagrangian_bound, prices, relax
+from .linear import relax
 from .moves import Moves
+from .prices import relaxed_program
 from .program import Program
 from .rows import Rows, tightest
 from .walk import climb
@@ -25,9 +24,8 @@ from .walk import climb
 def greedy(problem: Problem, *, time_limit: float | None = None, program: Program | None = None) -> Solution:
     """An allocation inside the budget, in milliseconds.
 
-    Its bound and shadow price are those of one multiplier on the fullest row, by a search on the concave dual. With edges between
-    layers they are those of the linear relaxation, and the walk is begun at its prices too: from the cheapest state, a step that makes
-    two conversions hides what lies beyond it.
+    Its bound and shadow prices are those of the linear program. With edges between layers the walk is begun at its prices too: from the
+    cheapest state, a step that makes two conversions hides what lies beyond it.
 
     Raises:
         InfeasibleBudget: no allocation is inside.
@@ -42,8 +40,9 @@ def greedy(problem: Problem, *, time_limit: float | None = None, program: Progra
     chosen = walk(rows, None if relaxation is None else relaxation.duals)
     if chosen is None:
         chosen = start_anywhere(problem, rows, clock)
-    bound, duals = fullest_row_bound(rows, chosen) if relaxation is None else (relaxation.bound, relaxation.duals)
-    return Answer(chosen, bound, False, prices(rows, duals)).solution(problem, program, "greedy", clock)
+    linear = relaxed_program(program, limits, program.value(chosen), clock)
+    bound = linear.bound if relaxation is None else max(linear.bound, relaxation.bound)
+    return Answer(chosen, bound, False, linear.prices).solution(problem, program, "greedy", clock)
 
 
 def walk(rows: Rows, duals: FloatArray | None = None) -> IntArray | None:
@@ -68,30 +67,3 @@ def start_anywhere(problem: Problem, rows: Rows, clock: Clock) -> IntArray:
     moves = Moves.of(rows)
     state = None if moves is None else moves.state_of(chosen)
     return chosen if moves is None or state is None else moves.chosen(climb(moves, state))
-
-
-def fullest_row_bound(rows: Rows, chosen: IntArray) -> tuple[float, np.ndarray]:
-    """The best Lagrangian bound with a multiplier on the row that ``chosen`` fills most, and the multipliers."""
-    duals = np.zeros(rows.matrix.shape[0])
-    if not len(duals):
-        return 0.0, duals
-    picked = np.zeros(len(rows.loss))
-    picked[rows.variables(chosen)] = 1
-    fullest = int(np.argmax(rows.matrix @ picked))
-
-    def at(multiplier: float) -> float:
-        trial = np.zeros_like(duals)
-        trial[fullest] = multiplier
-        return lagrangian_bound(rows, trial)
-
-    # a larger multiplier than the whole loss per least step cannot help; the dual is concave, so thirds can be cut off
-    low, high = 0.0, float(rows.loss.max() or 1.0)
-    while high < 1e18 and at(2 * high) > at(high):
-        high *= 2
-    high *= 2
-    for _ in range(60):
-        a, b = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (a, high) if at(a) < at(b) else (low, b)
-    duals[fullest] = (low + high) / 2
-    bound = lagrangian_bound(rows, duals)
-    return (bound, duals) if bound > 0 else (0.0, np.zeros_like(duals))

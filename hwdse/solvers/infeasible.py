@@ -11,7 +11,7 @@ from ..choices import IntArray
 from ..constraints import Budget, Constraint
 from ..errors import InfeasibleBudget, SolverError
 from ..problem import Problem
-from . import cbc
+from . import integer
 from .components import contradiction, front
 from .program import Block, Program
 from .rows import Rows, cover, tie_rows, tightest
@@ -58,7 +58,7 @@ def tied_up(problem: Problem) -> None:
         group = np.searchsorted(layers, layer)
         nothing = sparse.csr_array((0, len(layer)))
         ties = tie_rows(problem.choices, layer, option, layers)
-        if cbc.minimise(np.zeros(len(layer)), group, nothing, ties).state == "infeasible":
+        if integer.minimise(np.zeros(len(layer)), group, nothing, ties).state == "infeasible":
             raise contradiction(problem.choices, component)
 
 
@@ -120,11 +120,11 @@ def _separate(program: Program, block: Block) -> IntArray:
 def _search(problem: Problem, rows: Rows, block: Block, limits: Mapping[str, float], time_limit: float | None) -> IntArray | None:
     """Integer program for the smallest largest row of ``block``; None where the limits conflict."""
     matrix = rows.terms(block)
-    cuts: list[cbc.Cut] = []
+    cuts: list[integer.Cut] = []
     for _ in range(50):
         peak = (matrix, block.table.fixed) if block.table.rows > 1 else None
         objective = matrix.toarray()[0] if peak is None else np.zeros(len(rows.loss))
-        outcome = cbc.minimise(
+        outcome = integer.minimise(
             objective, rows.group, rows.matrix, rows.ties, whole=len(rows.layer), cuts=cuts, peak=peak, time_limit=time_limit
         )
         if outcome.state == "infeasible":

@@ -31,7 +31,7 @@ class TooManyStates(SolverError):
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """``point`` per component; ``bound`` on the loss; ``price`` loss per unit of cost; whether nothing better exists."""
+    """``point`` per component; ``bound`` on the loss; ``price``: of the relaxation of the whole bag; whether nothing better exists."""
 
     point: IntArray
     bound: float
@@ -45,29 +45,22 @@ def pack(bag: Bag, limit: float, clock: Clock | None = None) -> Packed | None:
     Raises:
         TooManyStates: fronts so alike that too many states stay undecided.
     """
-    room = limit - float(bag.least.sum())
-    if room < 0:
+    corner = bag.corner(limit)
+    if corner is None:
         return None
-    steps = bag.steps
-    spent = np.cumsum(steps.cost)
-    taken = int(np.searchsorted(spent, room, side="right"))
-    point = np.zeros(len(bag.size), np.intp)
-    np.maximum.at(point, steps.component[:taken], steps.point[:taken])
-    if taken == len(steps.cost):  # every component at its best
-        return Packed(point, bag.floor, 0.0, True)
-    price = float(steps.fall[taken] / steps.cost[taken])
-    used = float(spent[taken - 1]) if taken else 0.0
-    bound = bag.highest - float(steps.fall[:taken].sum()) - price * (room - used)
-    point = bag.fill(point, taken, room)
+    price, bound, room = corner.price, corner.bound, limit - float(bag.least.sum())
+    if corner.taken == len(bag.steps.cost):
+        return Packed(corner.point, bag.floor, 0.0, True)
+    point = bag.fill(corner.point, corner.taken, room)
     if bag.highest > max(_SPREAD, len(bag.size)) * bag.value(point):
         trimmed = bag.below(bag.value(point))
         if trimmed is not None:
             found = pack(trimmed[0], limit, clock)
             if found is not None:
-                return replace(found, point=found.point + trimmed[1])
-    point, proven = _Program(bag, room, price, max(0.0, bound), clock or Clock()).run(point)
+                return replace(found, point=found.point + trimmed[1], price=price)
+    point, proven = _Program(bag, room, price, bound, clock or Clock()).run(point)
     value = bag.value(point)
-    return Packed(point, bag.floor + (value if proven else min(value, max(0.0, bound))), price, proven)
+    return Packed(point, bag.floor + (value if proven else min(value, bound)), price, proven)
 
 
 class _Program:

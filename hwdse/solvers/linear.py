@@ -21,6 +21,9 @@ from scipy.optimize import linprog
 from ..costs import FloatArray
 from .rows import Rows
 
+# what HiGHS takes at the least; its own 1e-7 loses small losses
+TOLERANCES = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+
 
 @dataclass(frozen=True, eq=False)
 class Relaxation:
@@ -52,9 +55,10 @@ def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
     equal = sparse.csr_array(sparse.vstack([one_hot, rows.ties])) if rows.ties.shape[0] else one_hot
     right = np.concatenate([np.ones(groups), np.zeros(rows.ties.shape[0])])
     solver: Any = linprog  # its stubs do not know sparse matrices
+    options = dict(TOLERANCES) if time_limit is None else {**TOLERANCES, "time_limit": float(time_limit)}
     answer = solver(
         loss / scale, A_ub=rows.matrix if kept else None, b_ub=np.ones(kept) if kept else None, A_eq=equal, b_eq=right,
-        method="highs", options={} if time_limit is None else {"time_limit": float(time_limit)},
+        method="highs", options=options,
     )  # fmt: skip
     duals, tied, share = np.zeros(kept), np.zeros(rows.ties.shape[0]), None
     if answer.status == 0:
@@ -69,18 +73,3 @@ def relax(rows: Rows, time_limit: float | None = None) -> Relaxation:
         duals, tied, reduced, bound = np.zeros(kept), np.zeros_like(tied), loss, 0.0
         least = np.zeros(groups)
     return Relaxation(bound, reduced - least[of], share, duals, answer.status == 2)
-
-
-def lagrangian_bound(rows: Rows, duals: FloatArray) -> float:
-    """``bound(u, 0)``: ties are not looked at, which keeps it a bound."""
-    reduced = rows.loss + duals @ rows.matrix
-    starts = rows.starts
-    return float(np.minimum.reduceat(reduced, starts).sum() - duals.sum())
-
-
-def prices(rows: Rows, duals: FloatArray) -> dict[str, float]:
-    """Metric key -> loss per stored unit of limit: a limit raises the room of each of its rows alike."""
-    out: dict[str, float] = {}
-    for key, dual, room in zip(rows.metric, duals, rows.room, strict=True):
-        out[key] = out.get(key, 0.0) + float(dual / room)
-    return out

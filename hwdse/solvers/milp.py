@@ -1,35 +1,35 @@
-"""Exact for any number of budgets, rows and ties: linear relaxation, fixing by reduced costs, then CBC on what is left.
+"""Exact for any number of budgets, rows and ties: linear relaxation, fixing by reduced costs, then the integer solver on what is left.
 
-The proof: the relaxation's bound takes out every option that cannot lead below the best allocation known, CBC searches the rest
-with a gap of 0, and each answer is checked against the tables. An answer that CBC's tolerances let over the budget is
+The proof: the relaxation's bound takes out every option that cannot lead below the best allocation known, the integer solver searches
+the rest with a gap of 0, and each answer is checked against the tables. An answer that the solver's tolerances let over the budget is
 forbidden by a cover cut (not all layers at or above its cells in the broken row) and the search goes on.
 
 Losses are scaled to the best answer known, and the search repeats while that shrinks a thousandfold: a huge loss that
-no good allocation takes then cannot hide the small ones under CBC's absolute tolerances.
+no good allocation takes then cannot hide the small ones under the solver's absolute tolerances.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ..choices import IntArray
-from ..costs import FloatArray
 from ..errors import SolverError
 from ..problem import Problem, Solution
-from . import cbc
+from . import integer
 from .answer import Answer
 from .clock import Clock
 from .greedy import walk
 from .infeasible import explain
-from .linear import Relaxation, prices, relax
+from .linear import Relaxation, relax
+from .prices import relaxed_program
 from .program import Program
 from .relaxed import rounded
 from .rows import Rows, cover, tightest
 
 _CUTS = 50
-_GUESSES = (1 / 16, 1 / 4, 1.0)
 _SAME = 1e-10  # two losses this close, relative to what the budget costs, are one
 
 
@@ -42,7 +42,7 @@ def milp(problem: Problem, *, time_limit: float | None = None, program: Program 
         program: the problem's arrays, where they are already made.
 
     Raises:
-        InfeasibleBudget: no allocation is inside. SolverError: no allocation found in time, or CBC cannot be run.
+        InfeasibleBudget: no allocation is inside. SolverError: no allocation found in time, or no integer solver can be run.
     """
     clock = Clock(time_limit)
     limits = tightest(problem.budget)
@@ -50,12 +50,12 @@ def milp(problem: Problem, *, time_limit: float | None = None, program: Program 
     rows = Rows.of(program, limits)
     if rows is None:
         raise explain(problem)
-    return _Search(problem, program, rows, clock).run().solution(problem, program, "milp", clock)
+    return _Search(problem, program, rows, limits, clock).run().solution(problem, program, "milp", clock)
 
 
 class _Search:
-    def __init__(self, problem: Problem, program: Program, rows: Rows, clock: Clock) -> None:
-        self.problem, self.program, self.rows, self.clock = problem, program, rows, clock
+    def __init__(self, problem: Problem, program: Program, rows: Rows, limits: Mapping[str, float], clock: Clock) -> None:
+        self.problem, self.program, self.rows, self.limits, self.clock = problem, program, rows, limits, clock
         self.best: IntArray | None = None
         self.value = np.inf
         self._offer(walk(rows))
@@ -71,15 +71,14 @@ class _Search:
 
     def run(self) -> Answer:
         """Rounds of fixing and searching until the best value is proven, or the time is over."""
-        proven, price = False, None
+        proven, prices = False, relaxed_program(self.program, self.limits, self.value, self.clock).prices
         while not proven:
-            rows = self._below(self.rows, self.rows.loss, 0.0, self.value)  # afresh: bounds have the digits of their losses
+            rows = self._below(self.rows)  # afresh: bounds have the digits of their losses
             relaxation = relax(rows, self.clock.left)
-            price = price or prices(rows, relaxation.duals)
             self._offer(rounded(rows, relaxation))
             rows, relaxation = self._tighten(rows, relaxation)
             seen = min(self.value, float(np.maximum.reduceat(rows.loss, rows.starts).sum()))
-            finished = self._done(relaxation) or self._search(rows, relaxation)
+            finished = self._done(relaxation) or self._integer(rows)
             if self.best is None and finished:
                 raise explain(self.problem)
             if self.best is None:
@@ -88,14 +87,14 @@ class _Search:
                 break
             proven = self.value == 0 or self.value > seen / 1000
         assert self.best is not None
-        return Answer(self.best, relaxation.bound, proven, price or {})
+        return Answer(self.best, relaxation.bound, proven, prices)
 
     def _done(self, relaxation: Relaxation) -> bool:
         return self.best is not None and self.value <= relaxation.bound * (1 + _SAME)
 
-    def _below(self, rows: Rows, rise: FloatArray, bound: float, value: float) -> Rows:
-        """Less the variables that would lift the bound above ``value``."""
-        keep = bound + rise <= value * (1 + _SAME)
+    def _below(self, rows: Rows) -> Rows:
+        """Less the variables that lose more than the best answer by themselves."""
+        keep = rows.loss <= self.value * (1 + _SAME)
         return rows if keep.all() else rows.only(keep)
 
     def _tighten(self, rows: Rows, relaxation: Relaxation) -> tuple[Rows, Relaxation]:
@@ -108,30 +107,13 @@ class _Search:
                 return rows, again
         return rows, relaxation
 
-    def _search(self, rows: Rows, relaxation: Relaxation) -> bool:
-        """CBC on what can lead below a guess of the optimum, the guess rising to the best value; whether to the end.
-
-        A guess that turns out to be met is a proof: what it left out cannot lead below it.
-        """
-        groups = len(self.rows.starts)
-        for part in _GUESSES:
-            guess = relaxation.bound + part * (self.value - relaxation.bound) if self.best is not None else np.inf
-            fewer = self._below(rows, relaxation.excess, relaxation.bound, guess)
-            if len(fewer.starts) < groups or (part < 1 and len(fewer.loss) > 0.7 * len(rows.loss)):
-                continue  # some layer or link has nothing left, or there is hardly anything to gain
-            if not self._cbc(fewer):
-                return False
-            if self.value <= guess:
-                return True
-        return True
-
-    def _cbc(self, rows: Rows) -> bool:
+    def _integer(self, rows: Rows) -> bool:
         """Searches what is left; whether to the end."""
-        cuts: list[cbc.Cut] = []
+        cuts: list[integer.Cut] = []
         for _ in range(_CUTS):
             if self.clock.over:
                 return False
-            outcome = cbc.minimise(
+            outcome = integer.minimise(
                 rows.loss, rows.group, rows.matrix, rows.ties, whole=len(rows.layer), cuts=cuts, time_limit=self.clock.left
             )
             if outcome.chosen is None:

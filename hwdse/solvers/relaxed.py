@@ -12,15 +12,16 @@ from .answer import Answer
 from .clock import Clock
 from .greedy import start_anywhere
 from .infeasible import explain
-from .linear import Relaxation, prices, relax
+from .linear import Relaxation, relax
 from .moves import Moves
+from .prices import relaxed_program
 from .program import Program
 from .rows import Rows, tightest
 from .walk import climb
 
 
 def relaxed(problem: Problem, *, time_limit: float | None = None, program: Program | None = None) -> Solution:
-    """The relaxation's bound and prices, with an allocation rounded from it. OPTIMAL where the rounding loses nothing.
+    """The bound and prices of the linear program over all allowed options, with an allocation rounded from it.
 
     Raises:
         InfeasibleBudget: no allocation is inside.
@@ -35,7 +36,8 @@ def relaxed(problem: Problem, *, time_limit: float | None = None, program: Progr
     chosen = rounded(rows, relaxation)
     if chosen is None:
         chosen = start_anywhere(problem, rows, clock)
-    return Answer(chosen, relaxation.bound, False, prices(rows, relaxation.duals)).solution(problem, program, "relaxed", clock)
+    linear = relaxed_program(program, limits, program.value(chosen), clock)
+    return Answer(chosen, linear.bound, False, linear.prices).solution(problem, program, "relaxed", clock)
 
 
 def rounded(rows: Rows, relaxation: Relaxation) -> IntArray | None:

@@ -70,6 +70,21 @@ class Rows:
                     return None
             if int(active.sum()) == before:
                 break
+        return cls._made(program, limits, active, whole=False)
+
+    @classmethod
+    def whole(cls, program: Program, limits: Mapping[str, float]) -> Rows:
+        """The rows with all of the program's options, also those that break a limit by themselves: what prices are about.
+
+        A row without room has a billionth of what it can add up to.
+        """
+        found = cls._made(program, limits, program.active, whole=True)
+        assert found is not None
+        return found
+
+    @classmethod
+    def _made(cls, program: Program, limits: Mapping[str, float], active: BoolArray, *, whole: bool) -> Rows | None:
+        """The rows that some of the ``active`` options can break; None where no pair of some link is possible."""
         parts, rooms, scaled = [], [], []
         names: list[str] = []
         for key, limit in limits.items():
@@ -78,10 +93,12 @@ class Rows:
             high = np.where(active[block.layer], block.cells, -np.inf).max(axis=1)
             highest = np.bincount(block.row, high, minlength=len(room)) + _between(block.edges, active, np.max, len(room))
             kept = np.flatnonzero(highest > room)
-            room = np.maximum(room, np.finfo(np.float64).tiny)  # 0 where nothing but pairs could break the row
+            # 0 where nothing but pairs could break the row
+            room = np.maximum(room, 1e-9 * highest if whole else np.finfo(np.float64).tiny)
             parts.append(_matrix(active, block.row, block.layer, block.cells, kept, room))
             if block.edges is not None:
-                scaled.append(_scaled(block, active, kept, room, 1e-14 * limit, len(names)))
+                slip = np.inf if whole else 1e-14 * limit
+                scaled.append(_scaled(block, active, kept, room, slip, len(names)))
             names += [key] * len(kept)
             rooms.append(room[kept])
         total = int(active.sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pulp
 import pytest
 
 from hwdse.bits import BitWidths, grid
@@ -14,7 +15,7 @@ from hwdse.costs import CostTable
 from hwdse.errors import SolverError
 from hwdse.metrics import BITOPS, ENERGY, LATENCY, LOSS
 from hwdse.problem import Problem, Solution
-from hwdse.solvers import cbc, solve
+from hwdse.solvers import integer, solve
 from hwdse.testing import brute_force, everything
 
 OPTIONS = (BitWidths(2, 8), BitWidths(4, 8), BitWidths(8, 8))
@@ -96,18 +97,18 @@ def brute_force_by_counts(p: Problem) -> float:
 
 
 def test_an_answer_over_budget_is_cut_off_and_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CBC that ignores the rows stands for one whose tolerances let an answer over the limit."""
+    """A solver that ignores the rows stands for one whose tolerances let an answer over the limit."""
     rng = np.random.default_rng(2)
     p = problem(np.sort(rng.random((5, 3)))[:, ::-1], np.sort(rng.random((5, 3))), 2.4)
     best = brute_force(p)
     assert best is not None
-    real, cuts = cbc.minimise, []
+    real, cuts = integer.minimise, []
 
     def careless(objective, group, rows, ties, **rest):  # type: ignore[no-untyped-def]
         cuts.append(len(rest.get("cuts", ())))
         return real(objective, group, rows * 0.6, ties, **rest)
 
-    monkeypatch.setattr(cbc, "minimise", careless)
+    monkeypatch.setattr(integer, "minimise", careless)
     monkeypatch.setattr("hwdse.solvers.milp.walk", lambda rows: None)
     monkeypatch.setattr("hwdse.solvers.milp.rounded", lambda rows, relaxation: None)
     found = solve(p, "milp")
@@ -140,7 +141,7 @@ def test_a_time_limit_gives_a_feasible_answer_with_a_true_bound() -> None:
 def test_a_time_limit_without_any_answer_is_not_called_infeasible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hwdse.solvers.milp.walk", lambda rows: None)
     monkeypatch.setattr("hwdse.solvers.milp.rounded", lambda rows, relaxation: None)
-    monkeypatch.setattr(cbc, "minimise", lambda *a, **k: cbc.Outcome("stopped", None))
+    monkeypatch.setattr(integer, "minimise", lambda *a, **k: integer.Outcome("stopped", None))
     with pytest.raises(SolverError, match="no allocation inside the budget was found in 5 s; allow more time"):
         solve(hard(10), "milp", time_limit=5.0)
 
@@ -154,10 +155,34 @@ def test_lagrangian_under_a_time_limit_keeps_its_bound() -> None:
     assert found.bound <= found.loss
 
 
-def test_a_missing_integer_solver_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cbc, "_PATH", "/nonexistent/cbc")
-    with pytest.raises(SolverError, match="CBC, the bundled integer solver, cannot be run"):
-        solve(hard(8), "milp")
+def without_highs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(program: object, time_limit: float | None) -> None:
+        raise pulp.PulpSolverError("HiGHS: Not Available")
+
+    monkeypatch.setattr(integer, "_highs", fails)
+
+
+def test_without_highs_the_bundled_cbc_solves(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = with_two_limits()
+    one = solve(p, "milp")
+    without_highs(monkeypatch)
+    two = solve(p, "milp")
+    assert two.status == one.status == "OPTIMAL"
+    assert two.loss == pytest.approx(one.loss, rel=1e-9)
+
+
+def test_integer_solvers_that_are_missing_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_highs(monkeypatch)
+    monkeypatch.setattr(integer, "_PATH", "/nonexistent/cbc")
+    with pytest.raises(SolverError, match=r"HiGHS cannot be run: .*Not Available; CBC cannot be run"):
+        solve(with_two_limits(), "milp")
+
+
+def with_two_limits() -> Problem:
+    rng = np.random.default_rng(4)
+    first = problem(rng.random((12, 3)), np.sort(rng.random((12, 3))), 5.0)
+    second = CostTable.one_row(ENERGY, first.choices.layers, OPTIONS, np.sort(rng.random((12, 3))))
+    return Problem(first.choices, first.loss, (*first.costs, second), Budget((*first.budget, Constraint(ENERGY, 5.0))))
 
 
 def test_a_row_with_no_room_at_all() -> None:

@@ -1,8 +1,8 @@
-"""One-hot integer programs through PuLP and its bundled CBC.
+"""One-hot integer programs through PuLP: HiGHS, and its bundled CBC where HiGHS is not installed or fails.
 
-CBC's tolerances are absolute, so what it sees is scaled: objective to a sum of 1e6, rows to a right-hand side of 1e4. Rows are
+Their tolerances are absolute, so what they see is scaled: objective to a sum of 1e6, rows to a right-hand side of 1e4. Rows are
 loosened by one part in 10^10, so that a rounding never cuts off an allocation that meets its limit exactly; one that is over is
-found by the caller's check against the tables and forbidden by a cut. A warm start is not given: it made answers worse.
+found by the caller's check against the tables and forbidden by a cut. A warm start is not given: it made CBC's answers worse.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from ..costs import FloatArray
 from ..errors import SolverError
 
 _OBJECTIVE, _ROW, _LOOSE = 1e6, 1e4, 1e-10
+_TOLERANCE = 1e-10  # the least that HiGHS takes
 _PATH = pulp.PULP_CBC_CMD.pulp_cbc_path  # the bundled one, not whatever is on the search path
 Cut = tuple[IntArray, int]  # the variables of which at most so many may be 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What CBC said. ``chosen`` is the index of the variable taken in each group; None where it found nothing."""
+    """What the solver said. ``chosen`` is the index of the variable taken in each group; None where it found nothing."""
 
     state: Literal["optimal", "stopped", "infeasible"]
     chosen: IntArray | None
@@ -58,7 +59,7 @@ def minimise(
         time_limit: seconds.
 
     Raises:
-        SolverError: CBC cannot be run, or ended without saying what it found.
+        SolverError: no solver can be run, or each ended without saying what it found.
     """
     program = pulp.LpProblem("allocation", pulp.LpMinimize)
     whole = len(group) if whole is None else whole
@@ -103,19 +104,51 @@ def _terms(matrix: sparse.csr_array, x: list[pulp.LpVariable], scale: float) -> 
 
 
 def _run(program: pulp.LpProblem, time_limit: float | None) -> Literal["optimal", "stopped", "infeasible"]:
-    """Runs CBC. A time limit leaves PuLP's ``status`` at Optimal: only ``sol_status`` tells."""
+    """Runs HiGHS, and CBC where HiGHS is not there or fails."""
+    failed = []
+    for name, attempt in (("HiGHS", _highs), ("CBC", _cbc)):
+        try:
+            attempt(program, time_limit)
+        except (pulp.PulpSolverError, OSError, IndexError, ValueError) as error:
+            failed.append(f"{name} cannot be run: {error}")
+            continue
+        # a time limit leaves PuLP's status at Optimal: only sol_status tells
+        if program.sol_status == pulp.LpSolutionOptimal:
+            return "optimal"
+        if program.status == pulp.LpStatusInfeasible:
+            return "infeasible"
+        if time_limit is not None or program.sol_status == pulp.LpSolutionIntegerFeasible:
+            return "stopped"
+        failed.append(f"{name} ended with status '{pulp.LpStatus[program.status]}' and no answer")
+    raise SolverError(f"no integer solver gave an answer: {'; '.join(failed)}. Try method 'greedy', or install highspy anew.")
+
+
+def _highs(program: pulp.LpProblem, time_limit: float | None) -> None:
+    """One thread: the same problem has the same answer."""
+    tolerances = dict.fromkeys(("mip_feasibility_tolerance", "primal_feasibility_tolerance", "dual_feasibility_tolerance"), _TOLERANCE)
+    exact = {"gapRel": 0, "gapAbs": 0, "threads": 1, "random_seed": 0, "mip_allow_restart": False}  # restarts double the time
+    _Interruptible(msg=False, timeLimit=time_limit, **exact, **tolerances).actualSolve(program)
+
+
+def _cbc(program: pulp.LpProblem, time_limit: float | None) -> None:
     seconds = None if time_limit is None else max(1, math.ceil(time_limit))
     with tempfile.TemporaryDirectory(prefix="hwdse-cbc-") as folder:
         solver = pulp.COIN_CMD(path=_PATH, msg=False, gapRel=0, gapAbs=0, timeLimit=seconds, options=["integerTolerance 1e-9"])
         solver.tmpDir = folder
+        program.solve(solver)
+
+
+class _Interruptible(pulp.HiGHS):
+    """HiGHS in a thread of its own, which Ctrl-C stops: by itself it holds every signal back until it ends."""
+
+    def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
+        model = lp.solverModel
+        model.HandleUserInterrupt = True
+        thread = model.startSolve()
         try:
-            program.solve(solver)
-        except (pulp.PulpSolverError, OSError) as error:
-            raise SolverError(f"CBC, the bundled integer solver, cannot be run: {error}") from None
-    if program.sol_status == pulp.LpSolutionOptimal:
-        return "optimal"
-    if program.status == pulp.LpStatusInfeasible:
-        return "infeasible"
-    if time_limit is not None or program.sol_status == pulp.LpSolutionIntegerFeasible:
-        return "stopped"
-    raise SolverError(f"CBC ended with status '{pulp.LpStatus[program.status]}' and no answer; try another solver.")
+            while not model.wait(0.1)[0]:
+                pass
+        except BaseException:
+            model.cancelSolve()
+            thread.join()
+            raise
