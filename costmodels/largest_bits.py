@@ -28,6 +28,8 @@ class LargestBits:
             count: a limit below their widths is infeasible, and the error says what can be reached.
     """
 
+    codebooks = "indices"
+
     def __init__(self, of: Literal["weights", "activations", "both"] = "both", ends: bool = False) -> None:
         if of not in ("weights", "activations", "both"):
             raise UsageError(f"of must be 'weights', 'activations' or 'both', got '{of}'.")

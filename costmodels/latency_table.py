@@ -119,18 +119,54 @@ class CostLookup:
         return {key: sorted(points, key=lambda point: point[0]) for key, points in found.items()}
 
     def between_widths(self, signature: Signature, widths: BitWidths) -> Answer | None:
-        """Linear interpolation along one width with the other as chosen, for bit-serial devices; None outside the range."""
+        """Linear interpolation between measured widths, for bit-serial devices; None outside the range.
+
+        Along one width with the other as chosen where rows allow it, else along both: of times that grow with the product of the widths
+        that is exact. The error is half the spread of the rows in between.
+        """
         by_pair = self.signatures.get(signature, {})
-        for along, fixed in (("weight", "activation"), ("activation", "weight")):
-            held, wanted = getattr(widths, fixed), getattr(widths, along)
-            points = sorted((getattr(p, along), a) for p, a in by_pair.items() if getattr(p, fixed) == held) if by_pair else []
-            lower, upper = [p for p in points if p[0] < wanted], [p for p in points if p[0] > wanted]
-            if lower and upper:
-                (low, below), (high, above) = lower[-1], upper[0]
-                value = below.value + (wanted - low) / (high - low) * (above.value - below.value)
-                error = abs(above.value - below.value) / (2 * value)
-                return Answer(value, "interpolated", error, f"between {along} widths {low} and {high} of {signature}")
+        found = _along(by_pair, widths, "weight") or _along(by_pair, widths, "activation")
+        found = found or _along(_filled(by_pair, widths.weight), widths, "activation")
+        if found is None:
+            return None
+        value, corners = found
+        costs = [by_pair[p].value for p in corners]
+        between = " and ".join(", ".join(map(str, corners)).rsplit(", ", 1))
+        for width, other in (("weight", "activation"), ("activation", "weight")):
+            if all(getattr(p, other) == getattr(widths, other) for p in corners):
+                between = f"{width} widths {getattr(corners[0], width)} and {getattr(corners[-1], width)}"
+        return Answer(value, "interpolated", (max(costs) - min(costs)) / (2 * value), f"between {between} of {signature}")
+
+
+Between = tuple[float, tuple[BitWidths, ...]]  # a value, and the measured pairs that it lies between
+
+
+def _along(by_pair: Mapping[BitWidths, Answer | Between], widths: BitWidths, along: Literal["weight", "activation"]) -> Between | None:
+    """Between the next narrower and the next wider pair that differ in one width only."""
+    fixed = "activation" if along == "weight" else "weight"
+    at = {getattr(p, along): p for p in by_pair if getattr(p, fixed) == getattr(widths, fixed)}
+    wanted = getattr(widths, along)
+    low, high = max((b for b in at if b < wanted), default=None), min((b for b in at if b > wanted), default=None)
+    if low is None or high is None:
         return None
+    (below, under), (above, over) = _between(by_pair, at[low]), _between(by_pair, at[high])
+    return below + (wanted - low) / (high - low) * (above - below), (*under, *over)
+
+
+def _between(by_pair: Mapping[BitWidths, Answer | Between], pair: BitWidths) -> Between:
+    found = by_pair[pair]
+    return (found.value, (pair,)) if isinstance(found, Answer) else found
+
+
+def _filled(by_pair: Mapping[BitWidths, Answer], weight: int) -> Mapping[BitWidths, Answer | Between]:
+    """The pairs of one weight width: measured, or interpolated along the weights."""
+    found: dict[BitWidths, Answer | Between] = {}
+    for activation in {p.activation for p in by_pair}:
+        pair = BitWidths(weight, activation)
+        answer = by_pair.get(pair) or _along(by_pair, pair, "weight")
+        if answer is not None:
+            found[pair] = answer
+    return found
 
 
 def _families(signature: Signature) -> list[tuple[str, int, Family]]:

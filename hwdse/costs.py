@@ -271,7 +271,11 @@ class CostTable:
 
 
 class CostModel(Protocol):
-    """Turns a graph into a table. Adding one is one class with these two members."""
+    """Turns a graph into a table. Adding one is one class with these two members.
+
+    A third, ``codebooks``, says what weights held as codebook indices cost, where the metric does not
+    (:mod:`hwdse.codebook_costs`); without it such weights are refused.
+    """
 
     @property
     def metric(self) -> Metric:

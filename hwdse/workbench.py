@@ -24,7 +24,7 @@ from . import __version__
 from .bits import BitWidths
 from .checksums import sealed, unsealed
 from .choices import ENDS, Choices
-from .codebook_costs import tabulate_codebook
+from .codebook_costs import charge_of, tabulate_codebook
 from .constraints import Budget, parse_budget
 from .costs import CostModel, CostTable, FloatArray
 from .decoding import cache_elements, decode_step
@@ -142,8 +142,22 @@ class Workbench:
         return self._tabulated(lambda model, graph: model.tabulate(graph, self.choices.options))
 
     @cached_property
+    def codebooks_refused(self) -> str:
+        """Why weights cannot be held as codebook indices: a cost model that does not say what that costs. Empty where they can."""
+        try:
+            for model in self._models:
+                charge_of(model)
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    @cached_property
     def codebook_tables(self) -> Mapping[str, CostTable]:
-        """The same for weights held as codebook indices; unsupported on accelerators without look-up."""
+        """The same for weights held as codebook indices; unsupported on accelerators without look-up.
+
+        Raises:
+            UsageError: a cost model does not say what that costs.
+        """
 
         def tabulate(model: CostModel, graph: LayerGraph) -> CostTable:
             on = model.metric.on
@@ -151,8 +165,12 @@ class Workbench:
 
         return self._tabulated(tabulate)
 
+    @cached_property
+    def _models(self) -> tuple[CostModel, ...]:
+        return (*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models()))
+
     def _tabulated(self, tabulate: Callable[[CostModel, LayerGraph], CostTable]) -> dict[str, CostTable]:
-        models = [*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models())]
+        models = self._models
         step = None if self.decode is None else self.costed_graph
         floating = [layer.name for layer in self.graph.layers if not layer.quantisable]
         found: dict[str, CostTable] = {}
@@ -362,7 +380,7 @@ class Workbench:
     def costs_fingerprint(self) -> str:
         """Of every number in the cost tables: another accelerator file, or another version of a cost model, changes it."""
         parts: list[Any] = []
-        for table in (*self.tables.values(), *self.codebook_tables.values()):
+        for table in (*self.tables.values(), *({} if self.codebooks_refused else self.codebook_tables).values()):
             parts += [table.metric.key, *(a.tobytes() for a in table.numbers)]
         return key_of(*parts)
 

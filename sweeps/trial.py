@@ -37,14 +37,17 @@ from .spending import POST_TRAINING, measured_before, promising
 def scheme_for(knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tuple[str, ...]]:
     """The quantisers of a trial, and what must be said of them: those of its allocator, for given widths too, unless the plan has others.
 
-    Weight codebooks need a look-up on the device, and multiply at the width of their codes: on a target without a look-up, or where
-    the budget leaves no room for 8-bit codes, the weights use uniform levels, and the result says so. Post-training keeps the
-    trained scale of the weights, which DoReFa does not.
+    Weight codebooks need a look-up on the device, and multiply at the width of their codes: on a target without a look-up, where a cost
+    model does not say what codes cost, or where the budget leaves no room for 8-bit codes, the weights use uniform levels, and the
+    result says so. Post-training keeps the trained scale of the weights, which DoReFa does not.
     """
     scheme, notes = plan.scheme or make_allocator(knobs.allocator).scheme, []
     if scheme.codebook and knobs.accelerator is not None and not bench.targets[knobs.accelerator].codebooks:
         scheme = replace(scheme, weight="lsq")
         notes.append(f"{knobs.accelerator} has no codebook look-up: weights on uniform levels (lsq)")
+    elif scheme.codebook and bench.codebooks_refused:
+        scheme = replace(scheme, weight="lsq")
+        notes.append(f"weights on uniform levels (lsq), for {bench.codebooks_refused}".rstrip("."))
     elif scheme.codebook and not _possible(scheme, knobs, bench, plan):
         scheme = replace(scheme, weight="lsq")
         notes.append("codebook weights multiply at 8 bits, for which the budget has no room: weights on uniform levels (lsq)")

@@ -101,6 +101,27 @@ def test_3_bit_serial_devices_interpolate(ask, build) -> None:
     assert "between weight widths 4 and 8" in answer.detail
 
 
+def test_3_bit_serial_devices_interpolate_between_widths_that_were_all_measured_wider_and_narrower(ask, build) -> None:
+    """Time proportional to both widths, measured at even widths only: w3a5 costs 15, between 8 and 32."""
+    rows = "".join(row(pair=f"{w},{a}", cost=w * a) for w in (2, 4, 6, 8) for a in (2, 4, 6, 8))
+    answer = ask(rows, build.conv("x", 16, 16), "w3a5", base={'"native"': '"bit_serial"', "[4, 8]": "[2, 4, 6, 8]"})
+    assert (answer.value, answer.source) == (pytest.approx(15), "interpolated")
+    assert answer.error == pytest.approx((24 - 8) / 2 / 15)
+    assert "between w2a4, w4a4, w2a6 and w4a6" in answer.detail
+
+
+def test_3_bit_serial_devices_interpolate_between_a_row_and_what_lies_between_rows(ask, build) -> None:
+    rows = row(pair="3,4", cost=12) + row(pair="2,8", cost=16) + row(pair="4,8", cost=32)
+    answer = ask(rows, build.conv("x", 16, 16), "w3a6", base={'"native"': '"bit_serial"', "[4, 8]": "[2, 4, 8]"})
+    assert (answer.value, answer.source) == (pytest.approx(18), "interpolated")
+
+
+def test_3_bit_serial_devices_never_extrapolate(ask, build) -> None:
+    rows = row(pair="2,4", cost=8) + row(pair="4,4", cost=16)
+    with pytest.raises(MissingCost, match="at w3a5; measured there: w2a4, w4a4"):
+        ask(rows, build.conv("x", 16, 16), "w3a5", base={'"native"': '"bit_serial"', "[4, 8]": "[2, 4, 8]"})
+
+
 def test_4_one_dimension_inside_the_range(ask, build) -> None:
     rows = row(outputs=8, cost=2) + row(outputs=24, cost=4) + row(outputs=64, cost=9)
     answer = ask(rows, build.conv("x", 16, 16), "w8a8")

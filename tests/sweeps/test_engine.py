@@ -21,6 +21,7 @@ from hwdse.records import SweepRecord
 from hwdse.reports.explaining import explain
 from hwdse.storage import StorageError, read_checkpoint
 from hwdse.sweeps import Knobs, Plan, Progress, SweepConfig, run_sweep, run_trial
+from hwdse.sweeps.trial import scheme_for
 from hwdse.workbench import Workbench
 
 BUDGETS = [["latency@mpic <= 60% of w8a8"], ["energy@npu <= 60% of w8a8", "weights <= 60% of w8a8"]]
@@ -91,6 +92,14 @@ def test_codebooks_are_replaced_only_where_the_device_or_the_budget_forbids_them
         if trial.knobs["scheme"].startswith("lsq"):
             why = "budget has no room" if bench.targets[trial.knobs["accelerator"]].codebooks else "mpic has no codebook look-up"
             assert any(why in note for note in trial.notes)
+
+
+def test_codebooks_of_unknown_cost_are_replaced_and_it_is_said(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan.of(config(budgets=[["weights <= 60% of w8a8"]]), bench)
+    monkeypatch.setitem(bench.__dict__, "codebooks_refused", "the cost model of cycles does not say what they cost.")
+    scheme, notes = scheme_for(Knobs("adq", "npu", 0), bench, plan)
+    assert not scheme.codebook
+    assert any("uniform levels (lsq), for the cost model of cycles does not say" in note for note in notes)
 
 
 def test_codebook_weights_are_charged_for_their_codes(bench: Workbench, tmp_path: Path) -> None:
