@@ -147,10 +147,11 @@ class Accelerator:
 
     def _weights(self) -> WeightMemory:
         s = self.keys.storage
+        as_chosen = s.widths == "chosen"
 
         def stored(chosen: BitWidths) -> BitWidths | None:
             run = self.precision.executed(chosen)
-            return chosen if run is not None and s.widths == "chosen" else run
+            return chosen if run is not None and as_chosen else run
 
         return WeightMemory(
             s.packing, scale_bits=s.scale_bits, zero_point_bits=s.zero_point_bits, per=s.per, bias_bits=s.bias_bits,

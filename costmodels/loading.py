@@ -9,6 +9,7 @@ from ..errors import FileFormatError, UnknownName, UsageError
 from .accelerator import Accelerator
 from .accelerator_file import check_keys, read_keys
 from .analytic.models import compute_model, energy_model
+from .keys_read import without_effect
 from .table_file import read_table
 from .table_rows import Row
 
@@ -57,6 +58,7 @@ def check_accelerator(path: str | Path) -> list[str]:
     if accelerator.rows:
         shapes = len({row.signature for row in accelerator.rows})
         lines.append(f"ok: look-up tables with {len(accelerator.rows)} rows of {shapes} shapes.")
+    lines.extend(f"ok: {key} has no effect: no cost of this accelerator depends on it." for key in without_effect(accelerator))
     lines.extend(f"ok: no sha256 is stated for {t.file}." for t in accelerator.keys.table if t.sha256 is None)
     return lines
 

@@ -13,6 +13,7 @@ from ..errors import FileFormatError, UsageError
 from ..reading import toml_table
 from .accelerator import Accelerator
 from .accelerator_file import checked
+from .keys_read import FOR_THE_READER, depends, keys_read
 from .loading import contradictions
 
 UNMEASURED = {"storage", "energy", "overheads", "conversion", "calibration"}  # sections that no row of a table depends on
@@ -55,10 +56,11 @@ def variants(base: Accelerator, varied: Mapping[str, Sequence[Any]]) -> list[tup
     variant only where nothing was changed that they were measured under; measured energies go where those of arithmetic or memory change.
 
     Raises:
-        UsageError: a key that the file does not have a place for. FileFormatError: values that make no valid file.
+        UsageError: a key that the file does not have a place for, or that no cost depends on.
+        FileFormatError: values that make no valid file.
     """
     plain = base.keys.model_dump(mode="json", by_alias=True, exclude_none=True)
-    found = []
+    found, read, places = [], frozenset[str](), dict[str, str]()
     for number, values in enumerate(itertools.product(*varied.values()), 1):
         changed = dict(zip(varied, values, strict=True))
         if "name" in changed or "schema" in changed:
@@ -66,7 +68,7 @@ def variants(base: Accelerator, varied: Mapping[str, Sequence[Any]]) -> list[tup
         data = json.loads(json.dumps(plain))
         data["name"] = f"{base.name}-{number}"
         for key, value in changed.items():
-            _set(data, key, value)
+            places[key] = _set(data, key, value)
         said = ", ".join(f"{key} = {value}" for key, value in changed.items())
         data["provenance"]["notes"] = [*data["provenance"].get("notes", []), f"a variant of {base.name} that nobody built: {said}."]
         if not {key.partition(".")[0] for key in changed} <= {"storage", "energy"}:
@@ -79,12 +81,18 @@ def variants(base: Accelerator, varied: Mapping[str, Sequence[Any]]) -> list[tup
         variant = replace(base, name=keys.name, keys=keys, rows=measured)
         if wrong := contradictions(variant):
             raise UsageError(f"with {said}: {wrong[0]}")
+        read |= keys_read(variant)
         found.append((variant, changed))
+    for key, place in places.items():
+        if place.startswith(FOR_THE_READER) or not depends(read, place):
+            raise UsageError(f"'{key}' has no effect: no cost of {base.name} depends on it, so that all its variants are alike.")
     return found
 
 
-def _set(data: dict[str, Any], key: str, value: Any) -> None:
+def _set(data: dict[str, Any], key: str, value: Any) -> str:
+    """Changes a key; gives it back with levels of memory by their number."""
     place: Any = data
+    numbered: list[str] = []
     parts = key.split(".")
     for depth, part in enumerate(parts):
         match = _PART.fullmatch(part)
@@ -93,7 +101,7 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         name, index = match.groups()
         if depth == len(parts) - 1 and index is None:
             place[name] = value
-            return
+            return ".".join([*numbered, name])
         if name not in place:
             raise UsageError(f"'{key}': the file has no '{'.'.join(parts[: depth + 1])}'. It has: {', '.join(sorted(place))}.")
         place = place[name]
@@ -101,6 +109,9 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
             known = {str(one.get("name", i + 1)): one for i, one in enumerate(place)} | {str(i + 1): one for i, one in enumerate(place)}
             if index not in known:
                 raise UsageError(f"'{key}': there is no {name}[{index}]; there are {', '.join(known)}.")
-            place = known[index]
+            at, place = place, known[index]
+            name += f"[{1 + next(i for i, one in enumerate(at) if one is place)}]"
+        numbered.append(name)
         if not isinstance(place, dict):
             raise UsageError(f"'{key}': '{part}' has no keys inside; give {'.'.join(parts[: depth + 1])} a value.")
+    raise UsageError(f"'{key}': '{parts[-1]}' is one of several; vary a key inside it, such as {key}.bytes_per_s.")

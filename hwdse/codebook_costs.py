@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -51,8 +51,7 @@ def charge_of(model: CostModel) -> Charge:
             "allocator adq uses. Give the model an attribute codebooks: 'codes' (arithmetic and traffic at the codes' 8 bits or more), "
             "'memory' (bytes of indices and codes), or 'indices' (the width of the indices); or use uniform levels: --quantizers lsq+lsq."
         )
-    charge: Charge = said
-    return charge
+    return cast(Charge, said)
 
 
 def tabulate_codebook(model: CostModel, graph: LayerGraph, options: Sequence[BitWidths], looked_up: bool = True) -> CostTable:

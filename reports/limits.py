@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ..constraints import parse_constraint
 from ..errors import UsageError
 from ..metrics import Metric
 from ..records import SweepRecord, TrialResult
 
 _TEXT = re.compile(r"^\s*(?P<metric>[\w.]+(?:@[\w.\-]+)?)\s*(?P<sign><=|≤|>=|≥|==|=<|=>|<|>|=)\s*(?P<value>.+?)\s*$")
+_RELATIVE = re.compile(r"%\s*of\b", re.IGNORECASE)
 _TIGHTENED = re.compile(r" x [\d.]+(e-?\d+)?$")
 _UPPER, _LOWER = ("=", "<=", "≤"), ("=", ">=", "≥")
 
@@ -55,7 +57,9 @@ def inside(trial: TrialResult, limits: Iterable[Limit]) -> bool:
 
 
 def parse_limit(text: str, record: SweepRecord, *, upper: bool) -> Limit:
-    """Reads ``"latency@t4 = 3 ms"``, ``"latency <= 3 ms"`` as a maximum, ``"accuracy = 97 %"`` as a minimum.
+    """Reads ``"latency@t4 = 3 ms"``, ``"latency <= 3 ms"``, ``"weights = 60% of w8a8"`` as a maximum, ``"accuracy = 97 %"`` as a minimum.
+
+    A maximum relative to a uniform allocation is resolved from the record's tables, as a budget of the sweep is.
 
     Raises:
         UsageError: malformed text, a sign of the other direction, a unit that the metric lacks, a share above 1.
@@ -78,12 +82,27 @@ def parse_limit(text: str, record: SweepRecord, *, upper: bool) -> Limit:
             f"'{text}': {metric.key} is better when {metric.better}, so a {what} of it keeps the worse points and leaves out the better; "
             f"limit it with {'--min' if upper else '--max'}."
         )
+    if upper and relative(text):
+        return Limit(metric, _of_uniform(text, f"{metric.key} <= {match['value']}", metric, record))
     value = metric.parse(match["value"])
     if metric.unit == "fraction" and not 0 <= value <= 1:
         raise UsageError(
             f"'{text}': {metric.key} is a share between 0 % and 100 %, got {metric.format(value)}; write for example '97 %' or '0.97'."
         )
     return Limit(metric, value, upper)
+
+
+def relative(text: str) -> bool:
+    """Whether a limit is written relative to a uniform allocation: ``"weights <= 60% of w8a8"``. Reading it takes the record's tables."""
+    return _RELATIVE.search(text) is not None
+
+
+def _of_uniform(text: str, budget: str, metric: Metric, record: SweepRecord) -> float:
+    table, choices = record.tables.get(metric.key), record.choices
+    if table is None or choices is None:
+        have = "the run has no table of that cost" if table is None else "the record does not say which widths each layer may take"
+        raise UsageError(f"'{text}': what the uniform allocation costs is not known, as {have}; write the limit as a quantity.")
+    return parse_constraint(budget, [table], choices).limit
 
 
 def _example(score: Metric) -> str:

@@ -93,7 +93,7 @@ def test_compare_puts_each_accelerator_in_units_of_its_own(toy: str) -> None:
     assert ran.code == 0, ran.err
     assert "as a share of the accelerator's own widest uniform allocation" in ran.text
     assert re.search(r"^mpic +[\d.]+ us +[\d.]+ us", ran.out, re.MULTILINE)
-    assert re.search(r"chip: latency goes down to [\d.]+ us \(the first: [\d.]+ us\)", ran.text)
+    assert re.search(r"chip: latency goes (down to|no lower than) [\d.]+ us \(the first: [\d.]+ us\)", ran.text)
     assert "--measure scores every point without training" in ran.text
     assert Path(ran.out.split("Figure: ")[1].strip()).stat().st_size > 5000
 
@@ -142,7 +142,7 @@ def test_explore_measures_every_variant(toy: str) -> None:
     assert ran.code == 0, ran.err
     assert "measured accuracy (no training) inside each limit on latency" in ran.text
     assert re.search(r"^weights = \[4, 8\] +[\d.]+ ms +[\d.]+ us +[\d.]+ %", ran.out, re.MULTILINE)
-    assert "weights = [8]: latency goes down to" in ran.text
+    assert re.search(r"weights = \[8\]: latency goes (down to|no lower than)", ran.text)
     assert "--measure" not in ran.text
 
 

@@ -51,6 +51,14 @@ def here(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_limit_relative_to_a_uniform_allocation(here: Path) -> None:
+    absolute = json.loads(hwdse("profile", "handed:Toy", "--json").out)["uniform"]["weights w8a8"]
+    said = json.loads(hwdse("pick", here / "run", "--max", "weights = 120% of w8a8", "--json").out)
+    (limit,) = said["limits"]
+    assert limit["limit"] == pytest.approx(1.2 * absolute)
+    assert limit["found"] <= limit["limit"]
+
+
 def test_the_command_that_measures_what_if(here: Path) -> None:
     said = json.loads(hwdse("pick", here / "run", "--what-if", "weights <= 60% of w8a8", "--json").out)
     assert said["predicted"] is None

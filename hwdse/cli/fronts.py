@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,15 @@ def _measured(bench: Workbench, fronts: Sequence[Front], say: Say) -> list[Front
     return [replace(f, scores=[scores[r.solution.allocation] for r in f.rungs]) for f in fronts]
 
 
+def _reach(show: Callable[[float], str], least: float, first: float) -> str:
+    """The smallest cost against the first's: one that is larger does not "go down" to it."""
+    if show(least) == show(first):
+        return f"goes down to {show(least)}, as the first does"
+    if least > first:
+        return f"goes no lower than {show(least)} (the first: {show(first)})"
+    return f"goes down to {show(least)} (the first: {show(first)})"
+
+
 def verdict(fronts: Sequence[Front], score: Metric, *, relative: bool) -> list[str]:
     """Each accelerator against the first, in sentences: how far down it goes, and at which of the table's limits they differ most.
 
@@ -202,7 +211,7 @@ def verdict(fronts: Sequence[Front], score: Metric, *, relative: bool) -> list[s
         if not (base.rungs and other.rungs):
             continue
         show = other.metric.format
-        text = f"{other.label}: {other.metric.name} goes down to {show(other.rungs[0].cost)} (the first: {show(base.rungs[0].cost)})"
+        text = f"{other.label}: {other.metric.name} {_reach(show, other.rungs[0].cost, base.rungs[0].cost)}"
         both = []
         for first, x in zip(base.limits, other.limits, strict=True):
             mine, theirs = at(base.rungs, first), at(other.rungs, x)

@@ -11,6 +11,7 @@ from hwdse.errors import UsageError
 from hwdse.records import SweepRecord, TrialResult, learnt_nothing
 from hwdse.reports import Pick, pick
 from hwdse.reports.confidence import Sure
+from hwdse.reports.limits import relative
 from hwdse.storage import write
 
 from .export import export, show
@@ -50,7 +51,7 @@ class Wanted:
 
 def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, onnx: bool, trust: bool, json: bool) -> None:
     """Prints the pick, its neighbours and its widths."""
-    record = SweepRecord.load(folder, tables=handed is not None)
+    record = SweepRecord.load(folder, tables=handed is not None or any(map(relative, wanted.maxima)))
     found = wanted.of(record)
     source = allocation_path(folder, found.trial)
     content = b"" if found.trial.allocation is None and output is None else allocation_file(folder, found.trial)[0]

@@ -138,7 +138,7 @@ def _cbc(program: pulp.LpProblem, time_limit: float | None) -> None:
         program.solve(solver)
 
 
-class _Interruptible(pulp.HiGHS):
+class _Interruptible(pulp.HiGHS):  # type: ignore[misc]  # PuLP ships no types
     """HiGHS in a thread of its own, which Ctrl-C stops: by itself it holds every signal back until it ends."""
 
     def callSolver(self, lp: pulp.LpProblem) -> None:  # noqa: N802 (PuLP's name)
