@@ -18,6 +18,8 @@ settings.register_profile("ci", max_examples=200, deadline=None, derandomize=Tru
 settings.register_profile("thorough", max_examples=5_000, deadline=None)
 settings.load_profile("ci")
 
+import torch
+
 from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.tasks import load_task
 from hwdse.workbench import Workbench
@@ -33,3 +35,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     )
     assert made.reference["test"] >= 0.97
     return made
+
+
+def pytest_report_header() -> str:
+    """What the numbers of this run depend on."""
+    return f"torch {torch.__version__}: {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"

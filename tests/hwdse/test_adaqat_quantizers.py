@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from hwdse.quantizers import DoReFa, Pact
 
+pytestmark = pytest.mark.numeric
+
 BITS = [2, 3, 4, 8, 16]
 DTYPES = [torch.float32, torch.bfloat16]
 

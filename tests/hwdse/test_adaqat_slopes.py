@@ -196,6 +196,7 @@ def true_differences(model: QuantizedModel, slopes: ExpandedSlopes, groups: Widt
     return np.array(found)
 
 
+@pytest.mark.numeric
 class TestExpandedSlopes:
     @pytest.mark.parametrize("scheme", [Scheme(), Scheme("dorefa", "pact")], ids=str)
     @pytest.mark.parametrize("shared", [False, True])
@@ -254,7 +255,6 @@ class TestExpandedSlopes:
         expected = [5 * float((q.grad.double() * d.double()).pow(2).sum()) for q, d in seen]  # type: ignore[union-attr]  # kept
         assert sorted(curvature) == pytest.approx(sorted(expected), rel=1e-4)
 
-    @pytest.mark.numeric
     def test_curvature_is_the_difference_that_is_expected_of_a_fitted_network_and_the_first_order_is_noise(self) -> None:
         """Targets are drawn from the network's own outputs, so its weights are the best there are: E[g] = 0, and E[g^2] is the curvature.
 

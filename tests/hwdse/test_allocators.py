@@ -20,6 +20,8 @@ from hwdse.task import recipes_of
 from hwdse.training import Trained, train_quantized
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 BUDGETS = [
     ("bitops <= 25% of w8a8",),
     ("latency@mpic <= 60% of w8a8",),

@@ -12,6 +12,8 @@ from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import CALIBRATORS, LearntRange, Scheme
 from hwdse.trace import trace
 
+pytestmark = pytest.mark.numeric
+
 
 def error(rows: Tensor, found: Tensor, low: int, high: int, steps: float) -> Tensor:
     scale = found[:, None] / steps

@@ -20,6 +20,8 @@ from hwdse.trace import trace
 from hwdse.training import train_quantized
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 SHORT = Recipes(scratch=Recipe(epochs=40, lr=0.03, weight_decay=1e-3, warmup=0.1), finetune=Recipe(epochs=1, lr=0.01))
 
 

@@ -20,6 +20,8 @@ from hwdse.tasks.digits import Digits
 from hwdse.training import train_quantized
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 
 def test_distillation_is_the_cross_entropy_of_the_two_softmaxes(bench: Workbench) -> None:
     student, teacher = bench.network(), Digits().model().eval()

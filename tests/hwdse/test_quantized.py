@@ -14,6 +14,8 @@ from hwdse.task import batches_of
 from hwdse.trace import trace
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 
 def image(bench: Workbench) -> torch.Tensor:
     return next(iter(bench.task.batches("validation", 0)))[0]

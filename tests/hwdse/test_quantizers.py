@@ -8,6 +8,8 @@ import torch
 from hwdse.errors import UnknownName, UsageError
 from hwdse.quantizers import ACTIVATION_QUANTIZERS, N2UQ, WEIGHT_QUANTIZERS, Codebook, LearntRange, Scheme
 
+pytestmark = pytest.mark.numeric
+
 MAKERS = {**{f"weight {k}": v for k, v in WEIGHT_QUANTIZERS.items()}, **{f"activation {k}": v for k, v in ACTIVATION_QUANTIZERS.items()}}
 
 

@@ -24,6 +24,8 @@ from hwdse.trace import trace
 from hwdse.training import train_quantized
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 
 def wrapped(network: nn.Module, x: Tensor, bits: int = 3, scheme: Scheme | None = None, activation: int = 32) -> QuantizedModel:
     model = QuantizedModel(network.eval(), trace(network, (x[:1],)), scheme)

@@ -26,6 +26,8 @@ from hwdse.trace import trace
 from hwdse.training import train_quantized
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 
 class Tiny:
     """Two linear layers and a squared loss: every gradient can be written down."""

@@ -13,6 +13,8 @@ from hwdse.sensitivity import fit, fit_exact
 from hwdse.trace import trace
 from tests.hwdse.test_sensitivity import Tiny, prepared, tiny
 
+pytestmark = pytest.mark.numeric
+
 
 def squared_error(sample: Tensor, x: Tensor, bits: int) -> Tensor:
     """(Q_b(x) - x)^2, ranges found on the sample."""

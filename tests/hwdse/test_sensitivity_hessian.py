@@ -19,6 +19,8 @@ from hwdse.sensitivity.noise import mean_square_errors
 from hwdse.task import batches_of
 from tests.hwdse.test_sensitivity import Tiny, prepared
 
+pytestmark = pytest.mark.numeric
+
 ALWAYS = 0.0  # a tolerance that no estimate with noise meets
 
 

@@ -21,6 +21,8 @@ from hwdse.tasks.digits import Digits
 from hwdse.training import Step, train_quantized
 from hwdse.workbench import Workbench
 
+pytestmark = pytest.mark.numeric
+
 
 def finetune(bench: Workbench, epochs: int) -> object:
     return replace(recipes_of(bench.task).finetune, epochs=epochs)
