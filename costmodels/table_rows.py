@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..bits import BitWidths
 from ..errors import FileFormatError
+from ..names import cell_text
 from ..numerals import number as number_in
 from ..numerals import sound
 from .signature import OPS, Signature
@@ -87,6 +88,8 @@ class RowReader:
         """
         cells.append("")
         source, w_bits, a_bits, o_bits, fused, instance = self._texts(cells)
+        if instance.startswith("'"):
+            instance = cell_text(instance)
         seconds = self._cost(cells, self._time, number)
         spread = self._cost(cells, self._spread, number, zero=True)
         joules = self._cost(cells, self._energy, number)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
+from ..names import cell, visible
 from .signature import Signature
 from .table_columns import SCHEMA, SHAPE
 
@@ -21,10 +22,10 @@ def table_file_text(comments: Sequence[str], rows: Sequence[Mapping[str, object]
     """
     used = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     text = io.StringIO()
-    text.writelines(f"# {' '.join(comment.split())}\n" for comment in (SCHEMA, *comments))
+    text.writelines(f"# {visible(' '.join(comment.split()))}\n" for comment in (SCHEMA, *comments))
     writer = csv.DictWriter(text, used, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cell(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -33,6 +33,7 @@ from .errors import FileFormatError, TaskError, UnknownName, UsageError
 from .evaluation import evaluate, evaluate_exchanged
 from .graph import LayerGraph
 from .intervals import paired_p
+from .names import file_name
 from .problem import Problem
 from .quantized import QuantizedModel
 from .quantizers import Scheme
@@ -246,7 +247,7 @@ class Workbench:
 
     def _kept(self, name: str, key: str, make: Callable[[], bytes], check: Callable[[bytes, Path], Any]) -> Any:
         """Read from the cache, or made and put there: by one process, while others that need the same wait for it."""
-        path = None if self.cache is None else self.cache / f"{name}-{key}"
+        path = None if self.cache is None else self.cache / f"{file_name(name, 'task')}-{key}"
         if path is None:
             return check(make(), Path(name))
         found = _read(path, check)
@@ -277,7 +278,7 @@ class Workbench:
             return self._pretrained
         recipe = recipes_of(self.task).scratch
         key = key_of(self.fingerprint, self.seed, repr(recipe), self.device.type, torch.__version__, __version__)
-        unfinished = None if self.cache is None else self.cache / f"{self.task.name}.fp32.partial-{key}"
+        unfinished = None if self.cache is None else self.cache / f"{file_name(self.task.name, 'task')}.fp32.partial-{key}"
 
         def make() -> bytes:
             network.to(self.device)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import Metric
+from ..names import cell
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
 from .points import Point, allocator, measured
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
 
 def trials_csv(record: SweepRecord) -> str:
     """:func:`trials_frame` as CSV."""
-    return trials_frame(record).to_csv(index=False, lineterminator="\n")
+    return csv_text(trials_frame(record))
 
 
 def front_csv(record: SweepRecord) -> str:
     """:func:`front_frame` as CSV."""
-    return front_frame(record).to_csv(index=False, lineterminator="\n")
+    return csv_text(front_frame(record))
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """CSV without an index; texts that a spreadsheet would take for a formula begin with ``'`` (:func:`hwdse.names.cell`)."""
+    return frame.rename(columns=cell).map(_as_cell).to_csv(index=False, lineterminator="\n")
+
+
+def _as_cell(value: Any) -> Any:
+    return cell(value) if isinstance(value, str) else value
 
 
 def trials_frame(record: SweepRecord) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownName
+from ..names import file_name
 from ..storage import write
 from . import style
 from .section import Drawing
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def slug(text: str) -> str:
-    """A name of letters, digits and dashes, safe as a file name whatever an accelerator is called."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "figure"
+    """A name of small letters, digits and dashes, safe as a file name and in a page whatever an accelerator is called."""
+    return file_name(re.sub(r"[^a-z0-9]+", "-", text.lower()), "figure")
 
 
 def named(drawings: Iterable[Drawing]) -> list[tuple[str, Drawing]]:
@@ -69,7 +70,7 @@ def write_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[s
         for kind in formats:
             made.add(folder / f"{name}.{kind}")
             write(folder / f"{name}.{kind}", style.RENDERED[kind](drawing.figure, name))
-    for path in {folder / f"{name}.{kind}" for name in earlier if name for kind in style.FORMATS} - made:
+    for path in {folder / f"{name}.{kind}" for name in earlier if name and slug(name) == name for kind in style.FORMATS} - made:
         path.unlink(missing_ok=True)
     if not formats:
         said.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from ..names import HIDDEN, visible
+
 Text = str | Markup
 
 
@@ -53,7 +55,8 @@ def table(head: Sequence[Text], rows: Iterable[Sequence[Text]], words: int = 1) 
 
 def data_block(identifier: str, data: Any) -> Markup:
     """JSON for the page's script, in a block that is never run. No name in it can end the block: ``<``, ``>`` and ``&`` are escaped."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII only: U+2028 and U+2029 are escaped, too
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    text = HIDDEN.sub(lambda found: "\\" + visible(found[0]), text)  # shown by its code, as everywhere
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup('<script type="application/json" id="{}">{}</script>').format(identifier, Markup(text))

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..errors import UnknownName
+from ..names import visible
 from ..records import SweepRecord
 from ..registry import find, names
 from ..storage import write
@@ -100,12 +101,13 @@ def _render(record: SweepRecord, sections: list[dict[str, Any]]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_read("page.html")).render(
+    text = environment.from_string(_read("page.html")).render(
         title=f"Mixed-precision report: {record.task}",
         css=Markup("".join(map(_read, STYLES))),
         js=Markup('"use strict";\n(() => {\n%s})();\n') % Markup("".join(map(_read, SCRIPTS))),
         sections=sections,
     )
+    return visible(text, keep="\n\t")  # no name turns the direction of what stands around it
 
 
 def _read(name: str) -> str:

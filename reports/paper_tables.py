@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..names import visible
 from ..records import SweepRecord
 from .budgets import budget_results
+from .export import csv_text
+from .figures import slug
 from .points import Point, measured
 from .prices import limited
 from .wording import cell, column, range_text, shown
@@ -25,9 +28,9 @@ def paper_tables(record: SweepRecord) -> dict[str, str]:
         frame = front_frame_of(record, metric.key)
         if len(frame):
             said = f"Pareto front of {record.score.name} against {metric.key} ({about}; 95 % intervals in brackets)."
-            parts.append(_latex(frame, said, f"tab:front-{metric.key}"))
+            parts.append(_latex(frame, said, f"tab:front-{slug(metric.key)}"))
     return {
-        "budgets.csv": budgets.to_csv(index=False, lineterminator="\n"),
+        "budgets.csv": csv_text(budgets),
         "budgets.tex": _latex(budgets, f"Best measured point inside each budget ({about}).", "tab:budgets"),
         "fronts.tex": "\n".join(parts),
     }
@@ -89,4 +92,4 @@ _MICRO = re.compile(r"(?<=\d )u(?=[sJ]\b)|(?<=\[)u(?=[sJ]\])")  # "3 us", "[uJ]"
 
 
 def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(c, c) for c in _MICRO.sub("µ", str(text).replace("<=", "≤")))
+    return "".join(_SPECIAL.get(c, c) for c in _MICRO.sub("µ", visible(str(text)).replace("<=", "≤")))

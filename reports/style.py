@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from ..names import clipped, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_POWER = re.compile(r"\$\\mathdefault\{[-−0-9.^{}]*(\\times[0-9.^{}−-]*)?\}\$")  # what a logarithmic axis writes at its ticks
 INK, MUTED, GRID, PAPER = "#1f2933", "#66727f", "#e3e8ec", "#ffffff"
 LIMIT, REFERENCE = "#9a6700", "#66727f"
 
@@ -112,12 +117,26 @@ def marks(names: Iterable[str]) -> dict[str, Mark]:
     return {name: ALLOCATORS.get(name) or spare[name] for name in known}
 
 
-def styled(**more: Any) -> AbstractContextManager[None]:
-    """The look, while a figure is made or saved."""
+@contextmanager
+def styled(**more: Any) -> Iterator[None]:
+    """The look, while a figure is made or saved. Texts stand in it as they are: no name is read as mathematics, or ends the drawing."""
     from matplotlib import rc_context
+    from matplotlib.text import Text
 
     parameters: Any = {**_PARAMETERS, **_look.get().parameters, **more}
-    return rc_context(parameters)
+    set_text = Text.set_text
+    with rc_context(parameters), warnings.catch_warnings(), patch.object(Text, "set_text", lambda self, s: set_text(self, literal(s))):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of scripts that the font lacks: a box is drawn
+        yield
+
+
+def literal(text: object) -> str:
+    """``text`` as matplotlib draws it sign by sign: no mathematics but the powers on axes, no controls, lines of bearable length."""
+    plain = "" if text is None else str(text)
+    if _POWER.fullmatch(plain):
+        return plain
+    lines = visible(plain, keep="\n").split("\n")
+    return "\n".join(clipped(line, 120) for line in lines[:8]).replace("\\$", "$").replace("$", "\\$")
 
 
 def blank(width: float, height: float) -> Figure:

@@ -16,6 +16,8 @@ ORDER = [
     "errors",
     "interrupts",
     "numerals",
+    "names",
+    "passwords",
     "reading",
     "checksums",
     "devices",

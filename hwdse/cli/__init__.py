@@ -38,7 +38,7 @@ def _run() -> int | str | None:
             from .blame import place
 
             where = place(error.__cause__)
-            _say(f"{error}\n  at {where}" if where else str(error))
+            _say(str(error), *([f"  at {where}"] if where else []))
             return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if not requested():
@@ -48,7 +48,7 @@ def _run() -> int | str | None:
             if said is None:
                 _say("this is a fault of hwdse itself, please report it with the lines below.")
                 raise
-            _say(said)
+            _say(*said.split("\n"))
             return 1
     else:
         return 0
@@ -56,5 +56,8 @@ def _run() -> int | str | None:
     return status()
 
 
-def _say(text: str) -> None:
+def _say(*lines: str) -> None:
+    from hwdse.names import visible
+
+    text = "\n".join(visible(" ".join(line.split("\n"))) for line in lines)
     print(f"hwdse: {text}", file=sys.stderr)  # noqa: T201  # the command's own voice

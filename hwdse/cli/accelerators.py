@@ -9,6 +9,7 @@ import typer
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
 from hwdse.costmodels.json_schema import accelerator_schema, table_schema
 from hwdse.costmodels.starting_file import new_accelerator
+from hwdse.reading import read_text
 
 from .show import out, print_json, print_table, print_text
 
@@ -59,7 +60,7 @@ def run_show(name: str, json: bool) -> None:
     if accelerator.rows:
         print_text(f"look-up tables: {len(accelerator.rows):,} rows")
     print_text()
-    out.print(accelerator.file.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    out.print(read_text(accelerator.file), soft_wrap=True)
 
 
 def run_check(file: Path, json: bool) -> None:

@@ -19,6 +19,7 @@ from hwdse.choices import ENDS
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.names import file_name
 from hwdse.numerals import whole
 from hwdse.problem import Problem, Solution, Status, loss_table
 from hwdse.quantized import QuantizedModel
@@ -34,7 +35,7 @@ from hwdse.workbench import Say, Workbench
 
 from .allocated import print_allocation, stands
 from .next_steps import More, more_of
-from .setup import file_name, make_bench, writable
+from .setup import make_bench, writable
 from .show import plain, print_json, print_text, telling
 from .what_if import run as suppose
 
@@ -96,7 +97,7 @@ def run(asked: Request, json: bool) -> None:
         bench = _bench(asked, given, say)
         target = next(iter(bench.targets), None)
         scheme, notes = _scheme(_quantisers(asked, allocator, given), bench, target, asked.epochs)
-        path = asked.output or Path(f"{file_name(bench.task.name)}-allocation.json")
+        path = asked.output or Path(f"{file_name(bench.task.name, 'task')}-allocation.json")
         writable(path)
         replaceable(path)
         _reachable(bench, asked.budget, target, scheme)

@@ -7,11 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hwdse.costmodels import accelerator_names
+from hwdse.names import file_name
 from hwdse.proxies import Proxy, audit_proxies
 from hwdse.reports import style
 from hwdse.reports.figures import figure_format, save_figure
 
-from .setup import file_name, make_bench, writable
+from .setup import make_bench, writable
 from .show import print_json, print_table, print_text, telling
 
 PROXIES = ("bitops", "average_bits")
@@ -20,7 +21,7 @@ TARGETS = ("latency", "energy", "interval")
 
 def run(task: str, accelerators: list[str], count: int, decode: int | None, figure: Path | None, seed: int, json: bool) -> None:
     """Prints the table and a sentence for each pair, and draws the figure."""
-    path = figure or Path(f"{file_name(task)}-proxies.png")
+    path = figure or Path(f"{file_name(task, 'task')}-proxies.png")
     figure_format(path)
     writable(path)
     with telling(json) as say:

@@ -20,6 +20,7 @@ from hwdse.errors import InfeasibleBudget, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.ladder import Rung, at, ladder, merged, solved
 from hwdse.metrics import Metric
+from hwdse.names import file_name
 from hwdse.problem import Problem
 from hwdse.reports import style
 from hwdse.reports.commands import COST_MODELS
@@ -29,7 +30,7 @@ from hwdse.tasks import load_task
 from hwdse.training import train_quantized
 from hwdse.workbench import Say, Workbench
 
-from .setup import file_name, prepared, writable
+from .setup import prepared, writable
 from .show import print_json, print_table, print_text, telling
 
 LIMITS = 5  # columns of the table
@@ -115,7 +116,7 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
     Raises:
         typer.Exit: status 1, where the budget can be met on none of them.
     """
-    path = request.figure or Path(f"{file_name(request.task)}-{what}.png")
+    path = request.figure or Path(f"{file_name(request.task, 'task')}-{what}.png")
     figure_format(path)
     writable(path)
     with telling(request.json) as say:

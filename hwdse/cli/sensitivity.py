@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwdse.bits import BitWidths
+from hwdse.names import file_name
 from hwdse.reports import draw_sensitivity, style
 from hwdse.reports.figures import figure_format, save_figure
 from hwdse.sensitivity.audit import Audit, within_noise
 from hwdse.sensitivity.audit import audit as run_audit
 from hwdse.workbench import Workbench
 
-from .setup import file_name, make_bench, writable
+from .setup import make_bench, writable
 from .show import print_json, print_table, print_text, telling
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _show_table(bench: Workbench, figure: Path | None, json: bool) -> None:
             for row in rows
         ],
     )
-    path = figure or Path(f"{file_name(bench.task.name)}-sensitivity.png")
+    path = figure or Path(f"{file_name(bench.task.name, 'task')}-sensitivity.png")
     writable(path)
     draw_sensitivity(table, path)
     print_text()
@@ -108,7 +109,7 @@ def _show_audit(bench: Workbench, found: Audit, figure: Path | None, json: bool)
     print_table(["method", "time", *(f"{p}\n(networks)" for p in part), *(f"{p}\n(cells)" for p in part)], rows)
     print_text()
     print_text(found.verdict)
-    path = figure or Path(f"{file_name(bench.task.name)}-audit.png")
+    path = figure or Path(f"{file_name(bench.task.name, 'task')}-audit.png")
     writable(path)
     _draw_audit(found, path)
     print_text(f"Figure: {path}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.text import Text
 
 from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model, load_accelerator
+from hwdse.names import visible
 from hwdse.reports.commands import COST_MODELS
 from hwdse.storage import StorageError
 from hwdse.tasks import load_task
@@ -74,7 +73,7 @@ def prepared(bench: Workbench) -> Workbench:
 
 def note(text: str) -> None:
     """Says what the user should know, and goes on."""
-    err.print(Text(f"hwdse: note: {text}"), soft_wrap=True)
+    err.print(visible(f"hwdse: note: {text}"), soft_wrap=True)
 
 
 def _note_cache(bench: Workbench) -> None:
@@ -105,8 +104,3 @@ def writable(path: Path) -> None:
         reason = error.strerror or str(error)
     if reason:
         raise StorageError(f"cannot write {path}: {reason}. Give a file in a folder that can be written.")
-
-
-def file_name(task: str) -> str:
-    """The task's name as part of a file name."""
-    return re.sub(r"[^\w.-]+", "-", task).strip("-.") or "task"

@@ -17,14 +17,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hwdse.names import clipped, visible
 from hwdse.numerals import whole
 
 if TYPE_CHECKING:
     from hwdse.workbench import Say
 
 FOLDED = 24  # a column of text at the end of a row is not folded narrower than this
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+CLIPPED = 200  # characters of a cell of a table
+
+
+class Screen(Console):
+    """A terminal, or what stands for it. Texts are shown as they are: never markup, and nothing in them steers the terminal."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """See :meth:`rich.console.Console.print`."""
+        super().print(*(Text(visible(o, keep="\n\t")) if isinstance(o, str) else o for o in objects), **how)
+
+
+out = Screen(highlight=False, soft_wrap=False)
+err = Screen(stderr=True, highlight=False)
+
+
+def text_cell(text: str) -> Text:
+    """A cell of a table, or a piece of a line, as text of one line for each of its own."""
+    return Text(clipped(visible(text, keep="\n"), CLIPPED))
 
 
 def plain(value: Any) -> Any:
@@ -58,6 +75,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     """
     if title:
         print_text(title)
+    columns, rows = [visible(name) for name in columns], [[text_cell(value).plain for value in row] for row in rows]
     for number, part in enumerate(_parts(columns, rows)):
         if number:
             print_text("")
@@ -100,7 +118,9 @@ def _print_part(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def print_text(text: str = "", *, style: str = "", indent: int = 0) -> None:
     """A paragraph, wrapped at words, each further line indented; what it holds is never read as markup."""
-    lines = textwrap.wrap(text, width(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(
+        visible(text, keep="\n\t"), width(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
     for line in lines:
         out.print(Text(line, style=style), soft_wrap=True)
 
@@ -133,6 +153,6 @@ def telling(quiet: bool = False) -> Iterator[Say]:
                 began, last[0] = time.perf_counter(), what
             spent = time.perf_counter() - began
             left = f", {seconds(spent / done * (total - done))} left" if done and spent > 1 else ""
-            status.update(f"{what} {done}/{total}{left}" if total > 1 else what)
+            status.update(text_cell(f"{what} {done}/{total}{left}" if total > 1 else what))
 
         yield say

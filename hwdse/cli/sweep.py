@@ -128,4 +128,4 @@ def _print(record: SweepRecord, folder: Path, spent: float, report: bool) -> Non
     ]
     print_text()
     for line in filter(None, lines):
-        out.print(line, markup=False, soft_wrap=True)  # paths and a command to copy: never broken
+        out.print(line, soft_wrap=True)  # paths and a command to copy: never broken

@@ -11,7 +11,7 @@ from hwdse.reports.budgets import BudgetResult, budget_results
 from hwdse.sweeps import Progress
 from hwdse.sweeps.engine import Say
 
-from .show import err, seconds
+from .show import err, seconds, text_cell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,12 +58,12 @@ class _Lines:
         self._last = p.trials_done
         for b in self._best.changed(p):
             if b.best is not None and p.record is not None:
-                err.print(f"  {b.name}: best is now {b.best.name}, {p.record.score.format(b.best.score)}", markup=False, soft_wrap=True)
+                err.print(f"  {b.name}: best is now {b.best.name}, {p.record.score.format(b.best.score)}", soft_wrap=True)
         left = f", {seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
         failed = f", {p.failed} failed" if p.failed else ""
         trial = f"trial {p.trials_done + 1}/{p.trials}{failed}{left}" if p.trials_done < p.trials else ""
         what = p.what or (_running(p) if p.trials_done < p.trials else "")
-        err.print(": ".join(filter(None, (trial, what))), markup=False, soft_wrap=True)
+        err.print(": ".join(filter(None, (trial, what))), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -75,16 +75,18 @@ def _live() -> Iterator[Say]:
 
     bar = Bar(
         TextColumn("trials"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"), TextColumn("{task.description}"), console=err,
+        TextColumn("{task.fields[left]}", markup=False), TextColumn("{task.fields[failed]}", markup=False, style="red"),
+        TextColumn("{task.fields[what]}", markup=False), console=err,
     )  # fmt: skip
-    task, best = bar.add_task("", total=None, left=""), _Best()
+    task, best = bar.add_task("", total=None, left="", failed="", what=""), _Best()
     with Live(bar, console=err, refresh_per_second=4, transient=True) as live:
 
         def draw(p: Progress) -> None:
             step = f" ({p.steps_done / p.steps:.0%})" if p.steps else ""
-            failed = f"[red]{p.failed} failed[/red]  " if p.failed else ""
+            failed = f"{p.failed} failed" if p.failed else ""
             left = f"{seconds(p.seconds_left)} left" if p.seconds_left is not None else ""
-            bar.update(task, completed=p.trials_done, total=p.trials, left=left, description=f"{failed}{p.what or _running(p)}{step}")
+            what = text_cell(f"{p.what or _running(p)}{step}").plain
+            bar.update(task, completed=p.trials_done, total=p.trials, left=left, failed=failed, what=what)
             if best.changed(p) and p.record is not None:
                 live.update(Group(bar, _table(best.results, p.record.score)))
 
@@ -96,9 +98,10 @@ def _table(results: tuple[BudgetResult, ...], score: Any) -> Table:
 
     table = Table(box=None, pad_edge=False)
     for head in ("best so far, by budget", "trial", f"validation {score.name}", "points inside"):
-        table.add_column(head, style="dim" if head == "points inside" else None)
+        table.add_column(text_cell(head), style="dim" if head == "points inside" else None)
     for b in results:
-        table.add_row(b.name, b.best.name if b.best else "-", score.format(b.best.score) if b.best else "-", str(b.inside))
+        cells = (b.name, b.best.name if b.best else "-", score.format(b.best.score) if b.best else "-", str(b.inside))
+        table.add_row(*map(text_cell, cells))
     return table
 
 

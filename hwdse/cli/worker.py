@@ -40,7 +40,7 @@ def run(folder: Path | None, storage: str | None, study: str | None, trust: bool
     if json:
         print_json({"run": str(place.folder), "study": place.study, "trials": count, "seconds": time.perf_counter() - began})
     else:
-        err.print(f"{count} trials run here, {seconds(time.perf_counter() - began)}; nothing is left to do.", markup=False, soft_wrap=True)
+        err.print(f"{count} trials run here, {seconds(time.perf_counter() - began)}; nothing is left to do.", soft_wrap=True)
 
 
 def bench_of(config: SweepConfig, say: Say) -> Workbench:
@@ -120,6 +120,6 @@ def _lines() -> Callable[[Progress], None]:
         if p.what != last[0]:
             last[0] = p.what
             failed = f", {p.failed} failed" if p.failed else ""
-            err.print(f"{p.trials_done}/{p.trials} done{failed}, {p.running} running: {p.what}", markup=False, soft_wrap=True)
+            err.print(f"{p.trials_done}/{p.trials} done{failed}, {p.running} running: {p.what}", soft_wrap=True)
 
     return line
