@@ -11,9 +11,11 @@ from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 _LEAST = 3  # characters of a piece that is left out wherever it stands; a shorter one only in its URL
-_SCHEME = re.compile(r"(?:[a-z][a-z0-9+.\-]*:[/\\]+|[a-z][a-z0-9+.\-]*[/\\]{2,}|(?:postgres|psycopg|mysql|maria|mssql|oracle|sqlite)[a-z0-9+.\-]*:)", re.I)
+_DATABASES = "postgres|psycopg|mysql|maria|mssql|oracle|sqlite"
+_SCHEME = re.compile(rf"[a-z][a-z0-9+.\-]*:[/\\]+|[a-z][a-z0-9+.\-]*[/\\]{{2,}}|(?:{_DATABASES})[a-z0-9+.\-]*:", re.IGNORECASE)
 _KEYWORD = re.compile(r"\b([a-z_]*(?:password|passwd|passphrase|pwd))(\s*=\s*)('[^']*'|[^\s&;,'\"]+)", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\s\"'<>()`]+")
+_WORDS = ("postgres", "postgresql", "localhost", "hwdse", "password", "database", "server")  # part of many a sentence, and no secret
 _known: set[str] = set()
 
 
@@ -22,12 +24,17 @@ def hold(url: str) -> None:
     for start, end in _spans(url):
         found = url[start:end]
         for text in (found, unquote(found), quote(found, safe=""), quote(unquote(found), safe="")):
-            _known.update(piece for piece in (text, *re.split(r"[@:/?#&,;\\\s]", text)) if len(piece) >= _LEAST)
+            pieces = (text, *re.split(r"[@:/?#&,;\\\s]", text))
+            _known.update(piece for piece in pieces if len(piece) >= _LEAST and not piece.isdigit() and piece.lower() not in _WORDS)
 
 
-def masked(text: str) -> str:
-    """``text`` with ``***`` for every password in it."""
-    for piece in sorted(_known, key=len, reverse=True):
+def masked(text: str, pieces: bool = True) -> str:
+    """``text`` with ``***`` for every password in it.
+
+    Args:
+        text: any. pieces: whether those that are held go out wherever they stand; else only what stands in a URL goes.
+    """
+    for piece in sorted(_known, key=len, reverse=True) if pieces else ():
         text = text.replace(piece, HIDDEN)
     if "@" in text or "=" in text:
         text = _TOKEN.sub(lambda found: masked_url(found[0]) if _SCHEME.search(found[0]) else found[0], text)

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import random
-import re
 import socket
 import time
 import uuid
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hwdse.errors import HwdseError
 from hwdse.interrupts import check
+from hwdse.names import visible
+from hwdse.passwords import masked, masked_url
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -49,8 +50,7 @@ class Place:
 
 def shown(url: str) -> str:
     """A database URL without its password, wherever in it that stands."""
-    hidden = re.sub(r"(?i)(password=)[^&\s]*", r"\1***", re.sub(r"(://[^/@:]*):.*@", r"\1:***@", url))
-    return hidden.replace("postgresql+psycopg://", "postgresql://")
+    return visible(masked_url(url)).replace("postgresql+psycopg://", "postgresql://")
 
 
 class Database(Protocol):
@@ -151,4 +151,4 @@ def reason_of(error: BaseException) -> str:
     """What the database said, in one line."""
     cause = cause_of(error)
     lines = [line.strip() for line in str(getattr(cause, "orig", None) or cause).splitlines() if line.strip()]
-    return (lines[0] if lines else type(cause).__name__).rstrip(".")
+    return masked((lines[0] if lines else type(cause).__name__).rstrip("."))

@@ -17,6 +17,7 @@ from typing import Any
 
 from hwdse.errors import HwdseError
 from hwdse.numerals import whole
+from hwdse.passwords import masked
 from hwdse.reading import decode, json_object
 
 FILE = "log.jsonl"
@@ -36,13 +37,17 @@ def append(folder: Path, event: str, trial: int, **more: Any) -> None:
     """Adds one line, whole even where several processes write. A log that cannot be written stops nothing."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     process = f"{os.uname().nodename}:{os.getpid()}" if hasattr(os, "uname") else str(os.getpid())
-    line = json.dumps({"time": now, "event": event, "trial": trial, "process": process, **more}) + "\n"
+    line = json.dumps({"time": now, "event": event, "trial": trial, "process": process, **_masked(more)}) + "\n"
     with contextlib.suppress(OSError):
         handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
+
+
+def _masked(more: dict[str, Any]) -> dict[str, Any]:
+    return {key: masked(value) if isinstance(value, str) else value for key, value in more.items()}
 
 
 @dataclass(frozen=True)

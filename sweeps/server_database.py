@@ -12,6 +12,7 @@ from typing import Any
 
 from hwdse.errors import HwdseError, UsageError
 from hwdse.numerals import number
+from hwdse.passwords import hold
 from hwdse.storage import StorageError
 
 from .database import Place, cause_of, of_database, rdb_storage, reason_of, shown, translated, worker_name
@@ -30,6 +31,7 @@ class ServerDatabase:
         import sqlalchemy
 
         assert place.url is not None
+        hold(place.url)
         self.url, self.study, self.worker = _postgresql(place.url), place.study, worker_name()
         self._stop: threading.Event | None = None
         self._grace = _grace()
@@ -109,19 +111,12 @@ class ServerDatabase:
             )
         if not of_database(error):
             return None
-        password = self._password
-        reason = reason_of(error).replace(password, "***") if password else reason_of(error)
+        reason = reason_of(error)
         if any(word in reason for word in ("authentication", "no password", "role ", "permission denied", "pg_hba")):
             return StorageError(f"{server} denies access: {reason}. The password may stand in PGPASSWORD or in ~/.pgpass.")
         if "database" in reason and "does not exist" in reason:
             return StorageError(f"{server}: {reason}. Make it with createdb.")
         return StorageError(f"cannot reach {server}: {reason}. Is the server running, and open to this machine?")
-
-    @property
-    def _password(self) -> str:
-        import sqlalchemy
-
-        return sqlalchemy.make_url(self.url).password or ""
 
     def close(self) -> None:
         """See :class:`Database`."""
@@ -145,9 +140,7 @@ def _postgresql(url: str) -> str:
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise UsageError(f"the storage must be a URL such as {wanted}.") from None
     if made.drivername != "postgresql+psycopg":
-        raise UsageError(
-            f"the storage must be a URL such as {wanted}, got {made.drivername}://. For one machine leave it out: the run folder is enough."
-        )
+        raise UsageError(f"the storage must be a URL such as {wanted}, got {shown(made.drivername)}. For one machine leave it out.")
     try:
         import psycopg  # noqa: F401
     except ImportError:

@@ -27,6 +27,7 @@ def _run() -> int | str | None:
     try:
         from .app import app
 
+        _hold_passwords(sys.argv[1:])
         app()
     except SystemExit as stop:
         if stop.code != 130 and not requested():
@@ -47,7 +48,8 @@ def _run() -> int | str | None:
             said = sentence(error)
             if said is None:
                 _say("this is a fault of hwdse itself, please report it with the lines below.")
-                raise
+                print(_traceback(), file=sys.stderr)  # noqa: T201  # the command's own voice
+                return 1
             _say(*said.split("\n"))
             return 1
     else:
@@ -56,8 +58,35 @@ def _run() -> int | str | None:
     return status()
 
 
+def _hold_passwords(arguments: list[str]) -> None:
+    """Whatever can be a database URL, in its place or in another, shows its password in no message."""
+    import itertools
+    import os
+
+    from hwdse.passwords import hold
+
+    for text in (os.environ.get("HWDSE_STORAGE", ""), *arguments):
+        name, sign, value = text.partition("=")
+        url = value if sign and name.startswith("-") else text
+        if "@" in url and (":" in url or "/" in url) and " <= " not in url:
+            hold(url)
+    for name, after in itertools.pairwise(arguments):
+        if name == "--storage":
+            hold(after)
+
+
+def _traceback() -> str:
+    import traceback
+
+    from hwdse.names import visible
+    from hwdse.passwords import masked
+
+    return visible(masked(traceback.format_exc()), keep="\n\t")
+
+
 def _say(*lines: str) -> None:
     from hwdse.names import visible
+    from hwdse.passwords import masked
 
-    text = "\n".join(visible(" ".join(line.split("\n"))) for line in lines)
+    text = "\n".join(visible(masked(" ".join(line.split("\n")))) for line in lines)
     print(f"hwdse: {text}", file=sys.stderr)  # noqa: T201  # the command's own voice

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from hwdse.names import visible
+from hwdse.passwords import masked
 
 from . import accelerator_commands, model_commands, run_commands
 from .options import examples
 
+
+class Commands(TyperGroup):
+    """Usage errors repeat what was typed: without passwords, and with nothing that steers the terminal."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """See :class:`typer.core.TyperGroup`."""
+        with _said_safely():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """See :class:`typer.core.TyperGroup`."""
+        with _said_safely():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _said_safely() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = visible(masked(message), keep="\n")  # type: ignore[attr-defined]  # of the parser's errors
+        raise
+
+
 app = typer.Typer(
     name="hwdse",
+    cls=Commands,
     help="Explore mixed-precision quantisation for real hardware: measured accuracy against BitOPs, memory, latency and energy.",
     no_args_is_help=True,
     add_completion=False,

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from hwdse.names import clipped, visible
 from hwdse.numerals import whole
+from hwdse.passwords import masked
 
 if TYPE_CHECKING:
     from hwdse.workbench import Say
@@ -32,7 +33,8 @@ class Screen(Console):
 
     def print(self, *objects: Any, **how: Any) -> None:
         """See :meth:`rich.console.Console.print`."""
-        super().print(*(Text(visible(o, keep="\n\t")) if isinstance(o, str) else o for o in objects), **how)
+        pieces = self.stderr  # results are left whole: a task may be called what a password is
+        super().print(*(Text(visible(masked(o, pieces), keep="\n\t")) if isinstance(o, str) else o for o in objects), **how)
 
 
 out = Screen(highlight=False, soft_wrap=False)
@@ -41,7 +43,7 @@ err = Screen(stderr=True, highlight=False)
 
 def text_cell(text: str) -> Text:
     """A cell of a table, or a piece of a line, as text of one line for each of its own."""
-    return Text(clipped(visible(text, keep="\n"), CLIPPED))
+    return Text(clipped(visible(masked(text, pieces=False), keep="\n"), CLIPPED))
 
 
 def plain(value: Any) -> Any:
@@ -57,7 +59,7 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, nothing else."""
-    print(json.dumps(plain(value), indent=2))  # noqa: T201  # the command's output
+    print(masked(json.dumps(plain(value), indent=2), pieces=False))  # noqa: T201  # the command's output
 
 
 def width() -> int:
@@ -118,16 +120,15 @@ def _print_part(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def print_text(text: str = "", *, style: str = "", indent: int = 0) -> None:
     """A paragraph, wrapped at words, each further line indented; what it holds is never read as markup."""
-    lines = textwrap.wrap(
-        visible(text, keep="\n\t"), width(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    ) or [""]
+    shown = visible(masked(text, pieces=False), keep="\n\t")
+    lines = textwrap.wrap(shown, width(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False) or [""]
     for line in lines:
         out.print(Text(line, style=style), soft_wrap=True)
 
 
 def print_question(text: str) -> bool:
     """Asks on the terminal, whatever standard output is; True only for a yes."""
-    err.print(Text(f"{text} [y/N] "), end="", soft_wrap=True)
+    err.print(f"{text} [y/N] ", end="", soft_wrap=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -81,7 +81,7 @@ def run(where: str | None, storage: str | None, study: str | None, json: bool) -
 
 
 def _look(where: str | None, storage: str | None, study: str | None) -> Look:
-    if where is not None and "://" not in where:
+    if where is not None and "://" not in where and (Path(where).exists() or "@" not in where):
         return look_at_folder(Path(where))
     url = where or storage
     if url is None:
