@@ -10,6 +10,7 @@ from ..errors import UsageError
 from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
+from .claims import contradiction
 from .knees import KNEE_METHOD, LEAST, chord_distances
 from .points import Point, ranked
 from .wording import chance, count, gap_text, shown, size_text
@@ -153,6 +154,8 @@ def given_up(record: SweepRecord, chosen: TrialResult, points: Sequence[TrialRes
     here, there = chosen.measures, best.measures
     said = f"Given up against the best {score.name} inside the limits, {Point.of(record, best).name}: it is"
     said += f" {gap_text(score, here[score.key], there[score.key])} its {shown(score, there[score.key])}"
+    against = contradiction(score, Point.of(record, chosen), Point.of(record, best))
+    said += f" on validation, but {against[0]} it on the test split" if against else ""
     if cost is None or not math.isfinite(there.get(cost.key, math.nan)):
         return f"{said}."
     return f"{said}, and its {cost.key} is {gap_text(cost, here[cost.key], there[cost.key])} that one's {shown(cost, there[cost.key])}."

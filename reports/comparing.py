@@ -42,8 +42,9 @@ def compare(one: SweepRecord, two: SweepRecord) -> Comparison:
     """Over every cost that both runs measured.
 
     Raises:
-        UsageError: other score metrics, no cost in common, or a run without measured points.
+        UsageError: other tasks or score metrics, no cost in common, or a run without measured points.
     """
+    _same_task(one, two)
     if one.score != two.score:
         raise UsageError(f"the runs measured {one.score.key} and {two.score.key}: their scores do not compare.")
     shared = [m for m in one.costs if m in two.costs]
@@ -55,6 +56,15 @@ def compare(one: SweepRecord, two: SweepRecord) -> Comparison:
             raise UsageError(f"a run of {record.task} has no measured point yet; nothing can be compared.")
     pairs = [_pair(one, two, metric) for metric in shared]
     return Comparison(tuple(p for p in pairs if p is not None), tuple(_differences(one, two)))
+
+
+def _same_task(one: SweepRecord, two: SweepRecord) -> None:
+    """Two tasks are one where they have one name, and one class or one code: that a task was changed is a difference to be said."""
+    names = [record.config.get("task", record.task) for record in (one, two)]
+    changed = names[0] != names[1] and one.provenance.get("task") != two.provenance.get("task")
+    if one.task != two.task or changed:
+        first, second = (f"{r.task} ({n})" if n != r.task else r.task for r, n in zip((one, two), names, strict=True))
+        raise UsageError(f"the runs are of different tasks, {first} and {second}: their scores do not compare. Give two runs of one task.")
 
 
 def _pair(one: SweepRecord, two: SweepRecord, metric: Metric) -> FrontPair | None:

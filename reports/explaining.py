@@ -12,7 +12,7 @@ from ..choices import Choices
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..records import SweepRecord, TrialResult
-from .limits import Limit, budget_limits, inside, trial_limits
+from .limits import Limit, budget_limits, budget_of, inside, trial_limits
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Explained:
     """A trial, layer by layer; the layer that is expected to lose most first.
 
     Attributes:
-        limits: that it was made under, tightened ones as they were. budgets: those of the sweep that it meets, whatever it was made under.
+        limits: of the budget that it was made under. aimed: what the search aimed at below these, empty where at these.
+        budgets: those of the sweep that it meets, whatever it was made under.
         notes: what must be said of the loss table.
     """
 
@@ -66,6 +67,7 @@ class Explained:
     layers: tuple[LayerFacts, ...]
     budgets: tuple[tuple[Limit, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    aimed: tuple[Limit, ...] = ()
 
 
 def explain(record: SweepRecord, number: int) -> Explained:
@@ -87,7 +89,8 @@ def explain(record: SweepRecord, number: int) -> Explained:
             f"trial {number} holds its weights as indices into codebooks, whose tables are not in the run folder yet; those of plain "
             "weights differ. They are written when the sweep ends (the same hwdse sweep command goes on). Or explain another trial."
         )
-    limits = trial_limits(record, trial) or ()
+    limits = budget_limits(record, budget_of(trial)) or ()
+    aimed = trial_limits(record, trial) or ()
     keys = list(dict.fromkeys([limit.metric.key for limit in limits if limit.metric.key in known])) or [
         m.key for m in record.costs if m.key in known and m.on in (None, trial.knobs.get("accelerator"))
     ]
@@ -107,7 +110,7 @@ def explain(record: SweepRecord, number: int) -> Explained:
         )
     resolved = [its for budget in record.budgets if (its := budget_limits(record, budget))]
     meets = tuple(b for b in resolved if inside(trial, b))
-    return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)), meets, loss.said)
+    return Explained(trial, limits, tuple(sorted(layers, key=lambda one: -one.loss)), meets, loss.said, () if aimed == limits else aimed)
 
 
 def _indices(table: CostTable, trial: TrialResult) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -11,11 +11,12 @@ from ..metrics import Metric
 from ..pareto import ParetoFront
 from ..records import SweepRecord, TrialResult
 from .choosing import Choice, best_score, given_up, knee, lexicographic
+from .claims import claim
 from .confidence import Sure, parse_confidence, parse_sure, sure_text, unsure
 from .limits import Limit, inside, parse_limit
 from .out_of_reach import nothing_inside
 from .points import Point, measured
-from .wording import chance_text, count, gap_text, score_text, shown, size_text
+from .wording import count, score_text, shown, size_text
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _explain(
     text.append(f"{score_text(score, point.score, point.interval)}{'' if best.test is None else f', test {shown(score, best.test)}'}.")
     reference = Point.fp32(record)
     if reference is not None:
-        text.append(f"That is {gap_text(score, point.score, reference.score)} FP32{chance_text(point, reference)}.")
+        text.append(f"That is {claim(score, point, reference, 'FP32')}.")
     text.extend(choice.details)
     for limit in limits:
         if isinstance(limit, Sure):
@@ -175,6 +176,6 @@ def _compare(record: SweepRecord, what: str, best: TrialResult, other: TrialResu
     if other is None:
         return ""
     here, there = Point.of(record, best), Point.of(record, other)
-    text = f"{what}, {there.name}, is {gap_text(record.score, there.score, here.score)} it{chance_text(here, there)}"
+    text = f"{what}, {there.name}, is {claim(record.score, there, here, 'it')}"
     text += f" at {shown(cost, there.costs.get(cost.key))} {cost.key}" if cost else ""
     return f"{text}{more}."

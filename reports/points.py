@@ -13,7 +13,7 @@ from ..costs import FloatArray
 from ..metrics import Metric
 from ..records import SweepRecord, TrialResult
 from ..sample_scores import FP32
-from .intervals import reference_interval, trial_interval
+from .intervals import interval, reference_interval, trial_interval
 
 Interval = tuple[float, float]
 BASELINE = "uniform"  # the allocator that gives every layer the same widths
@@ -30,6 +30,7 @@ class Point:
     interval: Interval | None
     test: float | None
     costs: Mapping[str, float]
+    test_interval: Interval | None = None
     kept: Mapping[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)  # scores of the samples, by number
 
     @property
@@ -59,6 +60,7 @@ class Point:
             interval=trial_interval(record, trial),
             test=trial.test,
             costs={m.key: trial.measures.get(m.key, math.nan) for m in record.costs},
+            test_interval=interval(record.score, trial.test, record.reference.get("test_samples")),
             kept=record.scores,
         )
 
@@ -68,7 +70,9 @@ class Point:
         score = record.reference.get("validation")
         if score is None:
             return None
-        return cls(-1, "FP32", "", score, reference_interval(record), record.reference.get("test"), {}, record.scores)
+        test = record.reference.get("test")
+        sure = interval(record.score, test, record.reference.get("test_samples"))
+        return cls(-1, "FP32", "", score, reference_interval(record), test, {}, sure, record.scores)
 
 
 def allocator(trial: TrialResult) -> str:

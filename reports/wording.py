@@ -10,6 +10,7 @@ from ..metrics import Metric
 from .points import Interval, Point
 
 LEVEL = 0.05  # of the paired test
+CHOSEN = " on the split that chose it"  # the better of two is one of many by its validation score, which flatters it
 
 
 def shown(metric: Metric, value: float | None) -> str:
@@ -66,14 +67,16 @@ def chance(one: Point, other: Point) -> bool | None:
 
 
 def chance_text(one: Point, other: Point) -> str:
-    """A clause on it; empty where nothing is known, or they do not differ."""
+    """A clause on it; empty where nothing is known, or they do not differ. Beyond chance is said of the split that chose the better one."""
     if one.score == other.score:
         return ""
     p = difference(one, other)
     if p is not None:
-        return f" (within chance, p = {p:.2f})" if p >= LEVEL else f" (beyond chance, p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
+        return (
+            f" (within chance, p = {p:.2f})" if p >= LEVEL else f" (beyond chance{CHOSEN}, p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'})"
+        )
     known = chance(one, other)
-    return "" if known is None else f" ({'within' if known else 'beyond'} chance by intervals)"
+    return "" if known is None else f" ({'within chance by intervals' if known else f'beyond chance by intervals{CHOSEN}'})"
 
 
 def count(number: int, word: str, plural: str = "") -> str:

@@ -32,17 +32,19 @@ def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None
                 "trial": found.trial.number,
                 "notes": list(found.notes),
                 "budget": [str(x) for x in found.limits],
+                "aimed_at": [str(x) for x in found.aimed],
                 "meets": inside,
                 "layers": layers,
             }
         )
         return
     metrics = {key: record.metric(key) for key in (found.layers[0].costs if found.layers else {})}
-    under = ", ".join(map(str, found.limits)) or "no limit"
+    under, written = ", ".join(map(str, found.limits)) or "no limit", ", ".join(budget_of(found.trial))
+    under += f" ({written})" if written not in ("", under) else ""
     print_text(f"Trial {trial}, {found.trial.knobs.get('allocator')}: made under {under}", style="bold")
-    tightness = found.trial.knobs.get("tightness") or 1.0
-    if found.limits and tightness != 1:
-        print_text(f"That is {tightness:.4g} of its budget, {' and '.join(budget_of(found.trial))}.")
+    if found.aimed:
+        tightness = float(found.trial.knobs["tightness"])
+        print_text(f"The search aimed lower there, at {', '.join(map(str, found.aimed))} ({tightness:.4g} of it).")
     meets = [" and ".join(map(str, budget)) for budget in found.budgets]
     print_text(f"Of the sweep's budgets it meets {'; '.join(meets) or 'none'}.")
     print_text("Expected losses are the loss table's, of each layer by itself; costs are the tables'.")

@@ -60,6 +60,7 @@ class Allocators:
             note(
                 "Hypervolume: of each allocator's own points, as a share of the box from the best to the worst cost and score of all.",
                 "Beats: at how many of the costs that both reach its best point is better; after the slash, the same.",
+                "All by the validation scores, which chose the points.",
                 "Each as it was run here, with its own number of trials, trained or not.",
                 f"{SOLVER.capitalize()}: the solver's answers that every sweep starts with, without training.",
                 f"{REFINED.capitalize()}: made from points of the front, whoever chose those.",

@@ -9,10 +9,11 @@ from markupsafe import Markup
 from ...metrics import Metric
 from ...records import SweepRecord, learnt_nothing
 from ..budgets import BudgetResult, budget_results
+from ..claims import claim, contradiction
 from ..markup import bullets, note, paragraph
 from ..points import Point, measured, ranked, scored
 from ..section import Fragment
-from ..wording import chance_text, count, gap_text, listed, point_text, score_text, shown
+from ..wording import chance_text, count, listed, point_text, score_text, shown
 
 _INTERVALS = (
     "Intervals describe the sampling of the validation set, not the luck of training: Wilson's for shares, the bootstrap's for other means."
@@ -89,7 +90,7 @@ class Summary:
             parts.append(
                 note(
                     "Points are chosen by their validation score, so that score flatters the chosen one a little;",
-                    "the test score, where it was taken, does not.",
+                    "the test score, where it was taken, does not, and is said first where it contradicts.",
                     _INTERVALS if facts.best.interval else "",
                     _CHANCE if facts.best.scores is not None else "",
                 )
@@ -112,7 +113,7 @@ def _best(facts: SummaryFacts) -> str:
     text = f"The best measured point of all is {point_text(facts.score, facts.best)}"
     if facts.fp32 is None:
         return text + "."
-    return f"{text}, {gap_text(facts.score, facts.best.score, facts.fp32.score)} FP32{chance_text(facts.best, facts.fp32)}."
+    return f"{text}, {claim(facts.score, facts.best, facts.fp32, 'FP32')}."
 
 
 def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
@@ -130,7 +131,7 @@ def _budget(facts: SummaryFacts, budget: BudgetResult) -> Markup:
     text = f": the best of {count(budget.inside, 'point')} inside is {point_text(score, best)}"
     text += f", {shown(score, best.test)} on test" if best.test is not None else ""
     text += f", using {listed(used)}" if used else ""
-    text += f"; {gap_text(score, best.score, facts.fp32.score)} FP32{chance_text(best, facts.fp32)}." if facts.fp32 else "."
+    text += f"; {claim(score, best, facts.fp32, 'FP32')}." if facts.fp32 else "."
     return name + text + _sure(budget) + _against_uniform(score, best, budget.uniform) + _bought(score, budget)
 
 
@@ -148,9 +149,7 @@ def _against_uniform(score: Metric, best: Point, uniform: Point | None) -> str:
         return " It is a uniform allocation: mixed widths were not better here."
     if uniform is None:
         return " No uniform allocation that was measured is inside."
-    sure = chance_text(best, uniform)
-    gap = gap_text(score, best.score, uniform.score)
-    return f" It is {gap} the best uniform allocation inside, {uniform.widths} (#{uniform.number}){sure}."
+    return f" It is {claim(score, best, uniform, f'the best uniform allocation inside, {uniform.widths} (#{uniform.number})')}."
 
 
 def _bought(score: Metric, budget: BudgetResult) -> str:
@@ -160,4 +159,9 @@ def _bought(score: Metric, budget: BudgetResult) -> str:
     if budget.gained <= 0:
         return f" The wider limit buys nothing over {', '.join(budget.over)}."
     gain = f"{budget.gained * 100:.2f} percentage points" if score.unit == "fraction" else score.format(budget.gained)
-    return f" The wider limit buys {gain} over {', '.join(budget.over)}{chance_text(budget.best, budget.rival)}."
+    over = ", ".join(budget.over)
+    against = contradiction(score, budget.best, budget.rival)
+    if against:
+        gap, verdict = against
+        return f" On the test split its best is {gap} that of {over}, though by validation the wider limit buys {gain}: {verdict}."
+    return f" The wider limit buys {gain} over {over}{chance_text(budget.best, budget.rival)}."

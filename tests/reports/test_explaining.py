@@ -50,15 +50,22 @@ def test_alternatives_are_the_true_differences(record) -> None:
             assert sorted(map(bool, moved)) == [False, True]
 
 
-def test_a_tightened_trial_is_held_against_what_it_aimed_at(record) -> None:
+def test_a_tightened_trial_is_held_against_the_budget_that_the_user_wrote(record, tmp_path) -> None:
     trial = next(t for t in record.complete if t.knobs.get("budget") == ["latency@t4 <= 1.5 ms"] and "latency@t4" in t.measures)
     aimed = trial.measures["latency@t4"] * 1.0001
     knobs = {**trial.knobs, "tightness": aimed / 1.5e-3, "budget": [f"latency@t4 <= 1.5 ms x {aimed / 1.5e-3:.4g}"]}
-    found = explain(record.with_trials((replace(trial, knobs=knobs),)), trial.number)
-    assert [x.value for x in found.limits] == [pytest.approx(aimed)]
-    wider = [a for f in found.layers for a in f.alternatives if a.costs["latency@t4"] > 1e-4 * aimed]
-    assert wider
-    assert not any(a.inside for a in wider)
+    changed = record.with_trials((replace(trial, knobs=knobs),))
+    found = explain(changed, trial.number)
+    assert [x.value for x in found.limits] == [1.5e-3]
+    assert [x.value for x in found.aimed] == [pytest.approx(aimed)]
+    for one in (a for f in found.layers for a in f.alternatives):
+        assert one.inside == (trial.measures["latency@t4"] + one.costs["latency@t4"] <= 1.5e-3)
+    changed.save(tmp_path)
+    ran = hwdse("explain", tmp_path, trial.number)
+    assert f"Trial {trial.number}, {trial.knobs['allocator']}: made under latency@t4 <= 1.5 ms The search aimed lower there, at" in ran.text
+    said = json.loads(hwdse("explain", tmp_path, trial.number, "--json").out)
+    assert said["budget"] == ["latency@t4 <= 1.5 ms"]
+    assert len(said["aimed_at"]) == 1
 
 
 def test_what_was_made_under_no_limit_says_which_budgets_it_meets(record, tmp_path) -> None:
@@ -163,6 +170,25 @@ def test_differences_are_named(record) -> None:
     said = compare(record, changed).differences
     assert "the FP32 weights differ" in said
     assert any("configurations differ in" in s and "trials" in s for s in said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"task": "other"}, True),
+        ({"config": {"task": "mine:Other"}, "provenance": {"task": "b"}}, True),  # two classes that have kept one name
+        ({"config": {"task": "mine:Other"}}, False),  # the same code under another class's name
+        ({"provenance": {"task": "b"}}, False),  # the task was changed
+    ],
+)
+def test_runs_of_different_tasks_are_refused(changes, refused, record, tmp_path) -> None:
+    one = replace(record, config={**record.config, "task": "mine:Net"}, provenance={**record.provenance, "task": "a"})
+    two = replace(one, **{key: {**getattr(one, key), **value} if isinstance(value, dict) else value for key, value in changes.items()})
+    one.save(tmp_path / "one")
+    two.save(tmp_path / "two")
+    ran = hwdse("diff", tmp_path / "one", tmp_path / "two")
+    assert ran.code == (2 if refused else 0), ran.err
+    assert ("the runs are of different tasks" in ran.said) == refused
 
 
 def test_runs_that_do_not_compare(record) -> None:

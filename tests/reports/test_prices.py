@@ -170,7 +170,7 @@ def test_the_same_samples_tell_more_than_two_intervals() -> None:
     record = replace(run(points, samples=100), scores={"0": base, "1": mixed, "2": better, "fp32": better})
     one, two, three = (Point.of(record, t) for t in record.trials)
     assert (chance(one, three), chance(one, two)) == (False, True)
-    assert chance_text(one, three) == " (beyond chance, p = 0.008)"  # 2 x 2^-8
+    assert chance_text(one, three) == " (beyond chance on the split that chose it, p = 0.008)"  # 2 x 2^-8
     assert chance_text(one, two) == " (within chance, p = 1.00)"
     found = prices(record, WEIGHTS)
     assert found is not None
