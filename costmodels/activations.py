@@ -35,7 +35,8 @@ class ActivationMemory:
             outputs of the step alone, as if residuals took no room.
         norm, activation, add, depthwise: what is computed in place; see :class:`~.liveness.InPlace`. Views always are.
         other_bits: width of tensors that no quantised layer reads.
-        index_bits: width of indices and masks.
+        index_bits: width of indices, which integers of 32 and 64 bits are taken for. Integers of fewer bits (images of bytes) and
+            booleans (masks) have the width of their type, a byte for uint8 and bool.
         packing: how narrow numbers are packed; see :class:`~.packing.Packing`.
 
     Where layers of different activation width read one tensor, it counts at the widest of them: exact for tied layers (the
@@ -97,7 +98,7 @@ class ActivationMemory:
         )  # fmt: skip
 
     def _fixed(self, buffer: Buffer, widest: int) -> int:
-        bits = self.index_bits if buffer.integer else widest if buffer.readers else self.other_bits
+        bits = (buffer.bits or self.index_bits) if buffer.integer else widest if buffer.readers else self.other_bits
         return self.packing.bytes(buffer.elements, bits)
 
     def _rows(self, graph: LayerGraph, plan: Schedule, number_of: Mapping[int, int]) -> tuple[list[tuple[Row, str]], int]:
@@ -122,8 +123,8 @@ class ActivationMemory:
         flags = [name for name in ("norm", "activation", "add", "depthwise") if getattr(self.in_place, name)]
         return (
             f"peak activation memory: {what}, over the traced order; in place: {', '.join(['views', *flags])}; a tensor has the "
-            f"activation width of the layer that reads it, {self.other_bits} bits where no quantised layer does, indices "
-            f"{self.index_bits}; packing '{self.packing.rule}'."
+            f"activation width of the layer that reads it, {self.other_bits} bits where no quantised layer does, indices (int32, int64) "
+            f"{self.index_bits}, bool and narrower integers those of their type; packing '{self.packing.rule}'."
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..bits import BitWidths
 from ..costs import CostTable, FloatArray
 from ..errors import UsageError
-from ..graph import Layer, LayerGraph
+from ..graph import Layer, LayerGraph, Storage
 from ..metrics import AVERAGE_BITS, Metric
 
 
@@ -42,11 +42,11 @@ class AverageBits:
     def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
         """One row; a cell is the layer's share times the width."""
         layers = graph.quantisable
-        seen: set[str | None] = set()
+        seen: set[Storage | None] = set()
         elements = []
         for layer in layers:
-            elements.append(0 if layer.weight in seen else layer.params)
-            seen.add(layer.weight)
+            elements.append(0 if layer.storage in seen else layer.params)
+            seen.add(layer.storage)
         cells = np.zeros((len(layers), len(options)))
         if self.of != "activations":
             cells += np.outer(self._shares(elements), [o.weight for o in options])

@@ -20,7 +20,7 @@ from ..costs import CostTable
 from ..errors import UnknownName, UsageError
 from ..graph import LayerGraph
 from ..metrics import BITOPS, Metric
-from .coverage import left_out_notes
+from .coverage import left_out_notes, listed
 
 Width = int | Literal["chosen", "float"]
 
@@ -58,8 +58,9 @@ class BitOpsConvention:
     Attributes:
         name: shown in reports.
         first, last: rule of the first and of the last layer that bit-widths are chosen for, in execution order.
-        fp_bits: width of a floating-point number where a rule says floating point.
-        dynamic_matmul: widths of every layer that no bit-widths are chosen for: attention, products of two activations,
+        fp_bits: width of a floating-point number where a rule says floating point, and of both operands where a weight is computed in
+            the forward pass or is complex: no quantiser reaches it.
+        dynamic_matmul: widths of every other layer that no bit-widths are chosen for: attention, products of two activations,
             recurrent layers.
     """
 
@@ -75,7 +76,8 @@ class BitOpsConvention:
         return (
             f"BitOPs = MACs x weight bits x input bits, convention '{self.name}': first layer {self.first}, last layer "
             f"{self.last}; floating point is {self.fp_bits} bits; layers without a choice of widths (attention, products of "
-            f"two activations) at {self.dynamic_matmul}; bias, norm, pooling and element-wise operations 0."
+            f"two activations) at {self.dynamic_matmul}, those whose weight is computed in the forward pass or is complex in floating "
+            f"point; bias, norm, pooling and element-wise operations 0."
         )
 
 
@@ -122,8 +124,10 @@ class BitOps:
             if end != AS_CHOSEN and layers:
                 counted = [end.apply(o, rule.fp_bits) for o in options]
                 products[position] = [c.weight * c.activation for c in counted]
-        rest = sum(layer.macs for layer in graph.layers if not layer.quantisable)
-        fixed = float(rest * rule.dynamic_matmul.weight * rule.dynamic_matmul.activation)
+        rest = [layer for layer in graph.layers if not layer.quantisable]
+        floating = sum(layer.macs for layer in rest if layer.floating)
+        other = sum(layer.macs for layer in rest) - floating
+        fixed = float(other * rule.dynamic_matmul.weight * rule.dynamic_matmul.activation + floating * rule.fp_bits**2)
         return CostTable.one_row(
             BITOPS, [layer.name for layer in layers], options, macs[:, None] * products, fixed,
             convention=rule.sentence, notes=(self._covered(graph, macs.sum()), *left_out_notes(graph)),
@@ -131,5 +135,7 @@ class BitOps:
 
     def _covered(self, graph: LayerGraph, macs: float) -> str:
         share = macs / graph.macs if graph.macs else 1.0
+        floating = [layer.name for layer in graph.layers if layer.floating]
         rest = f"; the others are at {self.convention.dynamic_matmul}" if share < 1 else ""
+        rest += f", in floating point {listed(floating)}" if floating else ""
         return f"bit-widths are chosen for {share:.2%} of the {graph.macs:,} counted MACs{rest}."

@@ -34,7 +34,8 @@ class Buffer:
     """Storage with its size and life.
 
     Attributes:
-        elements: of the largest tensor in it. integer: indices or masks only.
+        elements: of the largest tensor in it. integer: no floating point in it. bits: of each element of integers, where their type
+            says so; None for those that count as indices.
         readers: quantisable layers whose input it is; its width is theirs.
         first, last: steps between which it is alive, both included; ``first`` is -1 for inputs of the model, ``last`` the
             number of steps for its outputs.
@@ -46,6 +47,7 @@ class Buffer:
     first: int
     last: int
     readers: tuple[str, ...] = ()
+    bits: int | None = None
     names: list[str] = field(default_factory=list)
 
 
@@ -124,9 +126,10 @@ def _stored(graph: LayerGraph) -> dict[str, Buffer]:
     for name, tensor in graph.tensors.items():
         first = made.get(name, -1)
         last = used.get(name, first if first >= 0 else (0 if name in graph.inputs else -1))
-        one = found.setdefault(root[name], Buffer(tensor.elements, tensor.integer, first, last))
+        one = found.setdefault(root[name], Buffer(tensor.elements, tensor.integer, first, last, bits=tensor.bits))
         one.names.append(name)
         one.elements, one.integer = max(one.elements, tensor.elements), one.integer and tensor.integer
+        one.bits = max(one.bits, tensor.bits) if one.bits and tensor.bits else None
         one.first, one.last = min(one.first, first), max(one.last, last)
         one.readers += tuple(r for r in graph.readers.get(name, ()) if r not in one.readers)
     return {name: found[root[name]] for name in graph.tensors}

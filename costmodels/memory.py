@@ -10,17 +10,20 @@ import numpy as np
 from ..bits import FLOAT_BITS, BitWidths
 from ..costs import CostTable
 from ..errors import UsageError
-from ..graph import Layer, LayerGraph
+from ..graph import Layer, LayerGraph, Storage
 from ..metrics import WEIGHTS, Metric
 from .coverage import left_out_notes, listed
 from .packing import Metadata, Packing
 
 
 class WeightMemory:
-    """Cost model of weight storage: ``packed(elements, bits) + scales and zero points``, in bytes.
+    """Cost model of what the deployed network stores: ``packed(elements, bits) + scales and zero points``, in bytes.
 
-    A weight that several layers share is stored once, with the first quantisable layer that uses it. Weights that no
-    width is chosen for stay at ``float_bits``; biases are at ``bias_bits``.
+    Every parameter counts once, however often its module is called. A weight that several layers share is stored with the first
+    quantisable layer that uses it. Weights that no width is chosen for stay at ``float_bits``; biases are at ``bias_bits``. A batch norm
+    that follows a convolution or linear layer directly is folded into it: the layer has a bias for each output channel, whether it had
+    one before or not. All other parameters (other norms, slopes of activation functions, scales, positions) are at ``float_bits``.
+    Published tables of model sizes often count weights alone: ``scale_bits=0, bias_bits=0``, where all norms fold.
 
     Args:
         packing: ``dense``, ``byte``, ``pow2`` or ``align=N`` (see :class:`~.packing.Packing`).
@@ -61,25 +64,26 @@ class WeightMemory:
         layers, owners = graph.quantisable, self._owners(graph)
         stored = [self._stored(option) for option in options]
         cells = np.zeros((len(layers), len(options)))
-        mine = [i for i, layer in enumerate(layers) if owners.get(layer.weight or "") is layer]
+        mine = [i for i, layer in enumerate(layers) if layer.storage is not None and owners.get(layer.storage) is layer]
         widths = [pair.weight if pair else 1 for pair in stored]
         cells[mine] = self.packing.table([layers[i].params for i in mine], widths)
         cells[mine] += np.array([[self.metadata.bytes(layers[i].params, _channels(layers[i]))] for i in mine]).reshape(-1, 1)
         cells[:, [pair is None for pair in stored]] = np.inf
         rest = [layer for layer in owners.values() if not layer.quantisable]
         fixed = sum(self.packing.bytes(layer.params, self.float_bits) for layer in rest)
+        fixed += sum(self.packing.bytes(parameter.elements, self.float_bits) for parameter in graph.parameters)
         fixed += -(-sum(_biases(graph).values()) * self.bias_bits // 8)
         return CostTable.one_row(
             self._metric, [layer.name for layer in layers], options, cells, float(fixed),
-            convention=self._sentence(), notes=(*self._notes(rest), *left_out_notes(graph)),
+            convention=self._sentence(), notes=(*self._notes(rest, graph), *left_out_notes(graph)),
         )  # fmt: skip
 
-    def _owners(self, graph: LayerGraph) -> dict[str, Layer]:
+    def _owners(self, graph: LayerGraph) -> dict[Storage, Layer]:
         """Weight -> the layer that its storage is counted with: the first quantisable one, else the first."""
-        owners = {layer.weight: layer for layer in graph.weight_owners if layer.weight is not None}
+        owners = {layer.storage: layer for layer in graph.weight_owners if layer.storage is not None}
         for layer in reversed(graph.quantisable):
-            if layer.weight is not None:
-                owners[layer.weight] = layer
+            if layer.storage in owners:
+                owners[layer.storage] = layer
         return owners
 
     def _sentence(self) -> str:
@@ -87,14 +91,20 @@ class WeightMemory:
         beside = f"{meta.scale_bits}-bit scale" + (f" and {meta.zero_point_bits}-bit zero point" if meta.zero_point_bits else "")
         with_meta = f"plus a {beside} per {meta.per}" if meta.scale_bits or meta.zero_point_bits else "without scales"
         biases = f"biases at {self.bias_bits} bits" if self.bias_bits else "biases left out"
-        return f"weight storage, packing '{self.packing.rule}', {with_meta}; {biases}; shared weights once."
+        return (
+            f"weight storage as deployed, packing '{self.packing.rule}', {with_meta}; {biases}, one a channel where a batch norm folds "
+            f"into a layer; all other parameters at {self.float_bits} bits; each parameter once."
+        )
 
-    def _notes(self, rest: Sequence[Layer]) -> tuple[str, ...]:
+    def _notes(self, rest: Sequence[Layer], graph: LayerGraph) -> tuple[str, ...]:
         found = []
         if self.metadata.scale_bits and self.metadata.per != "tensor":
             found.append(f"a scale per {self.metadata.per}, as devices store it, is counted where quantisers share one (lsq, dorefa), too.")
         if rest:
             found.append(f"weights without a choice of width are stored at {self.float_bits} bits: {listed([r.name for r in rest])}.")
+        if graph.parameters:
+            names = [f"{p.name} ({p.elements:,})" for p in graph.parameters]
+            found.append(f"parameters that no counted layer uses are stored at {self.float_bits} bits: {listed(names)}.")
         return tuple(found)
 
 

@@ -86,7 +86,9 @@ def _extent(op: str, size: int, kernel: int, stride: int, pad: int, dilation: in
 
 
 def signature_of(layer: Layer) -> Signature | None:
-    """The signature of a traced layer; None for what no table can describe (three-dimensional convolutions)."""
+    """The signature of a traced layer; None for what no table can describe (three-dimensional convolutions, complex numbers)."""
+    if layer.numbers > 1:
+        return None
     if layer.kind == "conv":
         return _convolution(layer)
     if layer.kind == "linear":
@@ -204,12 +206,12 @@ class Work:
 def work_of_layer(layer: Layer) -> OpWork:
     """From the counts of the trace."""
     signature = signature_of(layer)
-    inputs, outputs = math.prod(layer.input_shape), math.prod(layer.output_shape)
+    inputs, outputs = layer.numbers * math.prod(layer.input_shape), layer.numbers * math.prod(layer.output_shape)
     if signature is not None and layer.kind == "embedding":
         return work_of_signature(signature)
     if signature is not None and layer.kind in ("conv", "linear"):
         return work_of_signature(signature)._replace(macs=layer.macs, inputs=inputs, outputs=outputs)
-    if layer.kind == "conv":  # three-dimensional
+    if layer.kind == "conv" and layer.numbers == 1:  # three-dimensional
         unbatched = len(layer.input_shape) == len(layer.kernel) + 1
         batch, channels = (1, layer.input_shape[0]) if unbatched else layer.input_shape[:2]
         counted = layer.input_shape if layer.transposed else layer.output_shape

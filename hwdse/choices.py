@@ -87,7 +87,8 @@ class Choices:
             weights, activations: widths to choose from, in bits.
             pins: layers held at one pair, by name; wins over ``ends``.
             ends: the pair at which the first and the last quantisable layer are held; None leaves them free.
-            tied: layers that read one tensor share their activation width, layers that share a weight its width.
+            tied: layers that read one tensor, or are calls of one module, share their activation width; layers that share a weight its
+                width.
 
         An embedding reads indices: its activation width means nothing and is held at the widest.
         """
@@ -114,7 +115,7 @@ class Choices:
             options,
             allowed,
             graph.weight_ties if tied else (),
-            graph.activation_ties if tied else (),
+            _united((*graph.activation_ties, *graph.call_ties), [layer.name for layer in layers]) if tied else (),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -260,3 +261,14 @@ class Choices:
         score = np.where(self.allowed, short * 1000.0 + size, np.inf)
         narrowest: IntArray = np.argmin(score, axis=1)
         return narrowest
+
+
+def _united(ties: Sequence[Tie], order: Sequence[str]) -> tuple[Tie, ...]:
+    """Ties with a layer in common as one tie; names in the given order."""
+    groups: list[set[str]] = []
+    for tie in ties:
+        mates = [group for group in groups if group & set(tie)]
+        groups = [*(group for group in groups if group not in mates), set(tie).union(*mates)]
+    place = {name: i for i, name in enumerate(order)}
+    found = [tuple(sorted(group, key=place.__getitem__)) for group in groups]
+    return tuple(sorted(found, key=lambda tie: place[tie[0]]))

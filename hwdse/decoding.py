@@ -41,7 +41,7 @@ def decode_step(graph: LayerGraph, context: int) -> LayerGraph:
         if one is None:
             why = f"counted as traced, not for one token: it does not go over the {tokens} tokens in a way that decoding knows"
             kept.append(LeftOut(layer.name, why))
-    return LayerGraph(tuple(layers), {}, (), (), (), (*graph.left_out, *kept), data_flow=False)
+    return LayerGraph(tuple(layers), {}, (), (), (), (*graph.left_out, *kept), data_flow=False, parameters=graph.parameters)
 
 
 def cache_elements(graph: LayerGraph, context: int) -> int:

@@ -1,7 +1,9 @@
 """A network under an allocation: weights through parametrisations, inputs through forward pre-hooks.
 
 No module of the user's is changed, there is one network in memory, and a new allocation is set in place. :meth:`QuantizedModel.remove`
-gives the original back, bit for bit, unless training or adaptive rounding has changed its weights.
+gives the original back, bit for bit, unless training or adaptive rounding has changed its weights. A weight that is computed by a
+parametrisation or hook (weight norm, spectral norm, pruning) becomes the plain parameter that is deployed, and stays one; rows of an
+embedding with ``max_norm`` are brought to their norm before they are rounded.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from .bits import FLOAT_BITS, Allocation, BitWidths
 from .errors import UnknownName, UsageError
 from .graph import LayerGraph
 from .quantizers import Quantizer, Scheme
+from .trace.computed_weights import computed_before, make_plain
 
 SAMPLED = 1 << 15  # elements of each input kept for calibrating ranges
 Tap = Callable[[str, Tensor], Tensor]  # (module path, floating-point input) -> the input to go on with
@@ -29,12 +32,18 @@ Watch = Callable[[str, str, Tensor, Tensor, int], None]  # (module path, "weight
 class _AtBits(nn.Module):
     """The parametrisation of one weight."""
 
-    def __init__(self, quantizer: Quantizer, path: str, watches: list[Watch]) -> None:
+    def __init__(self, quantizer: Quantizer, path: str, watches: list[Watch], renormed: tuple[float, float] | None = None) -> None:
         super().__init__()
         self.quantizer, self.path, self.watches = quantizer, path, watches
+        self.renormed = renormed  # (kind of norm, largest norm of a row)
         self.bits = FLOAT_BITS
 
     def forward(self, weight: Tensor) -> Tensor:
+        if self.renormed is not None:  # in place, as PyTorch does it with the rows that it looks up
+            with torch.no_grad():
+                found = torch.renorm(weight, self.renormed[0], 0, self.renormed[1])
+                if not torch.equal(found, weight):
+                    weight.copy_(found)
         if self.bits >= FLOAT_BITS:
             return weight
         quantised = self.quantizer.quantize(weight, self.bits)
@@ -79,10 +88,14 @@ class QuantizedModel:
         self._handles: list[RemovableHandle] = []
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         made: dict[int, _AtBits] = {}
+        self._largest: dict[str, float] = {}  # max_norm of embeddings
         for path in dict.fromkeys(self.module.values()):
             owner = modules[path]
+            if computed_before(owner):
+                make_plain(owner)
+            norm = self._take_norm(path, owner)
             shared = made.get(id(owner.weight))  # modules that share a weight share its quantiser: it is one tensor on the device
-            weight = shared if shared is not None else _AtBits(self._prepared(owner), path, self._watches).to(device)
+            weight = shared if shared is not None else _AtBits(self._prepared(owner), path, self._watches, norm).to(device)
             made[id(owner.weight)] = weight
             parametrize.register_parametrization(owner, "weight", weight, unsafe=True)
             self.weights[path] = weight
@@ -91,6 +104,14 @@ class QuantizedModel:
                 self.input_bits[path] = FLOAT_BITS
                 self._handles.append(owner.register_forward_pre_hook(self._hook(path), with_kwargs=True))
         self._owner = {path: modules[path] for path in self.weights}
+
+    def _take_norm(self, path: str, owner: nn.Module) -> tuple[float, float] | None:
+        """(kind, largest) norm of an embedding's rows, which the module no longer applies: it would move rounded rows off their levels."""
+        if not isinstance(owner, nn.Embedding) or owner.max_norm is None:
+            return None
+        self._largest[path] = owner.max_norm
+        owner.max_norm = None
+        return owner.norm_type, self._largest[path]
 
     def _prepared(self, owner: nn.Module) -> Quantizer:
         quantizer = self.scheme.make_weight()
@@ -271,6 +292,7 @@ class QuantizedModel:
         wrong = sorted(set(allocation) ^ set(self.layers))
         if wrong:
             raise UsageError(f"an allocation must name the model's quantisable layers; they differ in {', '.join(wrong[:5])}.")
+        self._check_shared(allocation)
         self._to_bits(
             {self.module[n]: b.activation for n, b in allocation.items() if self.module[n] in self.inputs},
             {self.module[n]: b.weight for n, b in allocation.items()},
@@ -278,6 +300,22 @@ class QuantizedModel:
         self.allocation = Allocation({n: allocation[n] for n in self.layers})
         if calibrate:
             self.calibrate()
+
+    def _check_shared(self, allocation: Mapping[str, BitWidths]) -> None:
+        """Raises UsageError where one quantiser is given two widths: layers that are calls of one module, or share a weight."""
+        found: dict[tuple[str, object], tuple[str, int]] = {}
+        for name, bits in allocation.items():
+            path = self.module[name]
+            of: list[tuple[str, object, int]] = [("weight", id(self.weights[path]), bits.weight)]
+            if path in self.inputs:
+                of.append(("activation", path, bits.activation))
+            for what, key, width in of:
+                other, same = found.setdefault((what, key), (name, width))
+                if width != same:
+                    raise UsageError(
+                        f"layers '{other}' and '{name}' share one quantiser (calls of one module, or one weight), so they must have one "
+                        f"{what} width; got {same} and {width} bits."
+                    )
 
     def calibrate(self) -> None:
         """Fits every quantiser to the weight, or to the observed inputs, at the present widths."""
@@ -332,6 +370,8 @@ class QuantizedModel:
             handle.remove()
         for owner in self._owner.values():
             parametrize.remove_parametrizations(owner, "weight", leave_parametrized=False)
+        for path, largest in self._largest.items():
+            cast(nn.Embedding, self._owner[path]).max_norm = largest
         return self.network
 
 

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .edges import Edges
 from .errors import FileFormatError, HwdseError
 from .metrics import Metric
 from .reading import decode, json_object
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # what numpy, zip, zlib and the constructors of a table raise on bytes that are no archive, or a damaged one
 _DAMAGE = (
@@ -185,6 +188,13 @@ def key_of(*parts: Any) -> str:
         digest.update(f"{'bytes' if isinstance(part, bytes) else 'json'} {len(content)} ".encode())  # so that parts cannot run together
         digest.update(content)
     return digest.hexdigest()[:24]
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The numbers of a tensor of any type, bfloat16 and complex among them, in their order."""
+    import torch  # heavy, and most of this file needs none
+
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def cache_folder() -> Path:

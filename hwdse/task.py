@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .errors import TaskError, UsageError
 from .interrupts import check
 from .metrics import Metric
-from .storage import key_of
+from .storage import bytes_of, key_of
 
 Split = Literal["train", "calibration", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -273,7 +273,7 @@ def fingerprint(task: Task) -> str:
                 break
             for tensor in (*inputs, target):
                 if isinstance(tensor, Tensor):
-                    parts += [list(tensor.shape), tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()]
+                    parts += [list(tensor.shape), bytes_of(tensor)]
     return key_of(*parts)
 
 

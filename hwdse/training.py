@@ -26,7 +26,7 @@ from .problem import Problem, Solution
 from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .rounding import round_adaptively
-from .storage import key_of
+from .storage import bytes_of, key_of
 from .task import Recipe, Task, batches_of, device_of
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
@@ -112,7 +112,7 @@ def train_float(
     Raises:
         TrainingDiverged: a loss or a gradient that is not finite. FileFormatError: a checkpoint of another training.
     """
-    start = key_of(*(t.detach().cpu().numpy().tobytes() for t in network.parameters()))
+    start = key_of(*(bytes_of(t) for t in network.parameters()))
     kept = Checkpoint(checkpoint, {"hwdse": __version__, "start": start, "recipe": repr(recipe), "seed": seed})
     loop = Loop(Objective(network, task, recipe), "train", seed, (list(network.parameters()), []))
     saved = kept.load()
@@ -231,7 +231,7 @@ def _identity(model: QuantizedModel, problem: Problem, allocator: Allocator, rec
     return {
         "hwdse": __version__,
         "model": model.graph.fingerprint,
-        "start": key_of(*(t.detach().cpu().numpy().tobytes() for t in model.network.parameters())),
+        "start": key_of(*(bytes_of(t) for t in model.network.parameters())),
         "tables": key_of(*(a.tobytes() for t in (problem.loss, *problem.costs) for a in t.numbers)),
         "settings": repr({k: v for k, v in sorted(vars(allocator).items()) if isinstance(v, str | int | float | bool | BitWidths | None)}),
         "quantisers": str(model.scheme),

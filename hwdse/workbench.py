@@ -39,9 +39,21 @@ from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .registry import find
 from .sensitivity import GROUP, SENSITIVITIES, sensitivity
-from .storage import StorageError, cache_folder, key_of, locked, read_checkpoint, sweep_up, tables_from_bytes, tables_to_bytes, write
+from .storage import (
+    StorageError,
+    bytes_of,
+    cache_folder,
+    key_of,
+    locked,
+    read_checkpoint,
+    sweep_up,
+    tables_from_bytes,
+    tables_to_bytes,
+    write,
+)
 from .task import Split, Task, check_task, fingerprint, pretrained_of, recipes_of, sources
 from .trace import trace
+from .trace.computed_weights import detach_computed
 from .training import train_float
 
 Say = Callable[[str, int, int], None]  # (what is being done, steps done, steps in all)
@@ -330,7 +342,7 @@ class Workbench:
     @cached_property
     def _blank(self) -> nn.Module:
         torch.manual_seed(self.seed)
-        return self.task.model()
+        return detach_computed(self.task.model())
 
     def quantized(self, scheme: Scheme | None = None) -> QuantizedModel:
         """A fresh quantised model, in floating point until widths are set."""
@@ -339,13 +351,7 @@ class Workbench:
     @cached_property
     def weights_fingerprint(self) -> str:
         """Of the trained FP32 weights."""
-        return key_of(
-            *(
-                part
-                for k, v in sorted(self._state.items())
-                for part in (k, v.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-            )
-        )
+        return key_of(*(part for k, v in sorted(self._state.items()) for part in (k, bytes_of(v))))
 
     def loss(self, scheme: Scheme | None = None) -> CostTable:
         """The loss table for a scheme's quantisers."""

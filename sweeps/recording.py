@@ -45,6 +45,7 @@ def record_of(bench: Workbench, config: SweepConfig, plan: Plan, folder: Path) -
                 | {"params": layer.params, "quantisable": layer.quantisable}
                 for layer in graph.layers
             ],
+            "parameters": [asdict(item) for item in graph.parameters],
             "left_out": [asdict(item) for item in graph.left_out],
         },
         conventions={t.metric.key: _convention(t.metric, t.convention, t.notes) for t in bench.tables.values()}

@@ -157,7 +157,7 @@ def test_profile_lists_layers_costs_and_short_conventions(toy: str) -> None:
     assert ran.code == 0
     assert "4 counted layers, 1.44 k MACs, 1,440 weights" in ran.out
     assert re.search(r"^2 +linear +1x24 +1x24 +576 +40.0% +576", ran.out, re.MULTILINE)
-    assert "Every operation with multiply-accumulates and every weight was counted." in ran.out
+    assert "Every operation with multiply-accumulates and every parameter was counted." in ran.out
     assert "--json" in ran.out
     listed = ran.out.partition("What the numbers are")[2]
     assert all(len(line) < 200 for line in listed.splitlines())

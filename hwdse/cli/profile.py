@@ -58,6 +58,7 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
                 "conventions": {key: t.convention for key, t in tables.items()},
                 "notes": {key: list(t.notes) for key, t in tables.items()},
                 "data_flow": bench.graph.data_flow,
+                "parameters": [{"name": item.name, "elements": item.elements} for item in graph.parameters],
                 "left_out": [{"name": item.name, "reason": item.reason} for item in graph.left_out],
             }
         )
@@ -133,13 +134,24 @@ def _print_coverage(graph: LayerGraph) -> None:
         print_text()
         print_text("Counted at a fixed width (no module whose weight and input can be quantised)", style="bold")
         print_text(f"  {', '.join(fixed)}", indent=2)
+    floating = [layer.name for layer in graph.layers if layer.floating]
+    if floating:
+        print_text()
+        print_text(
+            "Of these in floating point (the weight is complex, or computed in the forward pass behind every quantiser)", style="bold"
+        )
+        print_text(f"  {', '.join(floating)}", indent=2)
+    if graph.parameters:
+        print_text()
+        print_text("Stored in floating point (parameters that no counted layer uses; 'weights' includes them)", style="bold")
+        print_text(f"  {', '.join(f'{item.name} ({item.elements:,})' for item in graph.parameters)}", indent=2)
     print_text()
     if graph.left_out:
-        print_text("Not counted (no cost above includes these)", style="bold")
+        print_text("Not counted (no cost above includes their work)", style="bold")
         for item in graph.left_out:
             print_text(f"  {item.name}: {item.reason}", indent=4)
     else:
-        print_text("Every operation with multiply-accumulates and every weight was counted.")
+        print_text("Every operation with multiply-accumulates and every parameter was counted.")
 
 
 def _sources(table: CostTable, pair: BitWidths) -> str:

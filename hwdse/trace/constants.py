@@ -8,12 +8,12 @@ from math import prod
 
 from torch.fx import Node
 
-from .rules import stored
+from .rules import numbers_in, stored
 
 
 @dataclass(frozen=True)
 class Constant:
-    """``sources``: elements of each parameter or buffer behind it. ``whole``: the one that it is a view or a cast of."""
+    """``sources``: real numbers in each parameter or buffer behind it. ``whole``: the one that it is a view or a cast of."""
 
     sources: Mapping[str, int] = field(default_factory=dict)
     whole: str | None = None
@@ -26,20 +26,21 @@ def derived(parts: Iterable[Constant], same: bool) -> Constant:
     return Constant(sources, parts[0].whole if same and parts else None)
 
 
-def weight_name(constant: Constant, node: Node) -> str | None:
-    """The parameter behind a weight operand; None for values that come from no parameter (``torch.ones``).
+def parameter_of(constant: Constant, node: Node) -> tuple[str, tuple[int, int] | None] | None:
+    """The parameter that an operand is (a view or a cast of), and which part of it: first and last + 1 of its flattened elements.
 
-    A part of a parameter (one third of an attention's input projection, one expert) is its own weight:
-    ``"name[first:last]"`` in elements of the flattened parameter. A weight computed from several parameters (weight norm,
-    low-rank additions) goes by the largest of those with as many elements, or else by the largest.
+    The part is None where it is the whole parameter. The result is None for what is computed, or made of literals.
     """
-    sources = constant.sources
-    if not sources:
+    if constant.whole is None:
         return None
-    elements = prod(stored(node))
-    if constant.whole is not None:
-        if elements >= sources[constant.whole]:
-            return constant.whole
-        first = int(node.meta["val"].storage_offset())
-        return f"{constant.whole}[{first}:{first + elements}]"
-    return max(sources, key=lambda name: (sources[name] == elements, sources[name]))
+    elements = prod(stored(node)) * numbers_in(node)
+    if elements >= constant.sources[constant.whole]:
+        return constant.whole, None
+    first = int(node.meta["val"].storage_offset()) * numbers_in(node)
+    return constant.whole, (first, first + elements)
+
+
+def source_of(constant: Constant, node: Node) -> str | None:
+    """The first parameter of as many elements as a computed weight (the base of low-rank additions); None where there is none."""
+    elements = prod(stored(node)) * numbers_in(node)
+    return next((name for name, size in constant.sources.items() if size == elements), None)

@@ -19,8 +19,12 @@ _LOGGERS = ("torch.export", "torch._export", "torch._subclasses.fake_tensor", "t
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, no fused attention path; afterwards every training flag is as before."""
+    """Evaluation mode, no gradients, no fused attention path; afterwards every training flag is as before.
+
+    So are tensors that modules hold as plain attributes: hooks such as weight norm put what they compute there.
+    """
     modes = [(module, module.training) for module in model.modules()]
+    attributes = [(m, name, value) for m in model.modules() for name, value in vars(m).items() if isinstance(value, torch.Tensor)]
     fast = torch.backends.mha.get_fastpath_enabled()
     # The fused path of encoder layers is one operation that hides its layers from hooks and from the trace.
     torch.backends.mha.set_fastpath_enabled(False)
@@ -32,6 +36,8 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes:
             module.training = training
+        for module, name, value in attributes:
+            vars(module)[name] = value
 
 
 def exported(model: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any] | None = None) -> ExportedProgram:

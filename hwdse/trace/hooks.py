@@ -22,9 +22,10 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from ..graph import Layer, LayerGraph, LeftOut
+from .deployed import numbers_of, unused
 from .export import evaluation, exported
-from .owners import Owners, quantisable_module
-from .walk import read_program, unreached
+from .owners import Names, Owners, joined, quantisable_module
+from .walk import read_program
 
 Call = tuple[str, nn.Module, tuple[Any, ...], dict[str, Any]]
 
@@ -72,21 +73,29 @@ def read_calls(model: nn.Module, calls: list[Call], total: int, reason: str) -> 
     """The layers of the modules that :func:`record` saw called; ``reason`` says why there is no data flow."""
     owners = Owners(model)
     layers: list[Layer] = []
-    reached: set[str] = set()
+    names = Names()
+    used: dict[str, int] = {}
+    seen: set[str] = set()
     left_out = [LeftOut("data flow", f"unknown, so no edges, no ties, no activation memory; {reason}")]
     for path, module, args, kwargs in calls:
         try:
-            inner = read_program(exported(module, *_filled((args, kwargs))), module)
+            inner = read_program(exported(module, *_filled((args, kwargs))), module, path, names)
         except Exception as error:  # whatever torch.export raises, of this one module
             left_out.append(LeftOut(path, f"a module that could not be traced: {type(error).__name__}; its work is not counted"))
             continue
-        layers += [_placed(layer, path, module, owners) for layer in inner.layers]
-        lost = {item.name for item in inner.left_out}
-        reached |= {owners.canonical(_joined(path, name)) for name, _ in module.named_parameters() if name not in lost}
+        for layer in inner.layers:
+            weight = None if layer.weight is None else owners.canonical(joined(path, layer.weight))
+            layers.append(replace(layer, weight=weight, extra_params=0 if path in seen else layer.extra_params))
+        seen.add(path)  # a module called twice has one bias
+        rest = {parameter.name: parameter.elements for parameter in inner.parameters}
+        for name, parameter in module.named_parameters():
+            whole = owners.canonical(joined(path, name))
+            used[whole] = max(used.get(whole, 0), numbers_of(parameter) - rest.get(name, 0))
     missing = total - sum(layer.macs for layer in layers)
     if missing > 0:
         left_out.append(LeftOut("products outside of modules", f"{missing} multiply-accumulates that belong to no counted module"))
-    return LayerGraph(_numbered(layers), {}, (), (), (), (*left_out, *unreached(model, reached)), data_flow=False)
+    parameters, items = unused(model, used)
+    return LayerGraph(tuple(layers), {}, (), (), (), (*left_out, *items), data_flow=False, parameters=tuple(parameters))
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -147,29 +156,3 @@ def _filled(arguments: Any) -> Any:
         return seen.setdefault(id(x), torch.zeros_like(x.meta, device=x.device))
 
     return pytree.tree_map_only(_Form, fill, arguments)
-
-
-def _placed(layer: Layer, path: str, module: nn.Module, owners: Owners) -> Layer:
-    """A layer of a module traced by itself, under the module's place in the model."""
-    weight = None if layer.weight is None else owners.canonical(_joined(path, layer.weight))
-    name = layer.name.partition("#")[0]
-    if layer.module == "" or name.endswith("_cell"):
-        name = path or name
-    elif name.partition("/")[0] in dict(module.named_modules()):
-        name = _joined(path, name)
-    else:
-        name = f"{path}/{name}".removeprefix("/")
-    return replace(layer, name=name, weight=weight, module=None if layer.module is None else _joined(path, layer.module))
-
-
-def _joined(path: str, name: str) -> str:
-    return ".".join(part for part in (path, name) if part)
-
-
-def _numbered(layers: list[Layer]) -> tuple[Layer, ...]:
-    uses: dict[str, int] = {}
-    result = []
-    for layer in layers:
-        number = uses[layer.name] = uses.get(layer.name, 0) + 1
-        result.append(layer if number == 1 else replace(layer, name=f"{layer.name}#{number}"))
-    return tuple(result)

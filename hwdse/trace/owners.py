@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.fx import Node
+from torch.nn.utils import parametrize
+
+from .computed_weights import computed_before
+from .constants import Constant, source_of
 
 Frame = tuple[str, str]  # key of one call of a module, path of the module
 
@@ -34,18 +38,51 @@ def quantisable_module(module: nn.Module) -> bool:
     return isinstance(module, _QUANTISABLE)
 
 
-class Owners:
-    """Paths of a model's modules and parameters, each known under its first name (as ``named_parameters`` gives it)."""
+def joined(path: str, name: str) -> str:
+    """The path of what is called ``name`` inside of ``path``."""
+    return ".".join(part for part in (path, name) if part)
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._paths: dict[int, str] = {id(module): path for path, module in model.named_modules()}
+
+def _split(name: str) -> tuple[str, str]:
+    """(path of the module, attribute) of a parameter: PyTorch permits no dots in the names of either."""
+    path, _, attribute = name.rpartition(".")
+    return path, attribute
+
+
+class Names:
+    """Gives each name once."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """The name, or the first free one of ``name#2``, ``name#3`` ..."""
+        found, number = name, self._uses.get(name, 0)
+        while found in self._uses:
+            number += 1
+            found = f"{name}#{number}"
+        self._uses[name] = max(number, 1)
+        self._uses.setdefault(found, 1)
+        return found
+
+
+class Owners:
+    """Paths of a model's modules and parameters, each known under its first name (as ``named_parameters`` gives it).
+
+    Args:
+        model: what was traced.
+        place: its path, where it is a module of a larger model: paths of modules begin with it, names of parameters do not.
+    """
+
+    def __init__(self, model: nn.Module, place: str = "") -> None:
+        self._model, self._place = model, place
+        self._paths: dict[int, str] = {id(module): joined(place, path) for path, module in model.named_modules()}
         tensors: list[tuple[str, Tensor]] = [*model.named_parameters(), *model.named_buffers()]
         self._names: dict[int, str] = {id(tensor): name for name, tensor in tensors}
 
     def canonical(self, name: str) -> str:
         """The first name of the parameter or buffer that is also called ``name`` (tied weights); constants keep theirs."""
-        path, _, attribute = name.rpartition(".")
+        path, attribute = _split(name)
         try:
             found: object = getattr(self._model.get_submodule(path), attribute)
         except AttributeError:
@@ -65,30 +102,44 @@ class Owners:
     def caller(self, node: Node) -> str:
         """Path of the innermost module whose call holds the node; empty for the model itself."""
         frames = self.frames(node)
-        return self.path(frames[-1][1]) if frames else ""
+        return self.path(frames[-1][1]) if frames else self._place
 
-    def resolve(self, node: Node, source: Node, weight: str, op: str) -> tuple[str, str | None]:
+    def owner(self, name: str) -> str:
+        """Path of the module that holds a parameter."""
+        return joined(self._place, _split(name)[0])
+
+    def resolve(self, node: Node, source: Node, constant: Constant, weight: Node, op: str) -> tuple[str, str | None]:
         """(name of the layer, path of the module whose weight and input can be quantised or None).
 
-        A module counts as the owner only if it was called and holds the weight: ``nn.MultiheadAttention`` hands the
-        weights of its output projection to a function, and neither a hook nor a pre-hook of that projection would run.
+        A module counts as the owner only if it was called and its ``weight``, as it is when the forward pass begins, is the operand:
+        ``nn.MultiheadAttention`` hands the weights of its output projection to a function, and neither a hook nor a pre-hook of that
+        projection would run; a weight that the forward pass computes (low-rank additions) is computed behind every quantiser.
         ``source`` is the node that made the layer's input; if that lies in the module's own call, a hook cannot reach it,
         unless it was a pre-hook that made it.
         """
         frames = self.frames(node)
         key, called = frames[-1] if frames else ("", "")
         module, path = self._model.get_submodule(called), self.path(called)
-        if quantisable_module(module) and self._holds(module, path, weight):
+        if quantisable_module(module) and self._holds(module, constant, weight):
             inside = key in [k for k, _ in self.frames(source)] and not _stock(module)
             return path or op, None if inside else path
-        owner, _, attribute = weight.partition("[")[0].rpartition(".")
-        if attribute == "weight" and owner:
+        parameter = constant.whole or source_of(constant, weight)
+        if parameter is None:
+            return (f"{path}/{op}" if path else op), None
+        owner = self.owner(parameter)
+        if _split(parameter)[1] == "weight" and owner:
             return owner, None
         return f"{owner}/{op}" if owner else op, None
 
-    def _holds(self, module: nn.Module, path: str, weight: str) -> bool:
-        whole = weight.partition("[")[0]
-        if f"{path}.parametrizations.weight." in whole or (not path and whole.startswith("parametrizations.weight.")):
-            return True
+    def _holds(self, module: nn.Module, constant: Constant, weight: Node) -> bool:
+        """Whether an operand is what ``module.weight`` gives."""
         own = module._parameters.get("weight")
-        return own is not None and self._names.get(id(own)) == whole
+        if own is not None:
+            return constant.whole is not None and self._names.get(id(own)) == constant.whole
+        if not computed_before(module):
+            return False
+        if _stock(module) or not parametrize.is_parametrized(module, "weight"):
+            return _stock(module)
+        parametrization = module.parametrizations["weight"]  # type: ignore[index]  # torch's stub
+        originals = {self._names.get(id(p)) for p in parametrization.parameters(recurse=False)}
+        return constant.whole in originals or any(self._model.get_submodule(path) is parametrization for _, path in self.frames(weight))

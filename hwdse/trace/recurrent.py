@@ -14,7 +14,8 @@ from typing import Any
 from torch.fx import Node
 
 from ..graph import Layer, Step
-from .constants import weight_name
+from .constants import parameter_of
+from .deployed import Deployed
 from .macs import recurrent_macs
 from .ops import arguments, base_name
 from .rules import shape
@@ -50,11 +51,6 @@ class Cell:
         """(gates x hidden, inputs + hidden): the matrices side by side, as the cell applies them."""
         return shape(self.weights[0])[0], sum(shape(w)[1] for w in self.weights)
 
-    @property
-    def extra_params(self) -> int:
-        """Bias elements."""
-        return sum(prod(shape(b)) for b in self.biases)
-
 
 def levels(node: Node) -> tuple[Node, list[list[Cell]]]:
     """(the input, the cells of each level; cells of one level read the same tensor, a projection reads its cell)."""
@@ -88,25 +84,24 @@ def _cells(suffix: str, own: Sequence[Node], rows: int, biased: bool) -> list[Ce
     return cells
 
 
-def add_recurrent(node: Node, values: Values) -> tuple[list[Layer], set[str]]:
-    """Adds the steps of a recurrent operation; returns its layers and the parameters that they use."""
+def add_recurrent(node: Node, values: Values, deployed: Deployed, position: int) -> list[Layer]:
+    """Adds the steps of a recurrent operation, and notes what it stores; returns its layers, the first of which is number ``position``."""
     source, stack = levels(node)
     states = [n for n in node.all_input_nodes if n is not source]
     values.materialise(source)
     inner, extents = values.current[source], shape(source)[:-1]
     layers: list[Layer] = []
-    reached: set[str] = set()
     for number, level in enumerate(stack):
         outputs: list[str] = []
         for cell in level:
-            weight = weight_name(values.constants[cell.weights[0]], cell.weights[0]) or base_name(node)
-            reached.update(name for w in cell.weights for name in values.constants[w].sources)
-            owner = weight.rpartition(".")[0]
-            name = values.unique((owner + cell.suffix).removeprefix("/") or base_name(node))
+            weight, part, computed = _stored(cell, values, deployed)
+            for bias in cell.biases:
+                deployed.bias(position + len(layers), bias)
+            owner = values.owners.caller(node) if weight is None else values.owners.owner(weight)
+            name = values.layer((owner + cell.suffix).removeprefix("/") or base_name(node))
             first = outputs.pop() if cell.projects else inner
-            width = values.tensors[first].elements // cell.rows
-            shapes = (*extents, width), (*extents, cell.width)
-            layers.append(Layer(name, "recurrent", cell.macs, *shapes, weight, cell.weight_shape, cell.extra_params))
+            shapes = (*extents, shape(cell.weights[0])[1]), (*extents, cell.width)
+            layers.append(Layer(name, "recurrent", cell.macs, *shapes, weight, cell.weight_shape, part=part, computed=computed))
             outputs.append(values.tensor(name, cell.rows * cell.width))
             reads = (first, *(t for t in values.read(states) if number == 0 and t != first))
             values.steps.append(Step(name, "layer", reads, (outputs[-1],), name))
@@ -116,7 +111,17 @@ def add_recurrent(node: Node, values: Values) -> tuple[list[Layer], set[str]]:
             inner = values.tensor(label, sum(values.tensors[t].elements for t in outputs))
             values.steps.append(Step(label, "concat", tuple(outputs), (inner,)))
     _results(node, inner, values)
-    return layers, reached
+    return layers
+
+
+def _stored(cell: Cell, values: Values, deployed: Deployed) -> tuple[str | None, tuple[int, int] | None, bool]:
+    """(parameter, part of it, whether it is computed) of the input matrix, which stands for both; notes that they are stored."""
+    found = [parameter_of(values.constants[w], w) for w in cell.weights]
+    if None in found:  # what the matrices are computed from is stored in their place
+        return None, None, True
+    for w, one in zip(cell.weights, found, strict=True):
+        deployed.take(values.constants[w], *([one] if one else []))
+    return *(found[0] or ("", None)), False
 
 
 def _results(node: Node, inner: str, values: Values) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -60,6 +61,12 @@ def stored(node: Node) -> tuple[int, ...]:
     return tuple(1 if stride == 0 else extent for extent, stride in zip(shape(node), strides, strict=True))
 
 
+def numbers_in(node: Node) -> int:
+    """Real numbers in an element of a node's (first) value: 2 of complex ones, whose product with another has as many real ones each."""
+    value = node.meta["val"]
+    return 2 if (value[0] if isinstance(value, (tuple, list)) else value).is_complex() else 1
+
+
 def _contraction(node: Node, left: Node, right: Node, labels: tuple[str, str, str], const: IsConstant, op: str) -> Draft | None:
     first, second, output = labels
     product = Contraction(first, shape(left), second, shape(right), output)
@@ -68,13 +75,14 @@ def _contraction(node: Node, left: Node, right: Node, labels: tuple[str, str, st
     given = arguments(node)
     bias = given.get("self" if op == "addmm" else "bias")
     bias = bias if isinstance(bias, Node) and const(bias) else None
+    macs = product.macs * numbers_in(left) * numbers_in(right)
     if const(right):
         weight, groups = product.weight(second, stored(right), first)
-        return Draft("linear", op, product.macs, left, shape(node), right, weight, bias, groups=groups)
+        return Draft("linear", op, macs, left, shape(node), right, weight, bias, groups=groups)
     if const(left):
         weight, groups = product.weight(first, stored(left), second)
-        return Draft("linear", op, product.macs, right, shape(node), left, weight, bias, groups=groups)
-    return Draft("matmul", "matmul" if op != "einsum" else op, product.macs, left, shape(node), other_shape=shape(right))
+        return Draft("linear", op, macs, right, shape(node), left, weight, bias, groups=groups)
+    return Draft("matmul", "matmul" if op != "einsum" else op, macs, left, shape(node), other_shape=shape(right))
 
 
 def _matmul_labels(left: int, right: int) -> tuple[str, str, str]:
@@ -130,6 +138,7 @@ def _einsum(node: Node, const: IsConstant) -> Draft | None:
     if len(operands) > 2:
         extents = [shape(operand) for operand in operands]
         macs = chained_macs(labels, extents, output, given["path"])
+        macs *= min(4, prod(numbers_in(operand) for operand in operands))
         first = next(operand for operand in operands if not const(operand))
         weight = next((operand for operand in operands if const(operand)), None)
         if weight is None:
@@ -143,7 +152,7 @@ def _conv(node: Node, const: IsConstant) -> Draft | None:
     image, weight = given["input"], given["weight"]
     transposed = bool(given.get("transposed", "transpose" in base_name(node)))
     kernel = shape(weight)
-    macs = conv_macs(shape(image), shape(node), kernel, transposed)
+    macs = conv_macs(shape(image), shape(node), kernel, transposed) * numbers_in(image) * numbers_in(weight)
     if not const(weight):
         return Draft("matmul", "conv", macs, image, shape(node))
     rank = len(kernel) - 2
@@ -205,12 +214,12 @@ _PRODUCTS = {
     "baddbmm": ("batch1", "batch2"),
     "addbmm": ("batch1", "batch2"),
 }
-_CONVOLUTIONS = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution")
+CONVOLUTIONS = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution")
 
 RULES: Mapping[str, Callable[[Node, IsConstant], Draft | None]] = MappingProxyType(
     {
         **{name: _product(*operands) for name, operands in _PRODUCTS.items()},
-        **dict.fromkeys(_CONVOLUTIONS, _conv),
+        **dict.fromkeys(CONVOLUTIONS, _conv),
         "linear": _linear,
         "tensordot": _tensordot,
         "einsum": _einsum,

@@ -11,20 +11,30 @@ from torch.fx import Node
 from ..graph import Step, Tensor
 from .constants import Constant, derived
 from .ops import arguments, base_name, written
-from .owners import Owners
-from .rules import NoRule, shape
+from .owners import Names, Owners
+from .rules import NoRule, numbers_in, shape
 
 _CASTS = {"to", "_to_copy", "type_as", "clone", "contiguous", "lift_fresh_copy", "detach", "reshape", "alias"}
-_DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
+DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
 
 _is_alias: Callable[[torch.Tensor, torch.Tensor], bool] = getattr(torch._C, "_is_alias_of")  # noqa: B009 (no type stub)
+
+_INDEX_BYTES = 4  # integers of so many bytes, or more, count as indices
+
+
+def _in_memory(value: torch.Tensor, extents: Iterable[int]) -> int:
+    """Elements that a view has in memory: a stride of 0 repeats none, and windows that overlap share theirs."""
+    steps = [(extent, int(stride)) for extent, stride in zip(extents, value.stride(), strict=True) if stride]
+    distinct = prod(extent for extent, _ in steps)
+    return min(distinct, 1 + sum((extent - 1) * stride for extent, stride in steps)) if distinct else 0
 
 
 class Values:
     """The tensors and steps of a graph as far as it has been read. A node is constant, or a tensor holds its value."""
 
-    def __init__(self, owners: Owners) -> None:
+    def __init__(self, owners: Owners, layers: Names | None = None) -> None:
         self.owners = owners
+        self._layers, self._labels = layers or Names(), Names()
         self.tensors: dict[str, Tensor] = {}
         self.steps: list[Step] = []
         self.current: dict[Node, str] = {}  # node -> the tensor that holds its value now
@@ -33,14 +43,18 @@ class Values:
         self.done: set[Node] = set()
         self.root: dict[Node, Node] = {}  # node -> the node whose storage it shares
         self._aliases: dict[Node, list[Node]] = {}  # the inverse
-        self._uses: dict[str, int] = {}
 
     # names
 
     def unique(self, name: str) -> str:
-        """The name, or the first free one of ``name#2``, ``name#3`` ..."""
-        number = self._uses[name] = self._uses.get(name, 0) + 1
-        return name if number == 1 else self.unique(f"{name}#{number}")
+        """The name of a step or tensor, or the first free one of ``name#2``, ``name#3`` ..."""
+        return self._labels.unique(name)
+
+    def layer(self, name: str) -> str:
+        """The same of a layer: what inputs and operations are called changes no layer's name."""
+        found = self._layers.unique(name)
+        self._labels.unique(found)
+        return found
 
     def label(self, node: Node) -> str:
         """A unique name for a node that is no layer: path of its module, then the name it has in the traced graph."""
@@ -52,7 +66,7 @@ class Values:
     def weight(self, node: Node, name: str) -> None:
         """Makes a placeholder the parameter, buffer or constant of that name."""
         name = self.owners.canonical(name)
-        self.constants[node] = Constant({name: prod(shape(node))}, name)
+        self.constants[node] = Constant({name: prod(shape(node)) * numbers_in(node)}, name)
         self.share(node, node)
 
     def skip(self, node: Node) -> None:
@@ -80,10 +94,12 @@ class Values:
 
     # tensors
 
-    def tensor(self, label: str, elements: int, integer: bool = False) -> str:
+    def tensor(self, label: str, elements: int, integer: bool = False, bits: int | None = None) -> str:
         """Adds a tensor and returns its name."""
-        name = label if label not in self.tensors else self.unique(f"{label}:value")
-        self.tensors[name] = Tensor(name, elements, integer)
+        name = label
+        while name in self.tensors:
+            name = self.unique(f"{label}:value")
+        self.tensors[name] = Tensor(name, elements, integer, bits)
         return name
 
     def write(self, node: Node, label: str, root: Node | None = None) -> str:
@@ -91,11 +107,13 @@ class Values:
         value = node.meta["val"]
         value = value[0] if isinstance(value, (tuple, list)) else value
         try:
-            elements = prod(shape(node))
+            elements = prod(shape(node)) if root in (None, node) else _in_memory(value, shape(node))
         except NoRule as error:
             elements = 0
             self.unsized.append((label, str(error)))
-        self.current[node] = self.tensor(label, elements, not (value.is_floating_point() or value.is_complex()))
+        integer = not (value.is_floating_point() or value.is_complex())
+        narrow = integer and value.itemsize < _INDEX_BYTES
+        self.current[node] = self.tensor(label, elements * numbers_in(node), integer, 8 * value.itemsize if narrow else None)
         self.share(node, root or node)
         return self.current[node]
 
@@ -126,7 +144,7 @@ class Values:
         value = next((v for v in value if isinstance(v, torch.Tensor)), None) if isinstance(value, (tuple, list)) else value
         if not isinstance(value, torch.Tensor):
             return None
-        if base_name(node) in _DROPOUTS and not arguments(node)["train"]:
+        if base_name(node) in DROPOUTS and not arguments(node)["train"]:
             return node.all_input_nodes[0]  # returns its input, though the trace shows a copy
         if written(node):
             return None
@@ -146,9 +164,10 @@ class Values:
         for alias in self._aliases[root]:
             if alias is target or all(user in self.done for user in alias.users):
                 continue
-            whole = prod(shape(alias)) == self.tensors[new].elements
+            written_to, elements = self.tensors[new], _in_memory(alias.meta["val"], shape(alias)) * numbers_in(alias)
+            whole = elements == written_to.elements
             kept = self.read([alias])
-            view = self.tensor(self.unique(f"{label}:alias"), prod(shape(alias)), self.tensors[new].integer)
+            view = self.tensor(self.unique(f"{label}:alias"), elements, written_to.integer, written_to.bits)
             self.steps.append(Step(view, "view", (new, *kept) if whole or not kept else (*kept, new), (view,)))
             self.constants.pop(alias, None)
             self.current[alias] = view

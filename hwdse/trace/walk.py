@@ -17,20 +17,26 @@ from torch.fx import GraphModule, Node
 
 from ..errors import TraceError
 from ..graph import Layer, LayerGraph, LeftOut, Op, Step
-from .constants import weight_name
+from .constants import Constant, parameter_of, source_of
+from .deployed import Deployed
 from .ops import base_name, category, may_hide_products, why_uncounted, words, written
-from .owners import Owners
+from .owners import Names, Owners
 from .recurrent import RECURRENT, add_recurrent
-from .rules import RULES, Draft, NoRule, shape
+from .rules import RULES, Draft, NoRule, numbers_in, shape
 from .values import Values
 
 _WEIGHTS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
 _INPUT_MOVES = words("to _to_copy contiguous clone pad constant_pad_nd _pad_circular _pad_enum reshape")
 
 
-def read_program(program: ExportedProgram, model: nn.Module) -> LayerGraph:
-    """The layer graph of a program exported from the model."""
-    walk = _Walk(model)
+def read_program(program: ExportedProgram, model: nn.Module, place: str = "", names: Names | None = None) -> LayerGraph:
+    """The layer graph of a program exported from the model.
+
+    Args:
+        program: the program. model: what it was exported from.
+        place: path of the model, where it is a module of a larger one. names: that layers of the larger one have already.
+    """
+    walk = _Walk(model, place, names)
     targets = {s.arg.name: s.target for s in program.graph_signature.input_specs if s.kind in _WEIGHTS}
     inputs = []
     for node in program.graph.find_nodes(op="placeholder"):
@@ -45,12 +51,12 @@ def read_program(program: ExportedProgram, model: nn.Module) -> LayerGraph:
 
 
 class _Walk:
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, place: str, names: Names | None) -> None:
         self.model = model
-        self.owners = Owners(model)
-        self.values = Values(self.owners)
+        self.owners = Owners(model, place)
+        self.values = Values(self.owners, names)
         self.layers: list[Layer] = []
-        self.reached: set[str] = set()
+        self.deployed = Deployed(self.values)
         self.left_out: dict[tuple[str, str], int] = {}
 
     def graph(self, module: GraphModule) -> None:
@@ -68,19 +74,22 @@ class _Walk:
             self.inline(node, inlined)
         elif name == "getitem":
             self.item(node)
+        elif name == "embedding_renorm":  # rows brought to their largest norm, which can be done before deployment
+            self.values.adopt(node, node.all_input_nodes[0])
         elif not _holds_tensor(node):
             if written(node):
                 self.leave(name, "operation that changes its operands and returns nothing; its work and data flow are unknown")
             self.values.skip(node)
         elif name in RECURRENT:
-            layers, reached = add_recurrent(node, self.values)
-            self.layers += layers
-            self.reached |= reached
+            for layer in add_recurrent(node, self.values, self.deployed, len(self.layers)):
+                self.layers.append(layer)
         elif self.counted(node, name):
             pass
         elif all(self.values.const(source) for source in node.all_input_nodes):
             self.values.derive(node)
         else:
+            if name == "batch_norm":
+                self.deployed.norm(node)
             self.uncounted(node, name)
 
     def counted(self, node: Node, name: str) -> bool:
@@ -98,20 +107,34 @@ class _Walk:
         return True
 
     def layer(self, node: Node, draft: Draft) -> None:
-        weight = None if draft.weight is None else weight_name(self.values.constants[draft.weight], draft.weight)
-        kind, module, weight_shape, spatial = draft.kind, None, draft.weight_shape, draft.kind == "conv"
-        if draft.weight is None or weight is None:
+        values, operand = self.values, draft.weight
+        constant = Constant() if operand is None else values.constants[operand]
+        kind, module, weight_shape, spatial, weight, part, computed = (
+            draft.kind,
+            None,
+            draft.weight_shape,
+            draft.kind == "conv",
+            None,
+            None,
+            False,
+        )
+        if operand is None or not constant.sources:
             caller = self.owners.caller(node)
             base = f"{caller}/{draft.op}" if caller else draft.op
-            if draft.weight is not None:  # a weight made of literals is no parameter
+            if operand is not None:  # a weight made of literals is no parameter
                 kind, weight_shape, spatial = "matmul", (), False
         else:
-            self.reached.update(self.values.constants[draft.weight].sources)
-            base, module = self.owners.resolve(node, self.origin(node, draft.input), weight, draft.op)
-        name = self.values.unique(base)
-        self.values.materialise(draft.input)
-        if kind in ("conv", "linear") and self.values.tensors[self.values.current[draft.input]].integer:
+            base, module = self.owners.resolve(node, self.origin(node, draft.input), constant, operand, draft.op)
+            weight, part, computed = self.stored(constant, operand, module)
+        if numbers_in(operand or draft.input) > 1:
+            module = None  # quantisers round real numbers
+        name = values.layer(base)
+        values.materialise(draft.input)
+        if kind in ("conv", "linear") and values.tensors[values.current[draft.input]].integer:
             raise TraceError(f"layer '{name}' must read floating-point values; got integers.")
+        self.deployed.made[node] = len(self.layers)
+        if draft.bias is not None:
+            self.deployed.bias(len(self.layers), draft.bias)
         self.layers.append(
             Layer(
                 name,
@@ -121,17 +144,35 @@ class _Walk:
                 draft.output_shape,
                 weight,
                 weight_shape,
-                0 if draft.bias is None else prod(shape(draft.bias)),
+                0,
                 module,
                 draft.stride if spatial else (),
                 draft.padding if spatial else (),
                 draft.dilation if spatial else (),
-                draft.groups if weight else 1,
+                draft.groups if weight_shape else 1,
                 draft.transposed,
                 draft.other_shape,
+                part,
+                computed,
+                numbers_in(operand or draft.input),
             )
         )
         self.emit(node, name, "layer", (draft.input, *node.all_input_nodes), name)
+
+    def stored(self, constant: Constant, operand: Node, module: str | None) -> tuple[str | None, tuple[int, int] | None, bool]:
+        """(parameter, part of it, whether the forward pass computes it) of a weight, and notes what is stored of it."""
+        found = parameter_of(constant, operand)
+        if found is not None:
+            self.deployed.take(constant, found)
+            return *found, False
+        source = source_of(constant, operand)
+        if module is not None:  # computed before the forward pass: deployed is what is computed
+            self.deployed.take(constant, *((name, None) for name in constant.sources))
+            return source or next(iter(constant.sources)), None, False
+        if source is not None:
+            self.deployed.take(constant, (source, None))
+        self.deployed.mixed.update(constant.sources)
+        return source, None, True
 
     def origin(self, layer: Node, node: Node) -> Node:
         """The node that computed a layer's input, behind padding, casts and views made inside the layer's own module."""
@@ -203,33 +244,15 @@ class _Walk:
         self.left_out[name, reason] = self.left_out.get((name, reason), 0) + 1
 
     def finish(self, inputs: list[str], output: Node) -> LayerGraph:
-        for label, reason in self.values.unsized:
+        values = self.values
+        for label, reason in values.unsized:
             self.leave(label, f"{reason}; it counts as empty")
         items = [LeftOut(name, reason + (f" ({n} times)" if n > 1 else "")) for (name, reason), n in self.left_out.items()]
-        items += unreached(self.model, self.reached) + partly_reached(self.model, self.layers)
-        outputs = self.values.read(output.all_input_nodes)
-        return LayerGraph(tuple(self.layers), self.values.tensors, tuple(self.values.steps), tuple(inputs), outputs, tuple(items))
-
-
-def unreached(model: nn.Module, reached: Iterable[str]) -> list[LeftOut]:
-    """Parameters with two or more dimensions that no counted layer uses."""
-    known = set(reached)
-    return [
-        LeftOut(name, f"a parameter of {p.numel()} elements that reaches no counted layer; its storage and work are not counted")
-        for name, p in model.named_parameters()
-        if p.ndim > 1 and name not in known
-    ]
-
-
-def partly_reached(model: nn.Module, layers: Iterable[Layer]) -> list[LeftOut]:
-    """Parameters of which counted layers use some parts, ``"name[first:last]"``, and not all."""
-    weights = {layer.weight: layer.params for layer in layers if layer.weight is not None}
-    found = []
-    for name, parameter in model.named_parameters():
-        used = sum(size for weight, size in weights.items() if weight.startswith(f"{name}["))
-        if used and name not in weights and used < parameter.numel():
-            found.append(LeftOut(name, f"{parameter.numel() - used} of {parameter.numel()} elements reach no counted layer"))
-    return found
+        layers, parameters, unused = self.deployed.finish(self.layers, self.model)
+        outputs = values.read(output.all_input_nodes)
+        return LayerGraph(
+            tuple(layers), values.tensors, tuple(values.steps), tuple(inputs), outputs, (*items, *unused), parameters=tuple(parameters)
+        )
 
 
 def _holds_tensor(node: Node) -> bool:

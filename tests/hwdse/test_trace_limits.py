@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hwdse.errors import TraceError
-from hwdse.graph import LayerGraph
+from hwdse.graph import LayerGraph, Parameter
 from hwdse.trace import trace
 
 X = (torch.ones(3, 2, 6),)
@@ -22,7 +22,9 @@ def reasons(graph: LayerGraph) -> dict[str, str]:
 
 def test_a_parameter_that_reaches_no_layer_is_left_out_by_name_and_size() -> None:
     graph = trace(models.Experts(), (torch.zeros(3, 6),))
-    assert reasons(graph) == {"experts": "a parameter of 144 elements that reaches no counted layer; its storage and work are not counted"}
+    stored = "stored in floating point, which 'weights' counts; its work is not counted"
+    assert reasons(graph) == {"experts": f"a parameter of 144 elements that reaches no counted layer; {stored}"}
+    assert graph.parameters == (Parameter("experts", 144),)
 
 
 def test_experts_that_are_not_called_are_left_out_in_elements() -> None:
@@ -30,7 +32,9 @@ def test_experts_that_are_not_called_are_left_out_in_elements() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.router(x)[:, :1] * (x @ self.experts[0]) + x @ self.experts[2]
 
-    assert reasons(trace(Some(), (torch.zeros(3, 6),))) == {"experts": "72 of 144 elements reach no counted layer"}
+    graph = trace(Some(), (torch.zeros(3, 6),))
+    assert reasons(graph)["experts"].startswith("72 of 144 elements reach no counted layer; stored in floating point")
+    assert graph.parameters == (Parameter("experts", 72),)
 
 
 def test_positions_and_tokens_are_left_out_of_a_vision_transformer() -> None:
@@ -150,6 +154,7 @@ def test_the_fallback_counts_modules_and_says_what_it_cannot_know() -> None:
     graph = trace(model, X)
     assert not graph.data_flow
     assert (graph.steps, graph.edges, graph.activation_ties) == ((), (), ())
+    assert graph.call_ties == (("fc", "fc#2", "fc#3"),)  # one module has one quantiser
     assert "torch.export could not trace the model" in reasons(graph)["data flow"]
     assert reasons(graph)["extra"].startswith("a parameter of 36 elements")
     names = [layer.name for layer in graph.layers]
