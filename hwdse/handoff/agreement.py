@@ -97,8 +97,24 @@ def samples_of(task: Task, example: Sequence[Tensor], count: int = SAMPLES) -> l
     return found
 
 
+def outputs_of(model: QuantizedModel, task: Task) -> list[Any]:
+    """What the network computes of :func:`samples_of` the task, batch by batch, in its own number type."""
+    with torch.no_grad(), evaluating(model.network):
+        return [model.network(*x) for x, _ in samples_of(task, task.example_inputs())]
+
+
+def as_written(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Inputs as an exported file takes them: floating-point ones in float32."""
+    return tuple(x.float() if x.is_floating_point() else x for x in inputs)
+
+
 def compare(
-    file: ModelProto, model: QuantizedModel, task: Task, inputs: Sequence[tuple[Mark, str, str]] = (), optimised: ModelProto | None = None
+    file: ModelProto,
+    model: QuantizedModel,
+    task: Task,
+    inputs: Sequence[tuple[Mark, str, str]] = (),
+    optimised: ModelProto | None = None,
+    wanted: Sequence[Any] | None = None,
 ) -> Agreement:
     """Runs a file and the model that it was made of on validation samples.
 
@@ -108,10 +124,10 @@ def compare(
         task: gives the samples and their scores.
         inputs: (mark, name before, name after) of the quantised inputs, to be compared one by one.
         optimised: the file to run once more as runtimes do by default; None: not.
+        wanted: what the file should compute; default: :func:`outputs_of` the model.
     """
-    batches = samples_of(task, task.example_inputs())
-    with torch.no_grad(), evaluating(model.network):
-        wanted = [model.network(*x) for x, _ in batches]
+    wanted = outputs_of(model, task) if wanted is None else wanted
+    batches = [(as_written(x), target) for x, target in samples_of(task, task.example_inputs())]
     names = list(dict.fromkeys(n for _, *pair in inputs for n in pair))
     found, inner = _run(file, [x for x, _ in batches], names)
     steps = max((_steps(model, mark, inner[x], inner[y]) for mark, x, y in inputs), default=0.0)
@@ -164,7 +180,11 @@ def _steps(model: QuantizedModel, mark: Mark, before: FloatArray, after: FloatAr
 
 
 def _leaves(output: Any) -> list[FloatArray]:
-    return [leaf.detach().numpy() for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    return [
+        (leaf.float() if leaf.is_floating_point() else leaf).detach().numpy()
+        for leaf in pytree.tree_leaves(output)
+        if isinstance(leaf, Tensor)
+    ]
 
 
 def _like(wanted: Sequence[Any], found: Sequence[Sequence[FloatArray]]) -> list[Any]:

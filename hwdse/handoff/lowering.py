@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,12 +76,22 @@ def _turned(graph: GraphProto, marked: Marked) -> dict[str, tuple[tuple[int, ...
 Write = Callable[[Writer, Weight | Grid | Thresholds], None]
 
 
-def lowered(marked: Marked, write: Write, domains: Sequence[tuple[str, int]] = ()) -> tuple[ModelProto, list[tuple[Mark, str, str]]]:
-    """A copy of a marked graph with every marker replaced; ``domains``: the (name, version) of nodes that are not ONNX's own.
+@dataclass(frozen=True)
+class Lowered:
+    """A graph whose markers are replaced.
 
-    Returns:
-        The model, and of every marked input, call by call, (mark, name before, name after).
+    Attributes:
+        model: the graph. inputs: of every marked input, call by call, (mark, name before, name after).
+        tensors: name of each tensor that took a marker's place -> the mark.
     """
+
+    model: ModelProto
+    inputs: list[tuple[Mark, str, str]]
+    tensors: Mapping[str, Mark]
+
+
+def lowered(marked: Marked, write: Write, domains: Sequence[tuple[str, int]] = ()) -> Lowered:
+    """A copy of a marked graph with every marker replaced; ``domains``: the (name, version) of nodes that are not ONNX's own."""
     import onnx
     from onnx import helper
 
@@ -92,7 +103,7 @@ def lowered(marked: Marked, write: Write, domains: Sequence[tuple[str, int]] = (
     model.opset_import.extend([helper.make_opsetid("", marked.opset), *(helper.make_opsetid(*d) for d in domains)])
     model.ir_version = 13 if marked.opset >= 25 else 10  # the first that has the types of the opset
     model.producer_name = "hwdse"
-    return model, lowering.inputs
+    return Lowered(model, lowering.inputs, lowering.tensors)
 
 
 class _Lowering:
@@ -100,7 +111,8 @@ class _Lowering:
 
     Attributes:
         inputs: (mark, name before, name after) of marked inputs. renamed: outputs of markers, and of transpositions that a weight has
-            taken over, -> the name by which the tensor goes on.
+            taken over, -> the name by which the tensor goes on. tensors: those names -> their marks. transposed: those of weights that
+            are stored transposed, whose shapes the exporter has not noted.
     """
 
     def __init__(self, marked: Marked, write: Write, graph: GraphProto) -> None:
@@ -108,6 +120,8 @@ class _Lowering:
         self.turned = _turned(graph, marked)
         self.gone = {name for _, outputs in self.turned.values() for name in outputs}
         self.renamed: dict[str, str] = {}
+        self.tensors: dict[str, Mark] = {}
+        self.transposed: set[str] = set()
         self.calls: Counter[str] = Counter()
         self.inputs: list[tuple[Mark, str, str]] = []
         self.nodes: list[NodeProto] = []
@@ -135,6 +149,8 @@ class _Lowering:
         if isinstance(levels, Weight):
             order, outputs = self.turned.get(output, ((), []))
             name = f"{mark.name}.T" if order else mark.name
+            self.transposed.update([name] if order else [])
+            self.tensors[name] = mark
             self.renamed.update(dict.fromkeys([output, *outputs], name))
             self.calls[name] += 1
             if self.calls[name] > 1:  # a weight that several modules share is written once
@@ -144,7 +160,7 @@ class _Lowering:
         else:
             self.calls[mark.name] += 1
             name = mark.name + (f"#{self.calls[mark.name]}" if self.calls[mark.name] > 1 else "")
-            self.renamed[output] = name
+            self.renamed[output], self.tensors[name] = name, mark
             made = Writer(node.input[0], name, name)
             self.write(made, levels)
             self.inputs.append((mark, node.input[0], name))
@@ -158,7 +174,7 @@ class _Lowering:
         for name, value in shapes.items():
             value.name = name
             del value.metadata_props[:]
-        shaped = [value for name, value in shapes.items() if name in left and not name.endswith(".T")]
+        shaped = [value for name, value in shapes.items() if name in left - self.transposed]
         used = {name for node in self.nodes for name in node.input}
         kept = [c for c in graph.initializer if c.name in used]
         del graph.value_info[:], graph.node[:], graph.initializer[:], graph.metadata_props[:]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .levels import Grid, Thresholds, Weight
-from .lowering import Writer, lowered, table_nodes, threshold_nodes
+from .lowering import Lowered, Writer, lowered, table_nodes, threshold_nodes
 from .marking import Mark, Marked
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def opset_of(marks: tuple[Mark, ...]) -> int:
 
 def to_qdq(marked: Marked) -> tuple[ModelProto, list[tuple[Mark, str, str]]]:
     """The QDQ model, and of every quantised input (mark, name before, name after)."""
-    model, inputs = lowered(marked, _write)
-    _keep_matmuls(model)
-    _keep_apart(model, marked.marks)
-    return model, inputs
+    made = lowered(marked, _write)
+    _keep_matmuls(made.model)
+    _keep_apart(made)
+    return made.model, made.inputs
 
 
 def _keep_matmuls(model: ModelProto) -> None:
@@ -59,7 +59,7 @@ def _keep_matmuls(model: ModelProto) -> None:
     model.graph.initializer.extend(kept)
 
 
-def _keep_apart(model: ModelProto, marks: tuple[Mark, ...]) -> None:
+def _keep_apart(made: Lowered) -> None:
     """A Min that changes nothing between a weight and its MatMul where either factor has two bits.
 
     Of two bits ONNX Runtime 1.31 makes a product that it has no kernel for. It stands at the weight, since of a weight of four bits beside
@@ -67,19 +67,20 @@ def _keep_apart(model: ModelProto, marks: tuple[Mark, ...]) -> None:
     """
     from onnx import helper, numpy_helper
 
-    narrow = {mark.name for mark in marks if opset_of((mark,)) == WITH_INT2}
-    weights = {name for mark in marks if isinstance(mark.levels, Weight) for name in (mark.name, f"{mark.name}.T")}
+    model = made.model
+    narrow = {name for name, mark in made.tensors.items() if opset_of((mark,)) == WITH_INT2}
+    weights = {name for name, mark in made.tensors.items() if isinstance(mark.levels, Weight)}
     nodes = list(model.graph.node)
-    made: list[str] = []
+    apart: list[str] = []
     for place, node in reversed(list(enumerate(nodes))):
-        if node.op_type != "MatMul" or not narrow & {name.partition("#")[0].removesuffix(".T") for name in node.input}:
+        if node.op_type != "MatMul" or not narrow & set(node.input):
             continue
         for i, name in enumerate(node.input):
             if name in weights:
-                made.append(f"{name}.apart.{len(made)}")
-                nodes.insert(place, helper.make_node("Min", [name, "largest"], made[-1:], name=f"{made[-1]}/Min"))
-                node.input[i] = made[-1]
-    if made:
+                apart.append(f"{name}.apart.{len(apart)}")
+                nodes.insert(place, helper.make_node("Min", [name, "largest"], apart[-1:], name=f"{apart[-1]}/Min"))
+                node.input[i] = apart[-1]
+    if apart:
         model.graph.initializer.append(numpy_helper.from_array(np.array(np.finfo(np.float32).max, np.float32), "largest"))
         del model.graph.node[:]
         model.graph.node.extend(nodes)

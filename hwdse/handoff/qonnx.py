@@ -24,7 +24,7 @@ OPSET = 18  # what the exporter writes without converting; QONNX's tools trail t
 
 def to_qonnx(marked: Marked) -> ModelProto:
     """The QONNX model."""
-    return lowered(marked, _write, [(QUANT_DOMAIN, 1)])[0]
+    return lowered(marked, _write, [(QUANT_DOMAIN, 1)]).model
 
 
 def _write(to: Writer, levels: Weight | Grid | Thresholds) -> None:

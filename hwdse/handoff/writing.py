@@ -17,7 +17,7 @@ from ..quantizers import Scheme
 from ..records import SweepRecord, TrialResult
 from ..storage import StorageError, inside_of, read_checkpoint, tables_to_bytes
 from ..task import Task
-from .agreement import Agreement, compare
+from .agreement import Agreement, as_written, compare, outputs_of
 from .folder import costs_text, not_a_run, restored, save
 from .layers import floating_layers, layers_text
 from .marking import ExportError, marked_graph, need_onnx
@@ -76,6 +76,9 @@ def hand_off(
     say("loading the checkpoint", 0, 1)
     model = restored(task, state, trial.allocation, checkpoint)
     score = _measured_again(record, trial, model, task)
+    types = _types(model)
+    wanted = outputs_of(model, task) if onnx else []
+    model.network.float()  # what integers and their scales stand for; ONNX's quantisers take no float64, and runtimes few of other types
     layers = layers_text(model)
     about: dict[str, Any] = {
         "task": record.config.get("task", record.task), "trial": number, "run": record.provenance.get("created"),
@@ -85,13 +88,13 @@ def hand_off(
         "costs_checked": "recomputed from tables.npz: equal to the record",
         "limits": {text: {"room": room} for text, room in trial.slack.items()},
         "score": score, "layers": layers, "floating_point": floating_layers(model),
-        "notes": [*trial.notes, *(_storage_notes(layers) if onnx else ())],
+        "notes": [*trial.notes, *types, *(_storage_notes(layers) if onnx else ())],
         "fingerprints": {key: record.provenance.get(key) for key in ("task", "graph", "weights", "costs")},
         "versions": {**_versions(), "measured_with": record.provenance.get("versions")},
     }  # fmt: skip
     files = {"allocation.json": widths, "checkpoint.pt": content, "tables.npz": tables_to_bytes(tables)}
     if onnx:
-        made, said = _onnx(model, task, say)
+        made, said = _onnx(model, task, wanted, say)
         files, about = {**files, **made}, {**about, **said}
         about["notes"] += [f"{name}: {text}" for name, part in said.items() for text in part.get("notes", ())]
     save(folder, files, about)
@@ -123,23 +126,34 @@ def _measured_again(record: SweepRecord, trial: TrialResult, model: QuantizedMod
     }  # fmt: skip
 
 
-def _onnx(model: QuantizedModel, task: Task, say: Say) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _onnx(model: QuantizedModel, task: Task, wanted: Sequence[Any], say: Say) -> tuple[dict[str, bytes], dict[str, Any]]:
     from .qdq import opset_of, to_qdq
     from .qonnx import OPSET, to_qonnx, with_function
 
-    example = task.example_inputs()
+    example = as_written(task.example_inputs())
     say("exporting to ONNX", 0, 2)
     qdq, inputs = to_qdq(marked_graph(model, example, opset_of))
-    first = compare(qdq, model, task, inputs, optimised=qdq)
+    first = compare(qdq, model, task, inputs, optimised=qdq, wanted=wanted)
     first.check("model.onnx")
     say("exporting to ONNX", 1, 2)
     qonnx = to_qonnx(marked_graph(model, example, lambda marks: OPSET))
-    second = compare(with_function(qonnx), model, task)
+    second = compare(with_function(qonnx), model, task, wanted=wanted)
     second.check("model.qonnx.onnx")
     batch = [list(x.shape) for x in example]
     files = {"model.onnx": qdq.SerializeToString(), "model.qonnx.onnx": qonnx.SerializeToString()}
     forms = (("model.onnx", "QDQ", qdq, first), ("model.qonnx.onnx", "QONNX", qonnx, second))
     return files, {name: {"form": form, "opset": _opset(file), "inputs": batch, **_said(found)} for name, form, file, found in forms}
+
+
+def _types(model: QuantizedModel) -> list[str]:
+    """What is said of a network that computes in other types than float32."""
+    found = {str(p.dtype).removeprefix("torch.") for p in model.network.parameters() if p.is_floating_point()} - {"float32"}
+    if not found:
+        return []
+    return [
+        f"the network was measured in {' and '.join(sorted(found))}; what is not quantised is in float32 in the ONNX files, which take "
+        "float32 inputs and were compared with what the network computes in its own type"
+    ]
 
 
 def _opset(file: Any) -> int:
