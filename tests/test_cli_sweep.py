@@ -221,13 +221,13 @@ class Mine(Toy):
     while not (tmp_path / "training").exists() and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "interrupted; what has been written is whole" in err
     assert out == ""
     assert json.loads((tmp_path / "new" / "record.json").read_text())["schema"] == "hwdse.record/1"
     (tmp_path / "slow").unlink()
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["trials"] == 3
