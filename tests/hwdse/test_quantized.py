@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from hwdse.bits import Allocation, BitWidths
+from hwdse.choices import Choices
 from hwdse.errors import UsageError
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.task import batches_of
 from hwdse.trace import trace
+from hwdse.trace.computed_weights import detach_computed
 from hwdse.workbench import Workbench
 
 pytestmark = pytest.mark.numeric
@@ -114,3 +119,79 @@ def test_modules_that_share_a_weight_share_its_quantiser_and_keywords_are_quanti
     network.out.register_forward_hook(lambda module, args, named, out: seen.append(named["input"]), with_kwargs=True)
     network(torch.randn(8, 6))
     assert len(seen[0].unique()) <= 4
+
+
+COMPUTED = {
+    "weight norm": lambda layer: parametrizations.weight_norm(layer),
+    "weight norm, by hook": lambda layer: weight_norm(layer),
+    "spectral norm": lambda layer: parametrizations.spectral_norm(layer),
+    "spectral norm, by hook": lambda layer: spectral_norm(layer),
+    "orthogonal": lambda layer: parametrizations.orthogonal(layer),
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+def test_a_weight_computed_before_the_forward_pass_is_quantised_as_computed(name: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 6)
+    blank = detach_computed(nn.Sequential(nn.Linear(6, 6), COMPUTED[name](nn.Linear(6, 6)), nn.Linear(6, 2)).eval())
+    graph = trace(blank, (x,))
+    one, other = (copy.deepcopy(blank) for _ in range(2))
+    expected = blank(x)
+    for network in (one, other):  # copies share the class that a parametrisation makes
+        model = QuantizedModel(network, graph)
+        assert torch.allclose(model.network(x), expected, atol=1e-6)
+        model.observe([((x,), None)])
+        model.set({n: BitWidths(2, 8) for n in model.layers}, calibrate=True)
+        assert len(model.network[1].weight.unique()) <= 4
+    if name == "pruned":
+        zeros = model.original("1") == 0
+        model.network(x).sum().backward()
+        assert (model.original("1").grad[zeros] == 0).all()
+        assert zeros.sum() == 18
+
+
+def test_rows_of_an_embedding_are_brought_to_their_norm_before_they_are_rounded() -> None:
+    torch.manual_seed(0)
+    words = torch.arange(20)[None]
+    network = nn.Sequential(nn.Embedding(20, 8, max_norm=1.0), nn.Linear(8, 2)).eval()
+    graph = trace(network, (words,))
+    plain = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 2)).eval()
+    same = trace(plain, (words,))
+    assert (graph.layers, graph.tensors, graph.left_out) == (same.layers, same.tensors, ())
+    model = QuantizedModel(network, graph)
+    expected = copy.deepcopy(plain)
+    expected.load_state_dict({"0.weight": torch.renorm(model.original("0").detach(), 2, 0, 1.0), **{
+        f"1.{k}": v for k, v in {"weight": model.original("1").detach(), "bias": network[1].bias.detach()}.items()
+    }})  # fmt: skip
+    assert torch.allclose(model.network(words), expected(words), atol=1e-6)
+    model.observe([((words,), None)])
+    model.set({n: BitWidths(2, 8) for n in model.layers}, calibrate=True)
+    with torch.no_grad():
+        assert len(model.network[0](words).unique()) <= 4
+    model.network(words).sum().backward()
+    assert model.remove()[0].max_norm == 1.0
+
+
+def test_calls_of_one_module_take_one_width() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.out = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.one(self.two(self.one(x).relu()))
+            return self.out(x) + self.out(x.relu())
+
+    graph = trace(Twice(), (torch.randn(4, 6),))
+    choices = Choices.of(graph, [4, 8], [4, 8], ends=None)
+    assert choices.activation_ties == (("one", "one#2"), ("out", "out#2"))
+    model = QuantizedModel(Twice(), graph)
+    same = {n: BitWidths(4, 4) for n in model.layers}
+    model.set(same)
+    with pytest.raises(UsageError, match=r"layers 'one' and 'one#2' share one quantiser .* one activation width; got 4 and 8 bits"):
+        model.set({**same, "one#2": BitWidths(4, 8)})
+    with pytest.raises(UsageError, match="must have one weight width; got 4 and 8 bits"):
+        model.set({**same, "out#2": BitWidths(8, 4)})
