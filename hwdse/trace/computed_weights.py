@@ -30,10 +30,15 @@ def computed_before(module: nn.Module) -> bool:
     return parametrize.is_parametrized(module, "weight") or _hook(module) is not None
 
 
+def parametrizations_of(module: nn.Module) -> nn.Module:
+    """The parametrisations of a parametrised ``module.weight``."""
+    return cast(nn.ModuleDict, module.parametrizations)["weight"]
+
+
 def make_plain(module: nn.Module) -> None:
     """Replaces a computed ``module.weight`` by a parameter of its present value, in place."""
     if parametrize.is_parametrized(module, "weight"):
-        own: nn.Module = module.parametrizations["weight"]  # type: ignore[index]  # torch's stub
+        own = parametrizations_of(module)
         trained = any(p.requires_grad for p in own.parameters())
         own.eval()  # no step of a power iteration
         kind = type(module)  # which copies of the module share: PyTorch takes the weight off it
@@ -50,7 +55,7 @@ def make_plain(module: nn.Module) -> None:
         remove_spectral_norm(module)
     elif isinstance(hook, prune.BasePruningMethod):
         mask = cast(Tensor, module.weight_mask).clone()
-        prune.remove(module, "weight")
+        prune.remove(module, "weight")  # type: ignore[no-untyped-call]  # torch's stub
         weight = cast(nn.Parameter, module.weight)
         if weight.requires_grad:
             weight.register_hook(lambda gradient: gradient * mask.to(gradient.device))  # type: ignore[no-untyped-call]  # torch's stub

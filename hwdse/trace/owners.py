@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.nn.utils import parametrize
 
-from .computed_weights import computed_before
+from .computed_weights import computed_before, parametrizations_of
 from .constants import Constant, source_of
 
 Frame = tuple[str, str]  # key of one call of a module, path of the module
@@ -140,6 +140,6 @@ class Owners:
             return False
         if _stock(module) or not parametrize.is_parametrized(module, "weight"):
             return _stock(module)
-        parametrization = module.parametrizations["weight"]  # type: ignore[index]  # torch's stub
+        parametrization = parametrizations_of(module)
         originals = {self._names.get(id(p)) for p in parametrization.parameters(recurse=False)}
         return constant.whole in originals or any(self._model.get_submodule(path) is parametrization for _, path in self.frames(weight))
