@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
@@ -137,7 +137,6 @@ def test_shipped_files_are_good_and_self_named(name: str) -> None:
 SHIPPED = {name: load_accelerator(name).file.read_text() for name in accelerator_names()}
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(SHIPPED)), st.integers(0, 4000), st.integers(0, 30), st.text(string.printable, max_size=6))
 def test_damaged_files_are_read_or_explained(tmp_path_factory, name: str, at: int, cut: int, put: str) -> None:
     text = SHIPPED[name]
@@ -164,7 +163,6 @@ def flat(data: dict[str, object], prefix: tuple[str, ...] = ()) -> list[tuple[st
     return [p for k, v in data.items() for p in [(*prefix, k), *(flat(v, (*prefix, k)) if isinstance(v, dict) else [])]]
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["npu", "mpic", "t4"]), st.data())
 def test_any_value_under_any_key_is_read_or_explained(tmp_path_factory, name: str, data: st.DataObject) -> None:
     from unittest import mock

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths, grid
@@ -199,7 +199,6 @@ def test_the_files_to_damage_are_whole(name: str, folder: Path, build) -> None:
     costs_are_sound(folder / "mine.toml", build)
 
 
-@settings(max_examples=250, deadline=None)
 @given(damaged_files())
 def test_damaged_accelerators(folder: Path, build, content: bytes) -> None:
     (folder / "mine.toml").write_bytes(content)
@@ -207,7 +206,6 @@ def test_damaged_accelerators(folder: Path, build, content: bytes) -> None:
     assert_read_or_explained(folder / "mine.toml", build)
 
 
-@settings(max_examples=250, deadline=None)
 @given(st.sampled_from(sorted(FILES)), damaged_rows())
 def test_damaged_tables(folder: Path, build, name: str, content: bytes) -> None:
     (folder / "mine.toml").write_text(FILES[name])
@@ -215,7 +213,6 @@ def test_damaged_tables(folder: Path, build, name: str, content: bytes) -> None:
     assert_read_or_explained(folder / "mine.toml", build)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_explained(folder: Path, build, content: bytes) -> None:
     for name in ("any.toml", "any.csv"):
@@ -232,7 +229,6 @@ def test_any_bytes_are_explained(folder: Path, build, content: bytes) -> None:
 TIMES = ("", "0 ms", "-1 ms", "1e400 s", "nan s", "inf ms", "1e-400 s", "3", "3 KiB", "1,5 ms", "digits", "w8a8", "8", '"', "\x00", "٣ ms")
 
 
-@settings(max_examples=250, deadline=None)
 @given(damaged_rows(MEASURED, TIMES))
 def test_damaged_measurements_of_networks(folder: Path, content: bytes) -> None:
     (folder / "measured.csv").write_bytes(content)

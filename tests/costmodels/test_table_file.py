@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse.bits import BitWidths
@@ -152,7 +152,6 @@ cell = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(KNOWN), unique=True), st.lists(st.lists(cell, max_size=30), max_size=5), st.text(max_size=5))
 def test_any_cells_are_read_or_explained(tmp_path_factory, header, rows, tail) -> None:
     needed = ["op", "batch", "in_channels", "out_channels", "w_bits", "a_bits", "latency_s"]
@@ -171,7 +170,6 @@ def test_any_cells_are_read_or_explained(tmp_path_factory, header, rows, tail) -
     assert all(row.seconds is None or row.seconds > 0 for row in found)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_explained(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "bytes.csv"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse import storage
@@ -141,14 +141,12 @@ ARCHIVE = tables_to_bytes(example())
 
 
 @given(st.integers(0, len(ARCHIVE) - 1))
-@settings(max_examples=60, deadline=None)
 def test_truncated_archives(length: int) -> None:
     with pytest.raises(FileFormatError, match=r"mine.npz: is truncated or not a table archive \("):
         tables_from_bytes(ARCHIVE[:length], "mine.npz")
 
 
 @given(st.integers(0, len(ARCHIVE) - 1), st.integers(1, 255))
-@settings(max_examples=300, deadline=None)
 def test_damaged_archives_are_noticed_or_harmless(place: int, flip: int) -> None:
     damaged = bytearray(ARCHIVE)
     damaged[place] ^= flip

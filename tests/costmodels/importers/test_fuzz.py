@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from profiler_files import SAMPLES, save
 
@@ -60,14 +60,12 @@ def check(name: str, files: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("name", IMPORTERS)
 @given(content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))))
-@settings(max_examples=40, deadline=None)
 def test_any_bytes(name: str, content: bytes) -> None:
     check(name, {"f": content})
 
 
 @pytest.mark.parametrize("name", IMPORTERS)
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
 def test_damaged_samples(name: str, data: st.DataObject) -> None:
     files = {file: text.encode() for file, text in SAMPLES[name]().items()}
     file = data.draw(st.sampled_from(sorted(files)))
@@ -88,7 +86,6 @@ JSON = st.recursive(
 
 @pytest.mark.parametrize("name", ["trtexec", "onnxruntime", "zigzag"])
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
 def test_json_with_any_value_anywhere(name: str, data: st.DataObject) -> None:
     files = {file: text.encode() for file, text in SAMPLES[name]().items()}
     file = data.draw(st.sampled_from(sorted(files)))
@@ -105,7 +102,6 @@ def test_json_with_any_value_anywhere(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", ["vela", "scalesim", "tflite"])
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
 def test_tables_with_any_cell(name: str, data: st.DataObject) -> None:
     files = {file: text.encode() for file, text in SAMPLES[name]().items()}
     file = data.draw(st.sampled_from(sorted(files)))
