@@ -218,7 +218,7 @@ class SweepRecord:
             )
         except KeyError as error:
             raise FileFormatError(path, "is missing.", f"key {error}") from None
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise FileFormatError(path, f"cannot be read: {error}.") from None
 
 

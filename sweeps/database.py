@@ -10,8 +10,10 @@ import contextlib
 import functools
 import os
 import random
+import re
 import socket
 import time
+import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 T = TypeVar("T")
+_OF_DATABASE = re.compile(r"[/\\](optuna[/\\]storages|sqlalchemy|psycopg)[/\\]")  # where an error on a damaged row is raised
 PATIENCE = 900.0  # seconds that a worker goes on asking for a server that went away
 Say = Callable[[str], None]
 
@@ -143,8 +146,11 @@ def _kinds() -> tuple[type[BaseException], ...]:
 
 
 def of_database(error: BaseException) -> bool:
-    """Whether an error is one of a database."""
-    return isinstance(error, _kinds())
+    """Whether an error is one of a database, or of what was read from one: bytes that are no text, JSON or state of a trial."""
+    if isinstance(error, (HwdseError, *_kinds())):
+        return not isinstance(error, HwdseError)
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, ValueError | LookupError | TypeError | RecursionError) else ()
+    return any(_OF_DATABASE.search(frame.filename) for frame in frames)
 
 
 def reason_of(error: BaseException) -> str:

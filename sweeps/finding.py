@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwdse.errors import UsageError
 
-from .database import Database, Place, shown
+from .database import Database, Place, shown, translated
 from .file_database import FileDatabase
 from .server_database import ServerDatabase
 
@@ -47,18 +47,19 @@ def opened(folder: Path | None, url: str | None, name: str | None) -> Iterator[t
 
     database = open_database(Place(folder or Path(), url, name or "sweep"))
     try:
-        names = optuna.get_all_study_names(database.storage)
-        where = f"the run folder {folder}" if url is None else shown(url)
-        if name is None and len(names) != 1:
-            raise UsageError(
-                f"{where} holds {len(names)} studies; {'name one with --study: ' + ', '.join(sorted(names)) if names else _MAKE}"
-            )
-        name = name or names[0]
-        if name not in names:
-            raise UsageError(f"{where} holds no study '{name}'. There: {', '.join(sorted(names)) or 'none'}; {_MAKE}")
-        study = optuna.load_study(study_name=name, storage=database.storage)
-        if "config" not in study.user_attrs:
-            raise UsageError(f"the study '{name}' in {where} is no sweep of hwdse.")
-        yield Place(folder or Path("runs") / name, url, name), database, study
+        with translated(database):
+            names = optuna.get_all_study_names(database.storage)
+            where = f"the run folder {folder}" if url is None else shown(url)
+            if name is None and len(names) != 1:
+                raise UsageError(
+                    f"{where} holds {len(names)} studies; {'name one with --study: ' + ', '.join(sorted(names)) if names else _MAKE}"
+                )
+            name = name or names[0]
+            if name not in names:
+                raise UsageError(f"{where} holds no study '{name}'. There: {', '.join(sorted(names)) or 'none'}; {_MAKE}")
+            study = optuna.load_study(study_name=name, storage=database.storage)
+            if not isinstance(study.user_attrs.get("config"), dict):
+                raise UsageError(f"the study '{name}' in {where} is no sweep of hwdse.")
+            yield Place(folder or Path("runs") / name, url, name), database, study
     finally:
         database.close()

@@ -8,7 +8,6 @@ import math
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from profiler_files import SAMPLES, save
@@ -58,14 +57,15 @@ def check(name: str, files: dict[str, bytes]) -> None:
         assert all(pair.row.seconds or pair.row.joules for pair in found.pairs)
 
 
-@pytest.mark.parametrize("name", IMPORTERS)
-@given(content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))))
+@given(
+    name=st.sampled_from(sorted(IMPORTERS)),
+    content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))),
+)
 def test_any_bytes(name: str, content: bytes) -> None:
     check(name, {"f": content})
 
 
-@pytest.mark.parametrize("name", IMPORTERS)
-@given(data=st.data())
+@given(name=st.sampled_from(sorted(IMPORTERS)), data=st.data())
 def test_damaged_samples(name: str, data: st.DataObject) -> None:
     files = {file: text.encode() for file, text in SAMPLES[name]().items()}
     file = data.draw(st.sampled_from(sorted(files)))
@@ -84,8 +84,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", ["trtexec", "onnxruntime", "zigzag"])
-@given(data=st.data())
+@given(name=st.sampled_from(["trtexec", "onnxruntime", "zigzag"]), data=st.data())
 def test_json_with_any_value_anywhere(name: str, data: st.DataObject) -> None:
     files = {file: text.encode() for file, text in SAMPLES[name]().items()}
     file = data.draw(st.sampled_from(sorted(files)))
@@ -100,8 +99,7 @@ def test_json_with_any_value_anywhere(name: str, data: st.DataObject) -> None:
     check(name, {**files, file: json.dumps(place[key] if key == "" else document).encode()})
 
 
-@pytest.mark.parametrize("name", ["vela", "scalesim", "tflite"])
-@given(data=st.data())
+@given(name=st.sampled_from(["vela", "scalesim", "tflite"]), data=st.data())
 def test_tables_with_any_cell(name: str, data: st.DataObject) -> None:
     files = {file: text.encode() for file, text in SAMPLES[name]().items()}
     file = data.draw(st.sampled_from(sorted(files)))
