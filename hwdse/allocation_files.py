@@ -11,7 +11,7 @@ from .bits import Allocation
 from .errors import FileFormatError, UsageError
 from .reading import decode, read_text
 from .records import TrialResult
-from .storage import StorageError
+from .run_files import read_held, read_own
 
 TOLD = ("number", "knobs", "measures", "slack", "samples", "notes")  # of a trial, in its file
 
@@ -30,20 +30,25 @@ def allocation_file(run: Path, trial: TrialResult) -> tuple[bytes, Mapping[str, 
     """
     if trial.allocation is None:
         raise UsageError(f"trial {trial.number} has no allocation: it {trial.state}.")
-    path = allocation_path(run, trial)
+    path, made = allocation_path(run, trial), remade(trial)
     try:
-        content = path.read_bytes()
+        content = read_own(run, f"allocations/{trial.number}.json")
+        if content != made:
+            content = read_held(run, f"allocations/{trial.number}.json", trial.files)
     except FileNotFoundError:
-        said = {key: value for key, value in trial.to_dict().items() if key in TOLD}
-        content = trial.allocation.to_json(**said).encode()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}.") from None
+        content = made
     found = Allocation.from_json(decode(path, content), path)
     if found != trial.allocation:
         raise FileFormatError(
             path, f"{_differs(found, trial)}. The file was changed, or is of another run: delete it, the record has the widths."
         )
     return content, json.loads(content)
+
+
+def remade(trial: TrialResult) -> bytes:
+    """What the allocation file of a trial holds where it is made from the record alone."""
+    said = {key: value for key, value in trial.to_dict().items() if key in TOLD}
+    return (trial.allocation or Allocation({})).to_json(**said).encode()
 
 
 def read_allocation(path: Path) -> tuple[Allocation, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,7 @@ class BitWidths:
         return f"w{self.weight}a{self.activation}"
 
     @classmethod
+    @functools.lru_cache(1024)
     def parse(cls, text: str) -> BitWidths:
         """Reads ``"w4a8"``."""
         match = _TEXT.fullmatch(text.strip().lower())

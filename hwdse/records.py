@@ -1,104 +1,33 @@
 """What a run leaves on disk: trials, and everything needed to read them without running anything again.
 
-A run folder holds ``record.json`` (schema ``hwdse.record/1``), ``tables.npz`` (cost and loss tables), ``tables/SCHEME.npz`` (what other
+A run folder holds ``record.json`` (schema ``hwdse.record/2``), ``tables.npz`` (cost and loss tables), ``tables/SCHEME.npz`` (what other
 quantisers lose and cost), ``trials.csv``, ``front.csv``,
-``allocations/N.json``, ``checkpoints/N.pt``, ``scores/N.npy``, ``study.db``, ``figures/`` and ``report.html``.
+``allocations/N.json``, ``checkpoints/N.pt``, ``scores/N.npy``, ``study.db``, ``figures/`` and ``report.html``. The record holds the SHA-256
+of each file that it speaks of; what does not match is said and left out.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from .bits import Allocation
+from .checksums import digest
 from .choices import Choices
 from .constraints import find_metric
 from .costs import CostTable, FloatArray
 from .errors import FileFormatError
 from .metrics import Metric
-from .sample_scores import SampleScores
-from .storage import read_json, tables_from_bytes, tables_to_bytes, write
+from .record_text import NAME, SCHEMA, read_record, record_text, schema_of
+from .run_files import keep_files, read_held, refuse_links
+from .sample_scores import FOLDER, FP32, Held, SampleScores
+from .soundness import impossible, nonsense
+from .storage import tables_from_bytes, tables_to_bytes, write
+from .trial_result import TrialResult as TrialResult
 
-RECORD_SCHEMA = "hwdse.record/1"
-State = Literal["complete", "failed", "interrupted"]
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no infinity: an unsupported cost is written as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """One trial.
-
-    Attributes:
-        number: position in the study, from 0.
-        knobs: what was tried: allocator, target accelerator, budget texts, epochs, seed ...
-        state: complete, failed (see ``error``), or interrupted.
-        allocation: the widths; None where the trial failed before it had any.
-        measures: by metric key, in stored units: every cost on every accelerator (+inf where one cannot run the allocation), the
-            score on the validation split under the score metric's key, ``"loss"`` the loss table's expectation.
-        test: score on the test split, where it was taken (front points, at the end of a sweep).
-        samples: validation samples behind the score. interval: its 95 % interval, from the spread over them.
-        errors: how far off each cost on an accelerator may be, by metric key, in stored units; None where nobody knows.
-        slack: room left under each constraint of this trial, by its text, in stored units. All >= 0 in a complete trial.
-        seconds: wall time. error: one line. notes: what else must be said of the result (distillation used, ...).
-    """
-
-    number: int
-    knobs: Mapping[str, Any]
-    state: State
-    allocation: Allocation | None = None
-    measures: Mapping[str, float] = field(default_factory=dict)
-    test: float | None = None
-    samples: int = 0
-    slack: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    error: str = ""
-    notes: tuple[str, ...] = ()
-    errors: Mapping[str, float | None] = field(default_factory=dict)
-    interval: tuple[float, float] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; values that are not finite become null."""
-        return {
-            **{k: _plain(getattr(self, k)) for k in ("number", "state", "test", "samples", "seconds", "error")},
-            "knobs": dict(self.knobs),
-            "allocation": None if self.allocation is None else self.allocation.to_dict(),
-            "measures": {k: _plain(v) for k, v in self.measures.items()},
-            "errors": dict(self.errors),
-            "interval": self.interval,
-            "slack": {k: _plain(v) for k, v in self.slack.items()},
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> TrialResult:
-        """The inverse of :meth:`to_dict`."""
-        if data["state"] not in get_args(State):
-            raise ValueError(f"state must be one of {', '.join(get_args(State))}, got {data['state']!r}")
-        return cls(
-            number=int(data["number"]),
-            knobs=dict(data["knobs"]),
-            state=data["state"],
-            allocation=None if data["allocation"] is None else Allocation.from_dict(data["allocation"]),
-            measures={k: math.inf if v is None else float(v) for k, v in data["measures"].items()},
-            test=data["test"],
-            samples=int(data["samples"]),
-            errors=dict(data.get("errors") or {}),
-            interval=(float(data["interval"][0]), float(data["interval"][1])) if data.get("interval") else None,
-            slack={k: math.inf if v is None else float(v) for k, v in data["slack"].items()},
-            seconds=float(data["seconds"]),
-            error=data["error"],
-            notes=tuple(data["notes"]),
-        )
+RECORD_SCHEMA = SCHEMA
 
 
 @dataclass(frozen=True)
@@ -123,6 +52,8 @@ class SweepRecord:
         scores: of every validation sample, by number of the trial as text, and ``"fp32"``; of those that ran where the run folder is.
         choices: the widths that each layer may take, and the layers that share one; None in records made by hand.
         tables: every cost table by metric key, and the loss table under ``"loss"``, for plain weights on uniform levels.
+        files: those of the run as a whole, ``"tables.npz"`` -> SHA-256.
+        said: what must be said of the record as it was read.
         scheme_tables: quantisers of a trial -> those that differ for them: the loss, and the costs of codebooks.
     """
 
@@ -141,6 +72,13 @@ class SweepRecord:
     scheme_tables: Mapping[str, Mapping[str, CostTable]] = field(default_factory=dict)
     choices: Choices | None = None
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    said: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What is not as it was written, or cannot be true, as far as the run was looked at; a sentence each, without its full stop."""
+        return (*self.said, *getattr(self.scores, "damage", ()))
 
     def tables_of(self, trial: TrialResult) -> Mapping[str, CostTable]:
         """Cost and loss tables for the quantisers of one trial; empty where it holds codebooks, and their tables were not kept."""
@@ -159,14 +97,46 @@ class SweepRecord:
 
     def with_trials(self, trials: tuple[TrialResult, ...]) -> SweepRecord:
         """The same run with other trials, ordered by number."""
-        return replace(self, trials=tuple(sorted(trials, key=lambda t: t.number)))
+        found = replace(self, trials=tuple(sorted(trials, key=lambda t: t.number)))
+        return replace(found, scores=found.scores.holding(found.held_scores())) if isinstance(found.scores, SampleScores) else found
 
-    def save(self, folder: Path) -> None:
-        """Writes ``record.json`` and, where there are tables and no file yet, ``tables.npz`` and ``tables/SCHEME.npz``."""
-        for name, tables in {"tables.npz": self.tables, **{f"tables/{s}.npz": t for s, t in self.scheme_tables.items()}}.items():
-            if tables and not (folder / name).exists():
-                write(folder / name, tables_to_bytes(tables))
-        write(folder / "record.json", json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+    def with_scores(self, folder: Path) -> SweepRecord:
+        """The same run, whose scores of samples are read from its folder where they are asked for."""
+        return replace(self, scores=SampleScores(folder, self.held_scores()))
+
+    def held_scores(self) -> dict[str, Held]:
+        """What the record says of the scores of each trial, and of the FP32 network."""
+        key, reference = self.score.key, self.reference
+        found = {}
+        for trial in self.complete:
+            name = str(trial.number)
+            found[name] = Held(trial.files.get(f"{FOLDER}/{name}.npy", ""), trial.measures.get(key, math.nan), trial.samples)
+        if "validation" in reference:
+            count = int(reference.get("validation_samples", 0))
+            found[FP32] = Held(self.files.get(f"{FOLDER}/{FP32}.npy", ""), float(reference["validation"]), count)
+        return found
+
+    def table_files(self) -> dict[str, bytes]:
+        """``tables.npz`` and ``tables/SCHEME.npz`` with their content, those that there are."""
+        named = {f"{TABLES}.npz": self.tables, **{f"{TABLES}/{s}.npz": t for s, t in self.scheme_tables.items()}}
+        return {name: tables_to_bytes(tables) for name, tables in named.items() if tables}
+
+    def save(self, folder: Path) -> SweepRecord:
+        """Writes the tables and the record; returns it with the checksums of its tables."""
+        files = self.table_files()
+        keep_files(folder, files, {*self.files, *files} if (folder / NAME).exists() else self.files)
+        found = replace(self, files={**self.files, **{name: digest(content) for name, content in files.items()}})
+        found.write(folder)
+        return found
+
+    def write(self, folder: Path) -> None:
+        """Writes ``record.json`` alone.
+
+        Raises:
+            StorageError: a folder that cannot be written. UsageError: ``record.json`` is a link.
+        """
+        refuse_links(folder, (NAME,))
+        write(folder / NAME, record_text(self.to_dict()))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the tables are not in it."""
@@ -178,6 +148,7 @@ class SweepRecord:
             "budgets": [list(b) for b in self.budgets],
             **{k: dict(getattr(self, k)) for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             "choices": None if self.choices is None else self.choices.to_dict(),
+            "files": dict(self.files),
             "trials": [t.to_dict() for t in self.trials],
         }
 
@@ -191,11 +162,22 @@ class SweepRecord:
         Raises:
             StorageError: no record there. FileFormatError: truncated, of another schema, or with a key missing.
         """
-        record = replace(cls.from_dict(read_json(folder / "record.json"), folder / "record.json"), scores=SampleScores(folder))
-        if not tables:
-            return record
-        found = {path.stem: _tables(path) for path in table_files(folder)}
-        return replace(record, tables=found.pop(TABLES, {}), scheme_tables=found)
+        refuse_links(folder)
+        data, said = read_record(folder)
+        record = cls.from_dict(data, folder / NAME)
+        record = replace(record, said=(*said, *record.said)).with_scores(folder)
+        return record._with_tables(folder) if tables else record
+
+    def _with_tables(self, folder: Path) -> SweepRecord:
+        listed = [name for name in self.files if name == f"{TABLES}.npz" or name.startswith(f"{TABLES}/")]
+        names = listed or [str(path.relative_to(folder)) for path in table_files(folder)]
+        found, absent = {}, []
+        for name in names:
+            try:
+                found[name.removeprefix(f"{TABLES}/").removesuffix(".npz")] = _tables(folder, name, self.files)
+            except FileNotFoundError:
+                absent.append(f"{folder / name} is not there: what needs its costs and losses is left out")
+        return replace(self, tables=found.pop(TABLES, {}), scheme_tables=found, said=(*self.said, *absent))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], path: Path) -> SweepRecord:
@@ -204,22 +186,30 @@ class SweepRecord:
         Raises:
             FileFormatError: of another schema, or with a key missing.
         """
-        if data.get("schema") != RECORD_SCHEMA:
-            raise FileFormatError(path, f"must have schema '{RECORD_SCHEMA}', got {data.get('schema')!r}.", "key 'schema'")
+        schema_of(data, path)
         try:
-            return cls(
+            score, costs = Metric(**data["score"]), tuple(Metric(**m) for m in data["costs"])
+            trials = [TrialResult.from_dict(t) for t in data["trials"]]
+            wrong = impossible(score, costs, data["reference"])
+            left = {t.number: why for t in trials if (why := nonsense(t, score, costs))}
+            record = cls(
                 task=data["task"],
-                score=Metric(**data["score"]),
-                costs=tuple(Metric(**m) for m in data["costs"]),
+                score=score,
+                costs=costs,
                 budgets=tuple(tuple(b) for b in data["budgets"]),
-                trials=tuple(TrialResult.from_dict(t) for t in data["trials"]),
+                trials=tuple(t for t in trials if t.number not in left),
                 choices=Choices.from_dict(data["choices"]) if data.get("choices") else None,
+                files=dict(data.get("files") or {}),
+                said=tuple(f"{path}: trial {n} is left out: {why}" for n, why in left.items()),
                 **{k: data[k] for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             )
         except KeyError as error:
             raise FileFormatError(path, "is missing.", f"key {error}") from None
         except (TypeError, ValueError, AttributeError, LookupError, OverflowError, RecursionError) as error:
             raise FileFormatError(path, f"cannot be read: {error}.") from None
+        if wrong:
+            raise FileFormatError(path, f"cannot be true: {wrong}.")
+        return record
 
 
 TABLES = "tables"  # the file of the run's own; those of other quantisers are named after these
@@ -231,23 +221,11 @@ def table_files(folder: Path) -> list[Path]:
     return [*([own] if own.exists() else []), *sorted((folder / TABLES).glob("*.npz"))]
 
 
-def _tables(path: Path) -> dict[str, CostTable]:
+def _tables(folder: Path, name: str, files: Mapping[str, str]) -> dict[str, CostTable]:
     try:
-        return tables_from_bytes(path.read_bytes(), path)
+        return tables_from_bytes(read_held(folder, name, files), folder / name)
     except FileFormatError as error:
-        raise FileFormatError(path, f"{error.problem} Give the command of the sweep again: it writes it anew.") from None
-
-
-def drop_damaged_tables(folder: Path) -> list[Path]:
-    """Removes table files that cannot be read, so that they are written anew; returns which."""
-    gone = []
-    for path in table_files(folder):
-        try:
-            _tables(path)
-        except FileFormatError:
-            path.unlink()
-            gone.append(path)
-    return gone
+        raise FileFormatError(folder / name, f"{error.problem} Give the command of the sweep again: it writes it anew.") from None
 
 
 def learnt_nothing(metric: Metric, reference: Mapping[str, float]) -> str:

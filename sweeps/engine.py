@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,14 @@ import torch
 
 from hwdse import __version__
 from hwdse.bits import BitWidths
+from hwdse.checksums import digest
 from hwdse.constraints import find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError, UsageError
 from hwdse.interrupts import PARENT, check
-from hwdse.records import SweepRecord, TrialResult, drop_damaged_tables, learnt_nothing
-from hwdse.sample_scores import FP32, keep_scores
+from hwdse.records import SweepRecord, TrialResult, learnt_nothing
+from hwdse.run_files import keep_files, refuse_links, sweep_up_run
+from hwdse.sample_scores import FOLDER, FP32, scores_bytes
 from hwdse.storage import StorageError, locked
 from hwdse.workbench import Workbench
 
@@ -29,7 +31,7 @@ from .database import Place
 from .file_database import LOCKS
 from .identity import check_before_work
 from .knobs import Knobs, Plan, first_trials
-from .recording import owner_of, record_of, scheme_tables, test_scores
+from .recording import listed, owner_of, record_of, scheme_tables, test_scores
 from .refining import refinement
 from .stopping import stalled
 from .study import Direction, Standing, Study, finite
@@ -109,6 +111,7 @@ def run_worker(bench: Workbench, config: SweepConfig, place: Place, say: Say | N
 class _Sweep:
     def __init__(self, bench: Workbench, config: SweepConfig, place: Place, say: Say | None, note: Note | None, join: bool = False) -> None:
         self.bench, self.config, self.folder = bench, config, place.folder
+        refuse_links(place.folder)
         if not join:
             check_before_work(place, config)
         self.say: Say = say or (lambda progress: None)
@@ -187,13 +190,10 @@ class _Sweep:
 
     def run(self, team: Team | None) -> SweepRecord:
         """See :func:`run_sweep`."""
+        with self.study.database.lock():
+            sweep_up_run(self.folder)
         self.record = self._described()
-        if FP32 not in self.record.scores:
-            keep_scores(self.folder, FP32, self.bench.reference_scores)
-        self.study.describe(self.record.to_dict())
-        for path in drop_damaged_tables(self.folder):
-            if self.note:
-                self.note(f"{path} was damaged and is written anew.")
+        self._keep({f"{FOLDER}/{FP32}.npy": scores_bytes(self.bench.reference_scores), **self.record.table_files()})
         self._save()
         for said in self.bench.loss().said if self.note else ():
             self.note(said + ".")
@@ -211,8 +211,19 @@ class _Sweep:
         self._tell("test split of the front", standing)
         trials = self._trials()
         self.record = replace(self.record, scheme_tables=scheme_tables(self.bench, trials))
+        self._keep(self.record.table_files())
         self.study.keep_tests(test_scores(self.bench, self.record.with_trials(trials), self.folder, self.study.hosts()))
         return self._save()
+
+    def _keep(self, contents: Mapping[str, bytes]) -> None:
+        """Files of the run as a whole. The study lists them first: whatever dies in between, they are known for the run's own."""
+        own = {**listed(self.folder), **self.study.described().get("files", {})}
+        files = {**own, **{name: digest(content) for name, content in contents.items()}}
+        self.record = replace(self.record, files=files)
+        self.study.describe(self.record.to_dict())
+        for path in keep_files(self.folder, contents, own):
+            if self.note:
+                self.note(f"{path} was not as it was written, and is written anew.")
 
     def _described(self) -> SweepRecord:
         """The record without trials.
@@ -330,8 +341,11 @@ class _Sweep:
         """All of it from the study, under a lock: whoever writes last has seen the most."""
         began = time.perf_counter()
         with locked(self.folder / LOCKS / "record.lock"):
+            said = self.study.described()  # by who began the sweep: another machine may score the FP32 network a little differently
+            if said:
+                self.record = replace(self.record, files=said["files"], reference=said["reference"])
             record = self.record.with_trials(self._trials())
-            record.save(self.folder)
+            record.write(self.folder)
         self._written = time.perf_counter()
         self._writing = self._written - began
         return record

@@ -6,7 +6,8 @@ import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwdse.errors import UsageError
+from hwdse.checksums import altered
+from hwdse.errors import FileFormatError, UsageError
 from hwdse.records import SweepRecord, TrialResult
 
 from .finding import opened
@@ -55,6 +56,8 @@ def look_at_server(url: str, study: str | None) -> Look:
         attrs, trials = found.user_attrs, tried(found.get_trials(deepcopy=False))
         if "record" not in attrs:
             raise UsageError(f"{place} has not begun: hwdse sweep writes what it is about once the networks are trained. Ask again then.")
+        if altered(attrs["record"]):
+            raise FileFormatError(place, "what the study says of its run is not as it was kept; give the command of the sweep again.")
         results = tuple(TrialResult.from_dict(one.kept.user_attrs[KEPT]) for one in trials.values() if one.kept is not None)
         record = SweepRecord.from_dict(attrs["record"], Path("record.json")).with_trials(results)
         rows = {number: one.running for number, one in trials.items() if one.running is not None}

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.costs import CostTable
-from hwdse.errors import HwdseError
+from hwdse.errors import FileFormatError, HwdseError
 from hwdse.evaluation import evaluate
 from hwdse.metrics import Metric
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
-from hwdse.records import SweepRecord, TrialResult
-from hwdse.sample_scores import SampleScores
-from hwdse.storage import read_checkpoint, read_json
+from hwdse.reading import decode, json_object
+from hwdse.records import SweepRecord, TrialResult, table_files
+from hwdse.run_files import read_held, read_own
+from hwdse.storage import StorageError, read_checkpoint
 from hwdse.workbench import Workbench
 
 from .config import SweepConfig
@@ -57,9 +58,8 @@ def record_of(bench: Workbench, config: SweepConfig, plan: Plan, folder: Path) -
         },
         config=config.plain(),
         choices=bench.choices,
-        scores=SampleScores(folder),
         tables=tables,
-    )
+    ).with_scores(folder)
 
 
 def _entries(bench: Workbench, config: SweepConfig) -> dict[str, str]:
@@ -81,13 +81,29 @@ def scheme_tables(bench: Workbench, results: Sequence[TrialResult]) -> dict[str,
     return found
 
 
+def _written(folder: Path) -> dict[str, Any]:
+    """The record in a folder as it stands there; empty where there is none, or none that can be read: it is written from the study."""
+    path = folder / "record.json"
+    try:
+        return json_object(path, decode(path, read_own(folder, "record.json")))
+    except (FileNotFoundError, FileFormatError, StorageError):
+        return {}
+
+
 def owner_of(folder: Path) -> str | None:
     """Which study the record in a folder belongs to; empty for one that does not say. None where there is none that can be read."""
-    try:
-        found = read_json(folder / "record.json")
-    except HwdseError:
-        return None
-    return str(found.get("provenance", {}).get("run", ""))
+    found = _written(folder)
+    provenance = found.get("provenance")
+    return str(provenance.get("run", "")) if isinstance(provenance, dict) else "" if found else None
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """The files that the record in a folder lists; of an earlier version, which listed none, the tables that it wrote."""
+    found = _written(folder)
+    files = found.get("files")
+    if isinstance(files, dict):
+        return {str(name): str(checksum) for name, checksum in files.items()}
+    return {str(path.relative_to(folder)): "" for path in table_files(folder)} | {"scores/fp32.npy": ""} if found else {}
 
 
 def test_scores(bench: Workbench, record: SweepRecord, folder: Path, hosts: Mapping[int, str]) -> dict[int, float | str]:
@@ -99,15 +115,21 @@ def test_scores(bench: Workbench, record: SweepRecord, folder: Path, hosts: Mapp
     wanted = {t.number for m in record.costs for t in ParetoFront.of(record.trials, (m, record.score)).trials}
     wanted |= {t.number for t in record.complete if t.knobs.get("origin") == "baseline"}
     found: dict[int, float | str] = {}
+    by_number = {t.number: t for t in record.trials}
     for trial in record.trials:
         if trial.number not in wanted or trial.test is not None:
             continue
-        path = folder / "checkpoints" / f"{trial.knobs.get('same_as', trial.number)}.pt"
-        name, host = path.relative_to(folder), hosts.get(trial.number) or "another worker"
-        if not (path.exists() and path.resolve().is_relative_to(folder.resolve())):
+        measured = by_number.get(trial.knobs.get("same_as", trial.number), trial)
+        name, host = f"checkpoints/{measured.number}.pt", hosts.get(trial.number) or "another worker"
+        try:
+            content = read_held(folder, name, measured.files)
+        except FileNotFoundError:
             found[trial.number] = f"no test score: {name} is not in this run folder; {host} ran the trial"
             continue
-        state = read_checkpoint(path.read_bytes(), path)
+        except HwdseError as error:
+            found[trial.number] = f"no test score: {error}"
+            continue
+        state = read_checkpoint(content, folder / name)
         scheme = Scheme(*state["scheme"])
         if trial.allocation is None or state.get("allocation") != trial.allocation.to_dict() or str(scheme) != trial.knobs.get("scheme"):
             found[trial.number] = f"no test score: {name} holds other widths or quantisers than the trial; {host} ran it"

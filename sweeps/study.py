@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from hwdse.checksums import KEY, altered, stamped
 from hwdse.records import TrialResult
 
 from .config import SweepConfig
@@ -24,7 +25,7 @@ from .knobs import Knobs, Plan
 from .samplers import make_sampler
 from .space import Space
 from .trial import about
-from .tries import KEPT, RELEASED, RETRIES, TRY, Tried, attempt, tried, worker_of
+from .tries import KEPT, RELEASED, RETRIES, TRY, Tried, attempt, sound, tried, worker_of
 
 if TYPE_CHECKING:
     import optuna
@@ -154,23 +155,33 @@ class Study:
 
     def tests(self) -> Mapping[int, float | str]:
         """Test scores by number of the trial, or why there is none."""
-        kept = persistent(self.database, lambda: self.study.user_attrs.get("test", {}), self._say)
-        return {int(number): value for number, value in kept.items()}
+        return self._tests(persistent(self.database, lambda: self.study.user_attrs.get("test", {}), self._say))
+
+    def _tests(self, kept: Mapping[str, Any]) -> dict[int, float | str]:
+        if altered(kept):
+            self._say(f"{self.place}: the test scores are not as they were kept; they are taken again.")
+            return {}
+        return {int(number): value for number, value in kept.items() if number != KEY}
 
     def keep_tests(self, found: Mapping[int, float | str]) -> None:
         """Adds to :meth:`tests`; a score replaces why there was none."""
 
         def add() -> None:
-            kept = self.study.user_attrs.get("test", {})
+            kept = self._tests(self.study.user_attrs.get("test", {}))
             scored = {number for number, value in kept.items() if not isinstance(value, str)}
-            new = {str(number): value for number, value in found.items() if str(number) not in scored}
-            self.study.set_user_attr("test", {**kept, **new})
+            new = {number: value for number, value in found.items() if number not in scored}
+            self.study.set_user_attr("test", stamped({str(number): value for number, value in {**kept, **new}.items()}))
 
         self._locked(add)
 
     def describe(self, record: Mapping[str, Any]) -> None:
         """Keeps the run's record without its trials: who looks on from elsewhere has the study alone."""
-        self._locked(lambda: self.study.set_user_attr("record", dict(record)))
+        self._locked(lambda: self.study.set_user_attr("record", stamped(record)))
+
+    def described(self) -> Mapping[str, Any]:
+        """What :meth:`describe` keeps; empty where there is nothing yet, or not as it was kept."""
+        kept: Mapping[str, Any] = persistent(self.database, lambda: self.study.user_attrs.get("record", {}), self._say)
+        return {} if altered(kept) else kept
 
     # Taking a trial and giving it back
 
@@ -241,7 +252,7 @@ class Study:
             self._end(claim.trial._trial_id, None)
             return False
         claim.trial.set_constraint("budget", _violation(result))
-        claim.trial.set_user_attr(KEPT, result.to_dict())
+        claim.trial.set_user_attr(KEPT, stamped(result.to_dict()))
         self._end(claim.trial._trial_id, result)
         return True
 
@@ -278,8 +289,11 @@ class Study:
         dead = [row for row in running if worker_of(row) not in alive]
         for row in dead:
             kept = row.user_attrs.get(KEPT)
-            self._end(row._trial_id, TrialResult.from_dict(kept) if kept else None)
+            self._end(row._trial_id, TrialResult.from_dict(kept) if kept and sound(row) else None)
         trials = tried(self._rows() if dead else rows)
+        for one in trials.values():
+            if one.lost and any(KEPT in row.user_attrs for row in one.tries):
+                self._say(f"{self.place}: the result of trial {one.number} is not as it was kept; it is measured again.")
         hopeless = [t for t in trials.values() if t.lost and t.given_up]
         for one in hopeless:
             self._give_up(one)
@@ -290,7 +304,7 @@ class Study:
 
         error = f"its worker died {RETRIES + 1} times (killed, out of memory?)"
         result = TrialResult(one.number, about(one.knobs, self.plan), "failed", error=error)
-        attrs = {TRY: attempt(one.number, self.database.worker, one.knobs), KEPT: result.to_dict()}
+        attrs = {TRY: attempt(one.number, self.database.worker, one.knobs), KEPT: stamped(result.to_dict())}
         self.study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs=attrs))
 
     # How it stands

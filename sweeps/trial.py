@@ -17,15 +17,19 @@ import torch
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.allocators.reallocation import Reallocating
 from hwdse.bits import Allocation, BitWidths
-from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged
+from hwdse.checkpoint import drop_damaged
+from hwdse.checksums import digest
+from hwdse.errors import HwdseError, InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
+from hwdse.reading import decode, json_object
 from hwdse.records import TrialResult
-from hwdse.sample_scores import SampleScores, keep_scores
+from hwdse.run_files import read_held
+from hwdse.sample_scores import keep_scores
 from hwdse.solvers import solve
-from hwdse.storage import key_of, read_json, write
+from hwdse.storage import key_of, write
 from hwdse.task import Recipe, recipes_of
 from hwdse.training import Allocator, Progress, train_quantized
 from hwdse.workbench import Workbench
@@ -138,6 +142,8 @@ def _measured(
     recipe = recipes_of(bench.task).finetune.at(knobs.epochs, adaptive=plan.adaptive)
     # named after what is tried, not after the number: an interrupted trial is tried again under another
     partial = folder / "checkpoints" / f"{key_of(str(said))}.partial" if folder and knobs.epochs else None
+    if partial is not None and drop_damaged(partial):
+        notes = (*notes, "its unfinished training was damaged on the disk, and began anew")
     teacher = bench.network() if recipe.distillation else None
     try:
         trained = train_quantized(
@@ -168,8 +174,9 @@ def _measured(
         notes=(*notes, *(() if knobs.widths else problem.loss.said), *trained.notes),  # a baseline's widths come from no table
     )
     if folder is not None:
-        _save(folder, number, model, result, bench, recipe)
-        keep_scores(folder, str(number), score.scores)
+        files = _save(folder, number, model, result, bench, recipe)
+        files |= dict([keep_scores(folder, str(number), score.scores)])
+        result = replace(result, files={name: digest(content) for name, content in files.items()})
     if partial is not None:
         partial.unlink(missing_ok=True)
     return result
@@ -189,31 +196,32 @@ def _again(
     first = before.knobs.get("same_as", before.number)
     slack = problem.slack(problem.cost_of(before.allocation)) if problem.costs else {}
     notes = [note for note in before.notes if not note.startswith("the same as trial")]
+    files: dict[str, bytes] = {}
     result = replace(
         before, number=number, knobs={**knobs, "solver": before.knobs.get("solver"), "same_as": first}, slack=slack, seconds=seconds,
         notes=(*notes, f"the same as trial {first}: not measured again"), test=None,
     )  # fmt: skip
     if folder is not None:
-        source = folder / "allocations" / f"{before.number}.json"
-        if source.exists():
-            told = {**read_json(source), "number": number, "knobs": dict(result.knobs), "slack": slack, "notes": list(result.notes)}
-            write(folder / "allocations" / f"{number}.json", json.dumps(told, indent=2) + "\n")
-        with contextlib.suppress(FileFormatError):  # damaged: no fault of this trial, and whoever reads them says it
-            if (scores := SampleScores(folder).get(str(before.number))) is not None:
-                keep_scores(folder, str(number), scores)
-    return result
+        with contextlib.suppress(FileNotFoundError, HwdseError):  # damaged: no fault of this trial, and whoever reads them says it
+            told = json_object("", decode("", read_held(folder, f"allocations/{before.number}.json", before.files)))
+            told |= {"number": number, "knobs": dict(result.knobs), "slack": slack, "notes": list(result.notes)}
+            files[f"allocations/{number}.json"] = (json.dumps(told, indent=2) + "\n").encode()
+        with contextlib.suppress(FileNotFoundError, HwdseError):
+            files[f"scores/{number}.npy"] = read_held(folder, f"scores/{before.number}.npy", before.files)
+        for name, content in files.items():
+            write(folder / name, content)
+    return replace(result, files={name: digest(content) for name, content in files.items()})
 
 
-def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench, recipe: Recipe) -> None:
-    """The hand-off: widths with what they cost and how they were calibrated, and the trained weights."""
+def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult, bench: Workbench, recipe: Recipe) -> dict[str, bytes]:
+    """The hand-off: widths with what they cost and how they were calibrated, and the trained weights. Returns the files' contents."""
     buffer = io.BytesIO()
     torch.save(model.state(), buffer)
-    write(folder / "checkpoints" / f"{number}.pt", buffer.getvalue())
     assert result.allocation is not None  # a complete trial has one
     said = result.to_dict()
-    write(
-        folder / "allocations" / f"{number}.json",
-        result.allocation.to_json(
+    files = {
+        f"checkpoints/{number}.pt": buffer.getvalue(),
+        f"allocations/{number}.json": result.allocation.to_json(
             task=bench.task.name,
             graph=bench.graph.fingerprint,
             weights=bench.weights_fingerprint,
@@ -223,5 +231,8 @@ def _save(folder: Path, number: int, model: QuantizedModel, result: TrialResult,
             bias_correction=recipe.bias_correction,
             checkpoint=f"../checkpoints/{number}.pt",
             **{key: said[key] for key in ("number", "knobs", "measures", "slack", "samples", "interval", "notes")},
-        ),
-    )
+        ).encode(),
+    }
+    for name, content in files.items():
+        write(folder / name, content)
+    return files

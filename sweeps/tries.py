@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hwdse.checksums import altered
+
 from .knobs import Knobs
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ class Tried:
 
     @property
     def kept(self) -> FrozenTrial | None:
-        """The row with its result; the first, should there be two."""
-        return next((row for row in self.tries if KEPT in row.user_attrs), None)
+        """The row with its result; the first, should there be two. A result that is not as it was kept is none: it is measured again."""
+        return next((row for row in self.tries if KEPT in row.user_attrs and sound(row)), None)
 
     @property
     def running(self) -> FrozenTrial | None:
@@ -51,6 +53,18 @@ class Tried:
     def given_up(self) -> bool:
         """Whether it has killed so many workers that it is not tried again."""
         return sum(RELEASED not in row.user_attrs for row in self.tries) > RETRIES
+
+
+def sound(row: FrozenTrial) -> bool:
+    """Whether the result in a row is the one that was kept there."""
+    kept = row.user_attrs[KEPT]
+    known = _LOOKED_AT.get(id(kept))
+    if known is None or known[0] is not kept:  # rows that ended are read once, and stay the same objects
+        known = _LOOKED_AT[id(kept)] = (kept, not altered(kept))
+    return known[1]
+
+
+_LOOKED_AT: dict[int, tuple[Any, bool]] = {}
 
 
 def attempt(number: int, worker: str, knobs: Knobs) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class Mine(Toy):
     assert "Traceback" not in err
     assert "interrupted; what has been written is whole" in err
     assert out == ""
-    assert json.loads((tmp_path / "new" / "record.json").read_text())["schema"] == "hwdse.record/1"
+    assert json.loads((tmp_path / "new" / "record.json").read_text())["schema"] == "hwdse.record/2"
     (tmp_path / "slow").unlink()
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stderr

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..allocation_files import allocation_file, allocation_path
+from ..allocation_files import allocation_file
 from ..errors import UnknownName, UsageError
 from ..evaluation import evaluate
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme
 from ..records import SweepRecord, TrialResult
-from ..storage import StorageError, inside_of, read_checkpoint, tables_to_bytes
+from ..run_files import read_held
+from ..storage import StorageError, read_checkpoint, tables_to_bytes
 from ..task import Task
 from .agreement import Agreement, as_written, compare, outputs_of
 from .folder import costs_text, not_a_run, restored, save
@@ -59,11 +60,13 @@ def hand_off(
     trial = _trial(record, number)
     assert trial.allocation is not None  # a complete trial has one
     widths, told = allocation_file(run, trial)
-    checkpoint = inside_of(run, allocation_path(run, trial).parent / str(told.get("checkpoint", f"../checkpoints/{number}.pt")))
+    measured = next((t for t in record.trials if t.number == trial.knobs.get("same_as", number)), trial)
+    name = f"checkpoints/{measured.number}.pt"
+    checkpoint = run / name
     try:
-        content = checkpoint.read_bytes()
-    except OSError as error:
-        raise StorageError(f"trial {number} has no checkpoint to hand over: cannot read {checkpoint}: {error.strerror or error}.") from None
+        content = read_held(run, name, measured.files)
+    except FileNotFoundError:
+        raise StorageError(f"trial {number} has no checkpoint to hand over: {checkpoint} is not there.") from None
     state = read_checkpoint(content, checkpoint)
     scheme = Scheme(*state["scheme"])
     tables = {key: table for key, table in record.tables_of(trial).items() if key != "loss"}
