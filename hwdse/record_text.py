@@ -7,6 +7,7 @@ it fails, which of them are still as they were written.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from .storage import StorageError
 NAME = "record.json"
 SCHEMA, EARLIER = "hwdse.record/2", "hwdse.record/1"  # the earlier one holds no checksums
 SUMS = "checksums"
+_END = re.compile(rb'\{"head": "[0-9a-f]{64}", "content": "[0-9a-f]{64}"\}\n\}\n')
 _MARK = f',\n "{SUMS}": '.encode()
 
 
@@ -55,7 +57,7 @@ def read_record(run: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     except FileNotFoundError:
         raise StorageError(f"cannot read {path}: No such file or directory.") from None
     before, mark, after = content.rpartition(_MARK)
-    if mark and f'"content": "{digest(before)}"'.encode() in after:
+    if mark and _END.fullmatch(after) and digest(before).encode() in after:
         data: dict[str, Any] = json.loads(content)  # by one who wrote it
         schema_of(data, path)
         return data, ()

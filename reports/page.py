@@ -106,6 +106,7 @@ def _render(record: SweepRecord, sections: list[dict[str, Any]]) -> str:
         css=Markup("".join(map(_read, STYLES))),
         js=Markup('"use strict";\n(() => {\n%s})();\n') % Markup("".join(map(_read, SCRIPTS))),
         sections=sections,
+        damage=record.damage,
     )
     return visible(text, keep="\n\t")  # no name turns the direction of what stands around it
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwdse.checksums import altered, stamped
 from hwdse.errors import HwdseError
 from hwdse.numerals import whole
 from hwdse.passwords import masked
 from hwdse.reading import decode, json_object
+from hwdse.run_files import read_own
 
 FILE = "log.jsonl"
 
@@ -37,9 +39,9 @@ def append(folder: Path, event: str, trial: int, **more: Any) -> None:
     """Adds one line, whole even where several processes write. A log that cannot be written stops nothing."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     process = f"{os.uname().nodename}:{os.getpid()}" if hasattr(os, "uname") else str(os.getpid())
-    line = json.dumps({"time": now, "event": event, "trial": trial, "process": process, **_masked(more)}) + "\n"
+    line = json.dumps(stamped({"time": now, "event": event, "trial": trial, "process": process, **_masked(more)})) + "\n"
     with contextlib.suppress(OSError):
-        handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
         try:
             os.write(handle, line.encode())
         finally:
@@ -61,7 +63,7 @@ class Log:
 def read(folder: Path) -> Log:
     """The log of a run folder; empty where there is none."""
     try:
-        lines = (folder / FILE).read_bytes().split(b"\n")
+        lines = read_own(folder, FILE).split(b"\n")
     except OSError:
         return Log(())
     found, damaged = [], 0
@@ -74,14 +76,14 @@ def read(folder: Path) -> Log:
 
 
 def _event(data: dict[str, Any]) -> dict[str, Any]:
-    """The same, if it is one: a time of a known zone, a word and a whole number.
+    """The same, if it is one, and as it was written: a time of a known zone, a word and a whole number.
 
     Raises:
         KeyError, TypeError, ValueError: it is not.
     """
     if datetime.datetime.fromisoformat(data["time"]).tzinfo is None or not isinstance(data["event"], str):
         raise ValueError
-    if not isinstance(data["trial"], int) or data["trial"] < 0:
+    if altered(data) or not isinstance(data["trial"], int) or data["trial"] < 0:
         raise ValueError
     return data
 

@@ -28,7 +28,12 @@ def _run() -> int | str | None:
         from .app import app
 
         _hold_passwords(sys.argv[1:])
-        app()
+        try:
+            app()
+        finally:
+            opened = sys.modules.get(f"{__name__}.opened")  # loaded by the commands that read a run
+            if opened is not None:
+                opened.say_damage()
     except SystemExit as stop:
         if stop.code != 130 and not requested():
             return stop.code

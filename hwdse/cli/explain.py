@@ -13,12 +13,13 @@ from hwdse.reports.comparing import compare
 from hwdse.reports.explaining import LayerFacts, explain
 from hwdse.reports.limits import budget_of
 
+from .opened import open_run
 from .show import print_json, print_table, print_text
 
 
 def run_explain(folder: Path, trial: int, layer: str | None, json: bool) -> None:
     """Every layer in a line, or one with its alternatives."""
-    record = SweepRecord.load(folder)
+    record = open_run(folder)
     found = explain(record, trial)
     names = [f.layer for f in found.layers]
     if layer is not None and layer not in names:
@@ -108,7 +109,7 @@ def _plain(facts: LayerFacts) -> dict[str, Any]:
 
 def run_diff(first: Path, second: Path, json: bool) -> None:
     """Hypervolumes and wins, cost by cost."""
-    one, two = SweepRecord.load(first), SweepRecord.load(second)
+    one, two = open_run(first), open_run(second)
     found = compare(one, two)
     if json:
         pairs = [

@@ -9,12 +9,13 @@ from typing import Any
 from hwdse.records import SweepRecord
 from hwdse.storage import StorageError
 
+from .opened import open_run
 from .show import print_json, print_table, print_text, telling
 
 
 def run(folder: Path, trial: int, output: Path, onnx: bool, trust: bool, json: bool) -> None:
     """Writes it and says what is in it."""
-    about = export(SweepRecord.load(folder), folder, trial, output, onnx, trust, json)
+    about = export(open_run(folder), folder, trial, output, onnx, trust, json)
     if json:
         print_json({"folder": str(output), **about})
     else:

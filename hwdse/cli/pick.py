@@ -15,6 +15,7 @@ from hwdse.reports.limits import relative
 from hwdse.storage import write
 
 from .export import export, show
+from .opened import open_run
 from .show import print_json, print_table, print_text
 
 
@@ -51,7 +52,7 @@ class Wanted:
 
 def run(folder: Path, wanted: Wanted, output: Path | None, handed: Path | None, onnx: bool, trust: bool, json: bool) -> None:
     """Prints the pick, its neighbours and its widths."""
-    record = SweepRecord.load(folder, tables=handed is not None or any(map(relative, wanted.maxima)))
+    record = open_run(folder, tables=handed is not None or any(map(relative, wanted.maxima)))
     found = wanted.of(record)
     source = allocation_path(folder, found.trial)
     content = b"" if found.trial.allocation is None and output is None else allocation_file(folder, found.trial)[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hwdse.reports import write_report
 
+from .opened import open_run
 from .show import print_json, print_text, telling
 
 
@@ -14,7 +15,7 @@ def run(folder: Path, figures: str, look: str, json: bool) -> None:
     formats = tuple(name for part in figures.split(",") if (name := part.strip().lower()) and name != "none")
     with telling(json) as say:
         say("report", 0, 1)
-        page = write_report(folder, formats=formats, look=look)
+        page = write_report(folder, record=open_run(folder), formats=formats, look=look)
     if json:
         files = {"report": page, "figures": folder / "figures", "captions": folder / "figures" / "captions.txt"}
         files |= {name: folder / f"{name}.csv" for name in ("trials", "front", "budgets")}

@@ -16,13 +16,14 @@ from hwdse.reports.limits import budget_limits
 from hwdse.reports.points import measured, scored
 from hwdse.sweeps.looking import Look, look_at_folder, look_at_server
 
+from .opened import told
 from .show import print_json, print_table, print_text, seconds
 
 
 def run(where: str | None, storage: str | None, study: str | None, json: bool) -> None:
     """Prints it: of a run folder, or of a study on a server."""
     look = _look(where, storage, study)
-    record, at_work = look.record, look.running
+    record, at_work = told(look.record), look.running
     wanted = max(int(record.config.get("trials", 0)), len(record.trials))  # fewer may be asked for afterwards
     failed = [t for t in record.trials if t.state == "failed"]
     times = sorted(t.seconds for t in record.trials if t.seconds > 0)

@@ -17,6 +17,7 @@ from hwdse.reports.points import measured, scored
 from hwdse.reports.wording import count
 from hwdse.sweeps import Place, SweepConfig, run_sweep
 
+from .opened import told
 from .setup import note
 from .show import out, print_json, print_table, print_text, seconds, telling
 from .watching import watching
@@ -55,6 +56,7 @@ def run(
     team = None if alone else make_team(place, config.device, workers, bench, engine, gpus)
     with watching(json) as watch, last_words(lambda: team.kill() if team else None):
         record = run_sweep(bench, config, folder, watch, place=place, team=team, note=note)
+    told(record)
     if report:
         with telling(json) as say:
             say("report", 0, 1)

@@ -16,6 +16,7 @@ from hwdse.reports.commands import NoCommand, allocate_words, quoted
 from hwdse.reports.predicting import ASSUMES, METHOD, Prediction
 from hwdse.reports.supposing import Supposed, in_score, matched, suppose
 
+from .opened import open_run
 from .show import print_json, print_table, print_text
 
 
@@ -29,7 +30,7 @@ def run(folder: Path, budget: Sequence[str], json: bool, *, task: str | None = N
     Raises:
         UsageError: a run of another task. UnknownName: an accelerator that the run has not.
     """
-    record = SweepRecord.load(folder)
+    record = open_run(folder)
     of = str(record.config.get("task") or record.task)
     if task not in (None, of):
         raise UsageError(f"{folder} is a run of {of}, not of {task}.")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from hwdse.errors import FileFormatError
+from hwdse.checksums import digest
 from hwdse.evaluation import Evaluation
 from hwdse.intervals import interval_of, paired_p, wilson
-from hwdse.sample_scores import SampleScores, keep_scores
+from hwdse.sample_scores import Held, SampleScores, keep_scores
 
 
 def test_shares_have_wilsons_interval() -> None:
@@ -79,10 +80,36 @@ def test_no_difference_is_found_as_often_as_said() -> None:
 def test_scores_of_samples_are_kept_and_damaged_files_are_said(tmp_path: Path) -> None:
     keep_scores(tmp_path, "3", np.array([1.0, 0.0, 1.0]))
     keep_scores(tmp_path, "fp32", np.array([0.25, 1.5]))
-    kept = SampleScores(tmp_path)
+    held = {"3": Held("", 2 / 3, 3), "fp32": Held("", 0.875, 2), "4": Held("", 0.5, 2)}
+    kept = SampleScores(tmp_path, held)
     assert dict(kept) == {"3": pytest.approx([1, 0, 1]), "fp32": pytest.approx([0.25, 1.5])}
     assert "4" not in kept
+    assert kept.damage == ()
     (tmp_path / "scores" / "3.npy").write_bytes(b"\x93NUM")
-    with pytest.raises(FileFormatError, match=r"3.npy: is truncated or holds no scores of samples\. Delete it"):
-        SampleScores(tmp_path).get("3")
-    assert len(SampleScores(tmp_path / "nowhere")) == 0
+    assert kept.holding({**held}).get("3") is not None  # read before
+    damaged = SampleScores(tmp_path, held)
+    assert damaged.get("3") is None
+    assert re.search(r"3\.npy: is truncated or holds no scores of samples\. It is left out", damaged.damage[0])
+    assert len(SampleScores(tmp_path / "nowhere", held)) == 0
+
+
+@pytest.mark.parametrize("scores", [[1.0, 1.0, 0.0, 0.0], [1.0, 0.0], [np.nan] * 3, [np.inf, 0.0, 1.0], []])
+def test_scores_that_are_not_those_of_the_record_are_left_out(tmp_path: Path, scores: list[float]) -> None:
+    keep_scores(tmp_path, "3", np.array(scores))
+    kept = SampleScores(tmp_path, {"3": Held("", 2 / 3, 3)})
+    assert kept.get("3") is None
+    assert "It is left out" in kept.damage[0]
+
+
+def test_scores_with_a_checksum_on_record(tmp_path: Path) -> None:
+    name, content = keep_scores(tmp_path, "3", np.array([1.0, 0.0, 1.0]))
+    held = {"3": Held(digest(content), 2 / 3, 3)}
+    assert SampleScores(tmp_path, held).get("3") is not None
+    keep_scores(tmp_path, "3", np.array([0.0, 1.0, 1.0]))  # the same mean, other samples
+    kept = SampleScores(tmp_path, held)
+    assert kept.get("3") is None
+    assert "was changed since it was written" in kept.damage[0]
+    (tmp_path / name).unlink()
+    kept = SampleScores(tmp_path, held)
+    assert kept.get("3") is None
+    assert "lacks 3.npy" in kept.damage[0]
