@@ -6,8 +6,10 @@ import json
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from hwdse.errors import FileFormatError, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.handoff import CostMismatch, load
 from hwdse.handoff.folder import save
+from hwdse.record_text import record_text
 from hwdse.records import SweepRecord
 from hwdse.reports.commands import reproduction
 from hwdse.storage import StorageError
@@ -57,6 +60,16 @@ def test_a_limit_relative_to_a_uniform_allocation(here: Path) -> None:
     (limit,) = said["limits"]
     assert limit["limit"] == pytest.approx(1.2 * absolute)
     assert limit["found"] <= limit["limit"]
+
+
+def rewrite(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes every trial of a record, and writes it as one who knows its checksums."""
+    data = json.loads((run / "record.json").read_text())
+    for trial in data["trials"]:
+        del trial["sha256"]
+        trial["slack"] = {}
+        change(trial)
+    (run / "record.json").write_text(record_text(data))
 
 
 def test_the_command_that_measures_what_if(here: Path) -> None:
@@ -160,6 +173,7 @@ def test_a_run_folder_is_never_handed_over_into(kept: str, here: Path) -> None:
 
 def test_an_allocation_file_that_the_record_contradicts_is_not_handed_over(here: Path) -> None:
     number = json.loads(hwdse("pick", here / "run", "--json").out)["trial"]["number"]
+    rewrite(here / "run", lambda trial: trial.update(files={}))  # as in a run whose files no checksum holds
     path = here / "run" / "allocations" / f"{number}.json"
     data = json.loads(path.read_text())
     changed = list(data["layers"])[1]
@@ -197,11 +211,7 @@ def test_an_allocation_file_that_is_gone_is_made_from_the_record(here: Path) -> 
 
 
 def test_a_record_that_its_tables_contradict(here: Path) -> None:
-    path = here / "run" / "record.json"
-    data = json.loads(path.read_text())
-    for trial in data["trials"]:
-        trial["measures"]["weights"] = trial["measures"]["weights"] * 0.9
-    path.write_text(json.dumps(data))
+    rewrite(here / "run", lambda trial: trial["measures"].update(weights=trial["measures"]["weights"] * 0.9))
     ran = hwdse("export", here / "run", 2, "-o", here / "new")
     assert ran.code == 1
     assert "the costs of trial 2 are not those of its tables: weights is" in ran.said
@@ -209,6 +219,7 @@ def test_a_record_that_its_tables_contradict(here: Path) -> None:
 
 
 def test_a_checkpoint_of_another_trial(here: Path) -> None:
+    rewrite(here / "run", lambda trial: trial.update(files={}))  # as in a run whose files no checksum holds
     checkpoints = here / "run" / "checkpoints"
     shutil.copy(checkpoints / "0.pt", checkpoints / "2.pt")
     ran = hwdse("export", here / "run", 2, "-o", here / "new")
@@ -217,6 +228,7 @@ def test_a_checkpoint_of_another_trial(here: Path) -> None:
 
 
 def test_a_checkpoint_that_scores_otherwise(here: Path) -> None:
+    rewrite(here / "run", lambda trial: trial.update(files={}))  # as in a run whose files no checksum holds
     path = here / "run" / "checkpoints" / "2.pt"
     state = torch.load(path, weights_only=True)
     for name, value in state["network"].items():

@@ -196,6 +196,14 @@ def explain(
     run_explain(run, trial, layer, json)
 
 
+@app.command(epilog=examples("hwdse repair runs/demo"))
+def repair(run: RunFolder, json: Json = False) -> None:
+    """Looks at every file of a run, makes again what the study and the record still know, and says what is left to do."""
+    from .repair import run as mend
+
+    mend(run, json)
+
+
 @app.command(epilog=examples("hwdse diff runs/one runs/two"))
 def diff(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder.")],
