@@ -153,20 +153,6 @@ def take(path: Path, wait: bool = False) -> int | None:
             os.close(handle)
 
 
-def inside_of(folder: Path, path: Path) -> Path:
-    """A path that a file of ``folder`` names, once it is known to lead nowhere else: not by its text, and not by links.
-
-    Raises:
-        StorageError: it leads out.
-    """
-    found = path.resolve()
-    if not found.is_relative_to(folder.resolve()):
-        raise StorageError(
-            f"{path} is named by a file of {folder} and lies outside of it, at {found}: it is not read. Copy it into {folder}."
-        )
-    return found
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from commands import hwdse, task_file
 
+from hwdse.errors import UsageError
 from hwdse.record_text import record_text
+from hwdse.run_files import read_own
 
 NUMBER = 3  # of the trial that is looked at
 UNREAD = ("report.html", "front.csv", "trials.csv", "budgets.csv", "budgets.tex", "fronts.tex")  # made from the record; nobody reads them
@@ -57,7 +59,7 @@ def reading(run: Path, other: Path, out: Path) -> dict[str, Callable[[], Any]]:
         return code, [(run / name).read_text() if (run / name).exists() else "" for name in UNREAD], err
 
     def export() -> Any:
-        code, _, err = said("export", run, NUMBER, "-o", out, "--no-onnx", "--json")
+        code, _, err = said("export", run, NUMBER, "-o", out, "--no-onnx", "--trust", "--json")
         files = {f.name: f.read_bytes() for f in out.iterdir()} if code == 0 else {}
         shutil.rmtree(out, ignore_errors=True)
         return code, files, err
@@ -253,7 +255,7 @@ def test_what_cannot_be_made_again_is_set_aside_and_said(run: Path) -> None:
     }
     assert said["again"][str(NUMBER)].startswith("hwdse allocate damaged:Toy")
     assert hwdse("pick", run, "-o", run.parent / "mine.json").code == 0
-    ran = hwdse("export", run, NUMBER, "-o", run.parent / "out", "--no-onnx")
+    ran = hwdse("export", run, NUMBER, "-o", run.parent / "out", "--no-onnx", "--trust")
     assert ran.code == 1
     assert f"trial {NUMBER} has no checkpoint to hand over" in ran.said
 
@@ -337,3 +339,10 @@ def test_numbers_that_cannot_be_true_are_left_out(run: Path, changes: dict[str, 
     assert f"record.json: trial {NUMBER} is left out: " in ran.said
     assert said in ran.said
     assert json.loads(ran.out)["trial"]["number"] != NUMBER
+
+
+@pytest.mark.parametrize("name", ["../mine", "/etc/hostname", "scores/../../mine", "", "nul\0"])
+def test_a_name_that_leads_out_of_a_run_is_not_read(run: Path, name: str) -> None:
+    (run.parent / "mine").write_text("mine")
+    with pytest.raises(UsageError, match=r"is no file of the run .* it leads out of it"):
+        read_own(run, name)

@@ -13,7 +13,6 @@ from commands import hwdse, task_file
 
 from hwdse.cli import trust
 from hwdse.handoff import load
-from hwdse.storage import StorageError, inside_of
 from hwdse.tasks import load_task
 from hwdse.tasks.recorded import UntrustedCode, check_trust, code_of
 
@@ -161,14 +160,6 @@ def test_a_checkpoint_that_lies_elsewhere_is_not_read(way: str, mailed: Path, tm
         named = {"absolute": str(elsewhere / "0.pt"), "upwards": "../../../elsewhere/0.pt"}[way]
         file.write_text(json.dumps({**json.loads(file.read_text()), "checkpoint": named}))
     ran = hwdse("export", "run", 0, "-o", "out", "--no-onnx", "--trust")
-    assert ran.code == 1
-    assert f"lies outside of it, at {elsewhere / '0.pt'}: it is not read" in ran.said
+    assert ran.code == 2
+    assert ("is a symbolic link" if way in ("link", "folder") else "was changed since it was written") in ran.said
     assert not (mailed / "out/handoff.json").exists()
-
-
-def test_a_path_inside(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    assert inside_of(tmp_path / "run", tmp_path / "run/a/../b") == tmp_path / "run/b"
-    for path in ("run/..", "run2", "run/../run2/x"):
-        with pytest.raises(StorageError, match="lies outside of it"):
-            inside_of(tmp_path / "run", tmp_path / path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hwdse.checksums import stamped
 from hwdse.errors import UsageError
 from hwdse.sweeps import SweepConfig
 from hwdse.sweeps.log import FILE, Log, append, read, running
@@ -48,10 +49,10 @@ def test_processes_that_have_ended_run_nothing(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     append(tmp_path, "started", 0, what="killed")
-    text = (tmp_path / FILE).read_text()
-    (tmp_path / FILE).write_text(text.replace(f":{os.getpid()}", f":{gone.pid}"))
+    event = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(stamped({**event, "process": f"{os.uname().nodename}:{gone.pid}"})) + "\n")
     assert running(read(tmp_path).events) == []
-    (tmp_path / FILE).write_text(text.replace(os.uname().nodename, "elsewhere").replace(f":{os.getpid()}", f":{gone.pid}"))
+    (tmp_path / FILE).write_text(json.dumps(stamped({**event, "process": f"elsewhere:{gone.pid}"})) + "\n")
     assert [r.trial for r in running(read(tmp_path).events)] == [0]  # nobody knows from here
     append(tmp_path, "started", 1, what="interrupted")
     append(tmp_path, "released", 1)
