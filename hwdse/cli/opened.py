@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.text import Text
-
+from hwdse.names import visible
 from hwdse.records import SweepRecord
 
 from .show import err
@@ -27,5 +26,5 @@ def told(record: SweepRecord) -> SweepRecord:
 def say_damage() -> None:
     """At the end of the command, once."""
     for text in dict.fromkeys(text for record in _looked_at for text in record.damage):
-        err.print(Text(f"hwdse: note: {text.removesuffix('.')}."), soft_wrap=True)
+        err.print(visible(f"hwdse: note: {text.removesuffix('.')}."), soft_wrap=True)
     _looked_at.clear()
