@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from hwdse.bits import BitWidths
 from hwdse.errors import UsageError
 from hwdse.handoff import ExportError
-from hwdse.handoff.agreement import compare
+from hwdse.handoff.agreement import as_written, compare, outputs_of
 from hwdse.handoff.layers import floating_layers, layers_text
 from hwdse.handoff.levels import Grid, input_of, weight_of
 from hwdse.handoff.marking import marked_graph, need_onnx
@@ -85,7 +85,8 @@ def quantised(task: Any, scheme: str, widths: list[BitWidths]) -> QuantizedModel
         network.train()(batch[0])  # statistics of batch norms that are not those of a fresh network
     model = QuantizedModel(network.eval(), trace(network, task.example_inputs()), Scheme.parse(scheme))
     model.observe([((batch[0],), None)])
-    model.set({layer: widths[i % len(widths)] for i, layer in enumerate(model.layers)}, calibrate=True)
+    order = {path: i for i, path in enumerate(dict.fromkeys(model.module.values()))}  # calls of one module take one width
+    model.set({layer: widths[order[path] % len(widths)] for layer, path in model.module.items()}, calibrate=True)
     return model
 
 
@@ -127,6 +128,34 @@ def test_any_widths_of_a_small_network(widths: list[BitWidths], scheme: str) -> 
 def test_networks_that_come_with_it(task: Any, scheme: str, widths: str) -> None:
     torch.manual_seed(0)
     assert_both_agree(quantised(task, scheme, [BitWidths.parse(w) for w in widths.split()]), task)
+
+
+class OfType(Random):
+    """A small network, and its data, in another type of numbers."""
+
+    def __init__(self, kind: torch.dtype) -> None:
+        super().__init__(Small().to(kind), 2, 6, 6)
+        self.kind = kind
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        return tuple(x.to(self.kind) for x in super().example_inputs())
+
+    def batches(self, split: str, seed: int) -> list[tuple[Tensor, Tensor]]:
+        return [(x.to(self.kind), target) for x, target in super().batches(split, seed)]
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_networks_of_other_types_are_written_in_float32(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    task = OfType(kind)
+    model = quantised(task, "lsq_channel+lsq@mse", [BitWidths(8, 8), BitWidths(4, 4)])
+    wanted = outputs_of(model, task)
+    assert wanted[0].dtype == kind
+    model.network.float()
+    file, inputs = to_qdq(marked_graph(model, as_written(task.example_inputs()), opset_of))
+    found = compare(file, model, task, inputs, wanted=wanted)
+    found.check("model.onnx")
+    assert found.quantisers == len(inputs) == 5
 
 
 @pytest.mark.parametrize("name", sorted(WEIGHT_QUANTIZERS))
