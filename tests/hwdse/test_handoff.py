@@ -226,7 +226,7 @@ def test_layers_in_floating_point_are_left_so() -> None:
     torch.manual_seed(0)
     model = quantised(task, "lsq+lsq@mse", [BitWidths(32, 32), BitWidths(4, 4)])
     both_inputs = to_qdq(marked_graph(model, task.example_inputs(), opset_of))[1]
-    assert {mark.path for mark, _, _ in both_inputs} == {"grouped", "mix"}
+    assert {mark.path for mark, _, _ in both_inputs} == {"grouped", "head"}
     assert layers_text(model)[0] == {"layer": "first", "module": "first", "weight": None, "input": None}
 
 
