@@ -46,7 +46,7 @@ def read(files: Sequence[Path]) -> Profile:
     need_files("ONNX Runtime", files)
     rows = over_runs(files, [_rows(path, _events(path)) for path in files])
     about = "median kernel time of all runs but the first"
-    return Profile("ONNX Runtime", "measured", tuple(files), rows, about, times="kernel time, as the host's clock took it")
+    return Profile("ONNX Runtime", "measured", tuple(files), rows, about, times="kernel time on the host's clock")
 
 
 def _events(path: Path) -> list[Mapping[str, Any]]:

@@ -34,7 +34,7 @@ def read(files: Sequence[Path]) -> Profile:
         tuple(files),
         rows,
         "average of the runs",
-        times="wall-clock time of the operations, as the host took it",
+        times="operations' time on the host's clock",
     )
 
 

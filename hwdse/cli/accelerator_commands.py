@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, TaskName, examples
+from .options import Json, TaskName, decimal, examples, whole_number
 
 accelerators = typer.Typer(
     help="List, show and check accelerator files; import profiles; measure this machine.",
@@ -89,7 +89,10 @@ def accelerators_import(
     ] = None,
     allocation: Annotated[Path | None, typer.Option(help="Allocation file that was deployed: the widths of each layer.")] = None,
     clock: Annotated[
-        float | None, typer.Option(help="Clock in Hz, such as 500e6, where the tool counts cycles and no file states it.")
+        float | None,
+        typer.Option(
+            parser=decimal(), metavar="NUMBER", help="Clock in Hz, such as 500e6, where the tool counts cycles and no file states it."
+        ),
     ] = None,
     by_order: Annotated[
         bool, typer.Option("--by-order", help="Join what is left in the order of execution; kinds and number must agree.")
@@ -116,10 +119,17 @@ def accelerators_measure(
     output: Annotated[Path, typer.Option("--output", "-o", help="Look-up table to write (hwdse.table/1, CSV).")],
     backend: Annotated[str, typer.Option(help="torch or onnxruntime (pip install onnx onnxruntime).")] = "torch",
     device: Annotated[str, typer.Option(help="cpu; with torch also cuda, cuda:1.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one operation, on the CPU.")] = 1,
-    repeats: Annotated[int, typer.Option(min=3, help="Samples of each time, one in every round over all layers.")] = 30,
+    threads: Annotated[int, typer.Option(parser=whole_number(1), metavar="INTEGER", help="Threads of one operation, on the CPU.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(parser=whole_number(3), metavar="INTEGER", help="Samples of each time, one in every round over all layers.")
+    ] = 30,
     seconds_per_layer: Annotated[
-        float, typer.Option(help="Seconds that the samples of one shape take together, at each width; a slow layer takes longer.")
+        float,
+        typer.Option(
+            parser=decimal(),
+            metavar="NUMBER",
+            help="Seconds that the samples of one shape take together, at each width; a slow layer takes longer.",
+        ),
     ] = 0.5,
     accelerator: Annotated[
         Path | None, typer.Option(help="Accelerator file to write, whose name is its own; default: the table's, with .toml.")

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from .options import Accelerators, Budgets, Decode, Device, Json, MeasureFront, Method, Points, Rounding, Seed, TaskName, examples
+from .options import (
+    Accelerators,
+    Budgets,
+    Decode,
+    Device,
+    Json,
+    MeasureFront,
+    Method,
+    Points,
+    Rounding,
+    Seed,
+    TaskName,
+    decimal,
+    examples,
+    whole_number,
+)
 
 app = typer.Typer()
 
@@ -64,7 +79,7 @@ def sensitivity(
 def audit(
     task: TaskName,
     accelerator: Accelerators = None,
-    count: Annotated[int, typer.Option(min=20, help="Allocations to sample.")] = 400,
+    count: Annotated[int, typer.Option(parser=whole_number(20), metavar="INTEGER", help="Allocations to sample.")] = 400,
     decode: Decode = None,
     figure: Annotated[Path | None, typer.Option(help="Where to draw it (png or svg); default TASK-proxies.png.")] = None,
     seed: Seed = 0,
@@ -97,14 +112,19 @@ def allocate(
     ] = None,
     weight_bits: Annotated[str | None, typer.Option(metavar="LIST", help="Widths to choose from, such as 2,4,8; default: 2 to 8.")] = None,
     activation_bits: Annotated[str | None, typer.Option(metavar="LIST", help="The same for activations.")] = None,
-    epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning epochs; 0 is post-training.")] = 0,
+    epochs: Annotated[int, typer.Option(parser=whole_number(0), metavar="INTEGER", help="Fine-tuning epochs; 0 is post-training.")] = 0,
     method: Method = "fit",
     quantizers: Annotated[
         str | None, typer.Option(help="WEIGHT+ACTIVATION@RANGES, such as lsq_channel+lsq@mse; default: the allocator's own.")
     ] = None,
     rounding: Annotated[Rounding, typer.Option(help="Post-training: adaptive (with bias correction) or nearest.")] = Rounding.adaptive,
     distillation: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the loss that comes from the FP32 network's outputs; default: the task's.")
+        float | None,
+        typer.Option(
+            parser=decimal(0, 1),
+            metavar="NUMBER",
+            help="Share of the loss that comes from the FP32 network's outputs; default: the task's.",
+        ),
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure the score on the validation split.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the allocation; default TASK-allocation.json.")] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Accelerators, Budgets, Decode, Json, Onnx, RunFolder, Storage, Trust, examples
+from .options import Accelerators, Budgets, Decode, Json, Onnx, RunFolder, Storage, Trust, decimal, examples, whole_number
 
 app = typer.Typer()
 
@@ -27,15 +27,22 @@ def sweep(
     accelerator: Accelerators = None,
     budget: Budgets = None,
     allocator: Annotated[list[str] | None, typer.Option(help="Allocators to use; default all three.")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, baselines included.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(parser=whole_number(1), metavar="INTEGER", help="Trials in all, baselines included.")
+    ] = None,
     epochs: Annotated[list[int] | None, typer.Option(help="Fine-tuning epochs to choose from.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything.")] = None,
+    seed: Annotated[int | None, typer.Option(parser=whole_number(0, 2**32 - 1), metavar="INTEGER", help="Seed of everything.")] = None,
     decode: Decode = None,
     device: Annotated[str | None, typer.Option(help="Where to train and score: cpu, cuda, cuda:1.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that run trials; 0 watches those started elsewhere.")] = 1,
+    workers: Annotated[
+        int, typer.Option(parser=whole_number(0), metavar="INTEGER", help="Processes that run trials; 0 watches those started elsewhere.")
+    ] = 1,
     engine: Annotated[str, typer.Option(help="Where they run: local, or ray (a Ray cluster: RAY_ADDRESS, or one made here).")] = "local",
     gpus: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of one worker on a Ray cluster, such as 0.25; default: 1 with --device cuda.")
+        float | None,
+        typer.Option(
+            parser=decimal(0), metavar="NUMBER", help="GPUs of one worker on a Ray cluster, such as 0.25; default: 1 with --device cuda."
+        ),
     ] = None,
     storage: Storage = None,
     study: Annotated[str | None, typer.Option(help="Name of the study on the server; default: the run folder's.")] = None,
@@ -171,7 +178,7 @@ def pick(
 @app.command("export", epilog=examples("hwdse export runs/demo 17 -o deployed", "hwdse export runs/demo 17 -o deployed --no-onnx"))
 def export_(
     run: RunFolder,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number.")],
+    trial: Annotated[int, typer.Argument(parser=whole_number(), metavar="TRIAL", help="Its number.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     onnx: Onnx = True,
     trust: Trust = False,
@@ -186,7 +193,7 @@ def export_(
 @app.command(epilog=examples("hwdse explain runs/demo 10", "hwdse explain runs/demo 10 --layer block1.conv1"))
 def explain(
     run: RunFolder,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number.")],
+    trial: Annotated[int, typer.Argument(parser=whole_number(), metavar="TRIAL", help="Its number.")],
     layer: Annotated[str | None, typer.Option(help="One layer, with its widths one step up and down.")] = None,
     json: Json = False,
 ) -> None:
