@@ -30,6 +30,7 @@ from .relaxed import rounded
 from .rows import Rows, cover, tightest
 
 _CUTS = 50
+_GUESSES = (1 / 16, 1 / 4, 1.0)
 _SAME = 1e-10  # two losses this close, relative to what the budget costs, are one
 
 
@@ -78,7 +79,7 @@ class _Search:
             self._offer(rounded(rows, relaxation))
             rows, relaxation = self._tighten(rows, relaxation)
             seen = min(self.value, float(np.maximum.reduceat(rows.loss, rows.starts).sum()))
-            finished = self._done(relaxation) or self._integer(rows)
+            finished = self._done(relaxation) or self._search(rows, relaxation)
             if self.best is None and finished:
                 raise explain(self.problem)
             if self.best is None:
@@ -106,6 +107,25 @@ class _Search:
             if again.share is not None:
                 return rows, again
         return rows, relaxation
+
+    def _search(self, rows: Rows, relaxation: Relaxation) -> bool:
+        """The integer solver on what can lead below a guess of the optimum, the guess rising to the best value; whether to the end.
+
+        A guess that turns out to be met is a proof: what it left out cannot lead below it. Without it three limits over 1,000 layers
+        take minutes in place of seconds.
+        """
+        groups = len(self.rows.starts)
+        for part in _GUESSES:
+            guess = relaxation.bound + part * (self.value - relaxation.bound) if self.best is not None else np.inf
+            keep = relaxation.bound + relaxation.excess <= guess * (1 + _SAME)
+            fewer = rows if keep.all() else rows.only(keep)
+            if len(fewer.starts) < groups or (part < 1 and len(fewer.loss) > 0.7 * len(rows.loss)):
+                continue  # some layer or link has nothing left, or there is hardly anything to gain
+            if not self._integer(fewer):
+                return False
+            if self.value <= guess:
+                return True
+        return True
 
     def _integer(self, rows: Rows) -> bool:
         """Searches what is left; whether to the end."""
