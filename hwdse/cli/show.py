@@ -73,11 +73,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     """A table whose first column is text and whose others are numbers, unless a column's name ends in a space: then it is text too.
 
     Numbers are never cut or broken over lines. A table wider than the terminal wraps its last text column; where that is not
-    enough it is continued below, the first column repeated.
+    enough it is continued below, the first column repeated. A new line in a column's name breaks its heading.
     """
     if title:
         print_text(title)
-    columns, rows = [visible(name) for name in columns], [[text_cell(value).plain for value in row] for row in rows]
+    columns = [visible(name, keep="\n") for name in columns]
+    rows = [[text_cell(value).plain for value in row] for row in rows]
     for number, part in enumerate(_parts(columns, rows)):
         if number:
             print_text("")
