@@ -234,22 +234,49 @@ class Choices:
         return ""
 
     def uniform(self, widths: BitWidths) -> Allocation:
-        """Every layer at one pair, pinned layers at theirs.
+        """Every layer at one pair; where a pin or a tie stands in the way, at the nearest pair that it allows, the wider of two.
+
+        This is what ``w4a4`` means everywhere: as a baseline, in a relative limit, as widths that are asked for.
 
         Raises:
-            UsageError: the pair is no option of a layer that is not pinned.
+            UsageError: a layer could take the pair as far as pins and ties go, and is not allowed to; or no layer can take it.
         """
-        chosen = np.argmax(self.allowed, axis=1)
-        want = self.column.get(widths)
-        for i in np.flatnonzero(self.allowed.sum(axis=1) > 1):
-            if want is None or not self.allowed[i, want]:
-                open_ = ", ".join(str(o) for o, ok in zip(self.options, self.allowed[i], strict=True) if ok)
-                raise UsageError(f"{widths} is not allowed for layer '{self.layers[i]}'; allowed there: {open_}.")
-            chosen[i] = want
-        result = self.allocation(chosen)
-        if not self.permits(chosen)[0]:
-            raise UsageError(f"uniform {widths} breaks a tie with a pinned layer.")
-        return result
+        chosen = np.array([self._nearest(i, widths) for i in range(len(self.layers))], np.intp)
+        for what, bits, wanted in (("weight", self.weight_bits, widths.weight), ("activation", self.activation_bits, widths.activation)):
+            several = [i for i, row in enumerate(self.allowed) if len(set(bits[row].tolist())) > 1]
+            if several and not (bits[chosen[several]] == wanted).any():
+                raise UsageError(f"{widths} is allowed for no layer: none that has a choice may take {wanted} bits of {what}.")
+        if not self.permits(chosen)[0]:  # tied layers went apart: one after the other, the least free first, and what each allows the next
+            held, tied = self, {name for tie in (*self.weight_ties, *self.activation_ties) for name in tie}
+            for name in sorted(tied, key=lambda n: int(self.allowed[self.position[n]].sum())):
+                held = held.pin({name: held.options[held._nearest(held.position[name], widths)]})
+            chosen = np.array([held._nearest(i, widths) for i in range(len(self.layers))], np.intp)
+        return self.allocation(chosen)
+
+    def _nearest(self, layer: int, widths: BitWidths) -> int:
+        """The option of a layer for a uniform pair: only what a pin, a tie, or an input of indices settles may differ from it."""
+        allowed, name = np.flatnonzero(self.allowed[layer]), self.layers[layer]
+        open_ = allowed
+        for what, bits, wanted in (("weight", self.weight_bits, widths.weight), ("activation", self.activation_bits, widths.activation)):
+            settled = len(set(bits[allowed].tolist())) == 1 or any(name in tie for tie in self._ties(what))
+            if not settled:
+                open_ = open_[bits[open_] == wanted]
+        if not len(open_):
+            listed = ", ".join(str(self.options[j]) for j in allowed)
+            raise UsageError(f"{widths} is not allowed for layer '{name}'; allowed there: {listed}.")
+        weight, activation = self.weight_bits[open_], self.activation_bits[open_]
+        distance = np.abs(weight - widths.weight) + np.abs(activation - widths.activation)
+        return int(open_[np.lexsort((-(weight + activation), distance))[0]])
+
+    def uniform_note(self, widths: BitWidths) -> str:
+        """Which layers :meth:`uniform` holds at another pair, pinned ones aside; empty where it does so to none."""
+        pinned = set(self.pinned)
+        others: dict[BitWidths, list[str]] = {}
+        for name, pair in self.uniform(widths).items():
+            if pair != widths and name not in pinned:
+                others.setdefault(pair, []).append(name)
+        said = [f"{pair} for {', '.join(names[:8])}{f' and {len(names) - 8} more' if names[8:] else ''}" for pair, names in others.items()]
+        return f"{widths} is {' and '.join(said)}: pins and ties allow nothing nearer there" if said else ""
 
     def at_least(self, weight: IntArray, activation: IntArray) -> IntArray:
         """(L,) the narrowest allowed option per layer with at least the given widths, (L,) each; the widest where none is.

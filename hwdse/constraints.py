@@ -128,6 +128,12 @@ def parse_constraint(text: str, tables: Sequence[CostTable], choices: Choices) -
     return Constraint(metric, fraction * cost, f"{metric.key} <= {match['limit']}")
 
 
+def reference_notes(budget: Budget, choices: Choices) -> tuple[str, ...]:
+    """Which layers the references of relative limits hold at other widths; see :meth:`Choices.uniform_note`."""
+    named = [match["reference"] for c in budget if (match := re.search(r"%\s*of\s+(?P<reference>w\d+a\d+)", c.text, re.IGNORECASE))]
+    return tuple(filter(None, (choices.uniform_note(BitWidths.parse(text)) for text in dict.fromkeys(named))))
+
+
 def parse_budget(texts: Iterable[str], tables: Sequence[CostTable], choices: Choices) -> Budget:
     """Reads several constraints; two on one metric are both kept (the tighter one binds)."""
     return Budget(tuple(parse_constraint(text, tables, choices) for text in texts))

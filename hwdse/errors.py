@@ -10,6 +10,18 @@ import difflib
 from collections.abc import Iterable
 
 
+def text_of(error: BaseException) -> str:
+    """``"ValueError: first line of its text"``, at most 300 characters; also of errors that cannot be printed."""
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever its author wrote into __str__
+        text = "its message cannot be printed"
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "no message")
+    return f"{type(error).__name__[:100]}: {first[:300].rstrip('.')}"
+
+
 class HwdseError(Exception):
     """Base of all errors raised on purpose by hwdse."""
 
@@ -40,6 +52,10 @@ class FileFormatError(UsageError):
 
 class TaskError(UsageError):
     """A task that lacks a part or whose parts do not fit together."""
+
+
+class TaskFailed(HwdseError, RuntimeError):
+    """The task's own code ended the program, or failed in a way that only its author can mend."""
 
 
 class TraceError(HwdseError, RuntimeError):

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from .contract import scores_of
 from .costs import FloatArray
-from .errors import TaskError, TrainingDiverged
+from .errors import TrainingDiverged
+from .inputs import run
 from .intervals import Interval, interval_of
 from .quantized import evaluating
 from .task import Split, Task, batches_of, device_of
@@ -47,10 +49,7 @@ def evaluate(network: nn.Module, task: Task, split: Split) -> Evaluation:
     found: list[Tensor] = []
     with torch.no_grad(), evaluating(network):  # no inference mode: what a task or a model keeps of it could not be trained on
         for inputs, target in batches_of(task, split, device=device_of(network)):
-            scores = task.scores(network(*inputs), target)
-            if not isinstance(scores, Tensor) or scores.ndim != 1:
-                raise TaskError(f"task {task.name}: scores() must return one number per sample, a tensor of one dimension.")
-            found.append(scores.float().cpu())
+            found.append(scores_of(task, run(network, inputs), inputs, target))
     values = torch.cat(found).numpy().astype(np.float64)
     if not np.isfinite(values).all():
         raise TrainingDiverged(f"the score on the {split} split is not finite.")
@@ -72,8 +71,8 @@ def evaluate_exchanged(network: nn.Module, task: Task) -> tuple[Evaluation, Eval
     order = torch.Generator().manual_seed(0)
     with torch.no_grad(), evaluating(network):
         for inputs, target in batches_of(task, "validation", device=device_of(network)):
-            output = network(*inputs)
-            scores = task.scores(output, target).float().cpu()
+            output = run(network, inputs)
+            scores = scores_of(task, output, inputs, target)
             places = _elsewhere(len(scores), order)
             leaves = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
             if len(scores) > 1 and leaves and all(leaf.ndim and len(leaf) == len(scores) for leaf in leaves):

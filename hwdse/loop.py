@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from .contract import differentiate
 from .errors import TaskError, TrainingDiverged
 from .objective import Batch, Objective
-from .task import Recipe, Split, Task, batches_of, device_of
+from .task import Recipe, Split, Task, batches_of, device_of, length_of
 
 RandomState = dict[str, Any]
 
@@ -120,7 +121,7 @@ class Loop:
             total += float(loss.detach())
             if not math.isfinite(total):
                 raise TrainingDiverged(f"the loss is {total} at step {self.done}; lower the learning rate, or look at the data.")
-            loss.backward()  # type: ignore[no-untyped-call]  # torch's stub
+            differentiate(self.task, loss)
         self.losses.append(total)
         return states
 
@@ -180,9 +181,5 @@ def _optimizers(own: list[nn.Parameter], quantizers: list[nn.Parameter], recipe:
 
 def _count(task: Task, split: Split, seed: int) -> int:
     """Batches of one pass."""
-    batches = task.batches(split, seed)
-    size = getattr(batches, "__len__", None)
-    count = size() if size is not None else sum(1 for _ in batches)
-    if not count:
-        raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
-    return int(count)
+    known = length_of(task.batches(split, seed))
+    return known or sum(1 for _ in batches_of(task, split, seed))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from .inputs import run
 from .task import Task, batches_of, device_of
 
 REESTIMATED = 50  # training batches for the statistics
@@ -57,7 +58,7 @@ def reestimate_norms(network: nn.Module, task: Task, seed: int) -> None:
             for number, (inputs, _) in enumerate(batches_of(task, "train", seed, device_of(network))):
                 if number == REESTIMATED:
                     break
-                network(*inputs)
+                run(network, inputs)
     finally:
         for norm, momentum in momenta.items():
             norm.momentum = momentum

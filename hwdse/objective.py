@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .contract import loss_of
 from .errors import TaskError, UsageError
+from .inputs import run
 from .task import Recipe, Task
 
 Batch = tuple[tuple[Tensor, ...], Any]
@@ -40,9 +42,9 @@ class Objective:
         inputs, target = batch
         half = self.recipe.precision == "bfloat16"
         with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=half):
-            output = self.network(*inputs)
+            output = run(self.network, inputs)
         output = _float(output) if half else output
-        loss = self.task.loss(output, target)
+        loss = loss_of(self.task, output, target, gradient=torch.is_grad_enabled())
         if self.teacher is None:
             return loss
         d = self.recipe.distillation
@@ -53,7 +55,7 @@ class Objective:
         if self._taught[0] is not batch:
             with torch.no_grad(), torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=half):
                 assert self.teacher is not None  # asked for only where there is one
-                self._taught = batch, _float(self.teacher(*inputs))
+                self._taught = batch, _float(run(self.teacher, inputs))
         return self._taught[1]
 
     def _soft(self, output: Any, teaching: Any) -> Tensor:

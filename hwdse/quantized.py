@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from .bits import FLOAT_BITS, Allocation, BitWidths
 from .errors import UnknownName, UsageError
 from .graph import LayerGraph
+from .inputs import run
 from .quantizers import Quantizer, Scheme
 from .trace.computed_weights import computed_before, make_plain
 
@@ -225,7 +226,7 @@ class QuantizedModel:
         handle = self._owner[path].register_forward_hook(keep, with_kwargs=True)
         try:
             with torch.no_grad(), self.in_float() if floating else contextlib.nullcontext():
-                self.network(*inputs)
+                run(self.network, inputs)
         except _Enough:
             pass
         finally:
@@ -271,7 +272,7 @@ class QuantizedModel:
 
         with torch.no_grad(), evaluating(self.network), self.in_float(), self.tapped(keep):
             for inputs, _ in batches:
-                self.network(*inputs)
+                run(self.network, inputs)
         self._samples = {path: torch.cat([*parts, extremes[path]]) for path, parts in found.items() if parts}
 
     def _to_bits(self, inputs: Mapping[str, int], weights: Mapping[str, int]) -> None:

@@ -5,102 +5,31 @@ A task is any object with the members of :class:`Task`; no base class is needed.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import count
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from .errors import TaskError, UsageError
+from .errors import TaskError, TaskFailed, text_of
+from .inputs import Named, as_inputs
 from .interrupts import check
 from .metrics import Metric
+from .recipe import Recipe as Recipe  # part of what a task is written with
+from .recipe import Recipes as Recipes
 from .storage import bytes_of, key_of
 
 Split = Literal["train", "calibration", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-Inputs = Tensor | tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: SGD with momentum, cosine to zero.
-
-    Attributes:
-        epochs: passes over the training split.
-        lr: peak learning rate of the weights.
-        quantizer_lr: learning rate (Adam, no weight decay) of the quantisers' own parameters.
-        weight_decay: of weights with two or more dimensions; biases and norms have none.
-        momentum: of SGD (Nesterov).
-        warmup: share of the steps over which the rate rises from 0.
-        accumulate: batches behind each step of the optimiser; their gradients are averaged.
-        precision: ``"bfloat16"`` runs the network under autocast, with weights, losses, batch norm and quantisers' scales in float32.
-        distillation: share of the loss that comes from the FP32 network's outputs; 0 is none.
-        rounding: of weights where nothing is trained: ``"adaptive"`` keeps each layer's output (:mod:`hwdse.rounding`).
-        bias_correction: where nothing is trained, puts the mean of each layer's output back (:mod:`hwdse.bias_correction`).
-    """
-
-    epochs: int = 5
-    lr: float = 0.01
-    quantizer_lr: float = 1e-3
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    warmup: float = 0.05
-    accumulate: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    distillation: float = 0.0
-    rounding: Literal["nearest", "adaptive"] = "nearest"
-    bias_correction: bool = False
-
-    def __post_init__(self) -> None:
-        """Checks ranges.
-
-        Raises:
-            UsageError: what must hold, and what was got.
-        """
-        rules = {
-            "epochs": (self.epochs >= 0, "0 or more"),
-            "lr": (0 < self.lr < math.inf, "above 0"),
-            "quantizer_lr": (0 < self.quantizer_lr < math.inf, "above 0"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
-            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
-            "warmup": (0 <= self.warmup <= 1, "in [0, 1]"),
-            "accumulate": (self.accumulate >= 1, "1 or more"),
-            "precision": (self.precision in ("float32", "bfloat16"), "float32 or bfloat16"),
-            "distillation": (0 <= self.distillation <= 1, "in [0, 1]"),
-            "rounding": (self.rounding in ("nearest", "adaptive"), "nearest or adaptive"),
-        }
-        for name, (holds, what) in rules.items():
-            if not holds:
-                raise UsageError(f"a recipe's {name} must be {what}, got {getattr(self, name)!r}.")
-        if self.epochs and (self.rounding != "nearest" or self.bias_correction):
-            raise UsageError(
-                "adaptive rounding and bias correction are for post-training quantisation; training undoes them: set epochs to 0."
-            )
-
-    def at(self, epochs: int, *, adaptive: bool) -> Recipe:
-        """The same for so many epochs; without any, rounded adaptively or to nearest."""
-        if not epochs and adaptive:
-            return self.post_training()
-        kept = self.distillation if epochs else 0.0
-        return replace(self, epochs=epochs, distillation=kept, rounding="nearest", bias_correction=False)
-
-    def post_training(self) -> Recipe:
-        """Without training, with what makes up for it: adaptive rounding and bias correction."""
-        return replace(self, epochs=0, distillation=0.0, rounding="adaptive", bias_correction=True)
-
-
-@dataclass(frozen=True)
-class Recipes:
-    """The task's defaults: ``scratch`` trains the FP32 network, ``finetune`` starts from it under quantisation."""
-
-    scratch: Recipe = field(default_factory=lambda: Recipe(epochs=30, lr=0.1))
-    finetune: Recipe = field(default_factory=Recipe)
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+ENDLESS = 100_000  # batches in a pass without a length, after which it is taken for endless
 
 
 @runtime_checkable
@@ -114,7 +43,8 @@ class Task(Protocol):
     Optional members: ``recipes`` (:class:`Recipes`); ``trained = True`` where :meth:`model` comes with trained weights; or
     ``pretrained(seed)``, which gives the state dict that training with that seed ended at, or None. Without the last two, and where
     ``pretrained`` gives None, the network is trained with ``recipes.scratch`` first, and the result kept in the cache. So is that of a
-    derived class with a ``model`` of its own, unless it has a ``pretrained`` of its own too.
+    derived class with a ``model`` of its own, unless it has a ``pretrained`` of its own too. And ``count_samples(inputs, target) -> int``
+    where the scores of a batch are one for each of something else than the rows of the first input, or the elements of the target.
     """
 
     name: str
@@ -124,12 +54,14 @@ class Task(Protocol):
         """A fresh network. Random initialisation draws from torch's global generator, which is seeded before."""
         ...
 
-    def example_inputs(self) -> tuple[Tensor, ...]:
-        """The positional inputs of one forward pass. Their batch size is the batch that costs are given for."""
+    def example_inputs(self) -> tuple[Tensor, ...] | Mapping[str, Tensor]:
+        """The inputs of one forward pass, by position or, in a mapping, by keyword. Their batch size is what costs are given for."""
         ...
 
     def batches(self, split: Split, seed: int) -> Iterable[tuple[Inputs, Any]]:
-        """(inputs, target) pairs, one pass. ``seed`` shuffles the training split; the others ignore it.
+        """(inputs, target) pairs, one pass that starts anew at each call. ``seed`` shuffles the training split; the others ignore it.
+
+        The first input's first dimension counts the samples. Inputs by keyword stand in a mapping.
 
         Small calibration batches (about 8) make Fisher sensitivities better: squares of a batch's mean gradient lose what its samples
         disagree on.
@@ -149,11 +81,16 @@ _MEMBERS = {
     "name": 'a short text, such as "keywords"',
     "metric": 'the score, such as Metric("accuracy", "fraction", "higher")',
     "model": "model() -> nn.Module",
-    "example_inputs": "example_inputs() -> tuple of tensors",
+    "example_inputs": "example_inputs() -> tuple of tensors, or a dict of them by keyword",
     "batches": "batches(split, seed) -> iterable of (inputs, target); split is train, calibration, validation or test",
     "loss": "loss(output, target) -> scalar tensor",
     "scores": "scores(output, target) -> one number per sample",
 }
+
+
+_CALLED: dict[str, tuple[object, ...]] = {
+    "model": (), "example_inputs": (), "batches": ("train", 0), "loss": (None, None), "scores": (None, None)
+}  # fmt: skip
 
 
 def check_task(task: object) -> Task:
@@ -170,9 +107,21 @@ def check_task(task: object) -> Task:
             raise TaskError(f"task {type(task).__name__}: '{name}' must be a method: {what}.")
     if not (isinstance(task.name, str) and task.name.strip()):  # type: ignore[attr-defined]  # it was just looked for
         raise TaskError(f"task {type(task).__name__}: 'name' must be {_MEMBERS['name']}.")
+    for name, arguments in _CALLED.items():
+        _takes(task, name, arguments)
     if not isinstance(getattr(task, "metric", None), Metric):
         raise TaskError(f"task {type(task).__name__}: 'metric' must be {_MEMBERS['metric']}.")
     return task  # type: ignore[return-value]  # the members were just checked
+
+
+def _takes(task: object, name: str, arguments: tuple[object, ...]) -> None:
+    """Raises TaskError where a method cannot be called as it will be."""
+    try:
+        inspect.signature(getattr(task, name)).bind(*arguments)
+    except ValueError:  # no signature to be read
+        return
+    except TypeError as error:
+        raise TaskError(f"task {type(task).__name__}: '{name}' must be {_MEMBERS[name]} ({text_of(error)}).") from None
 
 
 def recipes_of(task: Task) -> Recipes:
@@ -208,9 +157,15 @@ def pretrained_of(task: Task, seed: int) -> Mapping[str, Any] | None:
     raise TaskError(f"task {task.name}: pretrained({seed}) must give a state dict or None, got {type(state).__name__}.")
 
 
-def as_tuple(inputs: Inputs | list[Tensor]) -> tuple[Tensor, ...]:
-    """The positional arguments of a forward pass. A list counts as a tuple: torch's DataLoader makes one of the other."""
-    return tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+@contextlib.contextmanager
+def calling(task: Task, member: str) -> Iterator[None]:
+    """While open, the task's own code runs: what would end the program, such as ``sys.exit``, is said to be its doing."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise TaskFailed(f"task {task.name}: {member} ended the program ({text_of(error)}).") from error
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -222,6 +177,8 @@ def moved(value: Any, device: torch.device | str) -> Any:
     """Tensors, and those in tuples, lists and dicts, on a device; anything else as it is."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=torch.device(device).type == "cuda")  # towards the CPU nobody would wait
+    if isinstance(value, Named):
+        return value.of(moved(v, device) for v in value)
     if isinstance(value, dict):
         there = copy.copy(value)  # of the same class, with what else it holds
         there.update({k: moved(v, device) for k, v in value.items()})
@@ -238,21 +195,52 @@ def batches_of(task: Task, split: Split, seed: int = 0, device: torch.device | s
         TaskError: no batch at all, or something other than (inputs, target).
     """
     empty = True
-    batches = task.batches(split, seed)
-    if not isinstance(batches, Iterable):
-        raise TaskError(f"task {task.name}: batches('{split}') must give (inputs, target) pairs, got {type(batches).__name__}.")
-    for batch in batches:
+    for batch in _pass(task, split, seed):
         check()  # every training, score and sensitivity comes by here
         empty = False
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise TaskError(f"task {task.name}: batches('{split}') must yield (inputs, target) pairs, got {type(batch).__name__}.")
-        inputs = as_tuple(batch[0])
+        inputs = as_inputs(batch[0])
         if not inputs or not all(isinstance(x, Tensor) for x in inputs):
             got = ", ".join(type(x).__name__ for x in inputs) or "nothing"
-            raise TaskError(f"task {task.name}: the inputs of batches('{split}') must be a tensor or a tuple of tensors, got {got}.")
+            raise TaskError(
+                f"task {task.name}: the inputs of batches('{split}') must be a tensor, a tuple of tensors, or a dict of tensors by "
+                f"keyword, got {got}."
+            )
+        if not inputs[0].ndim:
+            raise TaskError(f"task {task.name}: the first input of batches('{split}') must have a dimension that counts the samples.")
         yield moved(inputs, device), moved(batch[1], device)
     if empty:
         raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
+
+
+def _pass(task: Task, split: Split, seed: int) -> Iterator[Any]:
+    """What the task yields, as long as it is not endless."""
+    with calling(task, f"batches('{split}')"):
+        batches = task.batches(split, seed)
+        if not isinstance(batches, Iterable):
+            raise TaskError(f"task {task.name}: batches('{split}') must give (inputs, target) pairs, got {type(batches).__name__}.")
+        known, iterator = length_of(batches), iter(batches)
+    for number in count():
+        with calling(task, f"batches('{split}')"):
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+        if known is None and number == ENDLESS:
+            raise TaskError(
+                f"task {task.name}: batches('{split}') has given {ENDLESS:,} batches and goes on: it must end after one pass. If it is so "
+                "long, give it a length (__len__)."
+            )
+        yield batch
+
+
+def length_of(batches: Iterable[Any]) -> int | None:
+    """Its length, where it has one: a loader over an iterable data set has the method and no length."""
+    try:
+        return len(batches)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        return None
 
 
 SEEN = 16  # batches of each split that a fingerprint looks at; of the calibration split all
@@ -265,16 +253,23 @@ def fingerprint(task: Task) -> str:
     the first :data:`SEEN` batches of each other split. Code in other modules that those import is not covered: give another cache
     folder (``HWDSE_CACHE``), or a new ``name``, after changing it.
     """
-    plain = {k: v for k, v in vars(task).items() if isinstance(v, (str, int, float, bool, tuple, list, type(None)))}
+    plain = {k: _plain(v) for k, v in getattr(task, "__dict__", {}).items() if isinstance(v, str | int | float | tuple | list | None)}
     parts: list[Any] = [task.name, plain, *sources(type(task).__mro__)]
     for split in SPLITS:
         for number, (inputs, target) in enumerate(batches_of(task, split)):
             if number == SEEN and split != "calibration":
                 break
-            for tensor in (*inputs, target):
+            for tensor in (*inputs, *pytree.tree_leaves(target)):
                 if isinstance(tensor, Tensor):
                     parts += [list(tensor.shape), bytes_of(tensor)]
     return key_of(*parts)
+
+
+def _plain(value: Any) -> Any:
+    """The same in plain values; of anything else its type, as it may print its address, or not at all."""
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | None) else type(value).__qualname__
 
 
 def sources(things: Iterable[Callable[..., Any]]) -> list[str]:

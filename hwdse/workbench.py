@@ -6,6 +6,7 @@ never part of a key.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import platform
@@ -17,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,19 +28,23 @@ from .checksums import sealed, unsealed
 from .choices import ENDS, Choices
 from .codebook_costs import charge_of, tabulate_codebook
 from .constraints import Budget, parse_budget
+from .contract import example_of, model_of
 from .costs import CostModel, CostTable, FloatArray
 from .decoding import cache_elements, decode_step
 from .devices import find_device
-from .errors import FileFormatError, TaskError, UnknownName, UsageError
+from .door import at_the_door
+from .errors import FileFormatError, SolverError, TaskError, UnknownName, UsageError
 from .evaluation import evaluate, evaluate_exchanged
 from .graph import LayerGraph
 from .intervals import paired_p
+from .loop import everyones_random_state, set_everyones_random_state
 from .names import file_name
-from .problem import Problem
+from .problem import Problem, loss_table
 from .quantized import QuantizedModel
 from .quantizers import Scheme
 from .registry import find
 from .sensitivity import GROUP, SENSITIVITIES, sensitivity
+from .solvers.infeasible import feasible
 from .storage import (
     StorageError,
     bytes_of,
@@ -134,10 +140,7 @@ class Workbench:
     def graph(self) -> LayerGraph:
         """The traced model."""
         torch.manual_seed(self.seed)
-        network = self.task.model()
-        if not isinstance(network, nn.Module):
-            raise TaskError(f"task {self.task.name}: model() must return a torch.nn.Module, got {type(network).__name__}.")
-        return trace(network, self.task.example_inputs())
+        return trace(model_of(self.task), example_of(self.task))
 
     @cached_property
     def costed_graph(self) -> LayerGraph:
@@ -233,17 +236,29 @@ class Workbench:
     def problem(self, *budget: str, target: str | None = None, scheme: Scheme | None = None) -> Problem:
         """The problem under a budget.
 
+        Mistakes, and budgets that nobody can meet, are said before anything is trained.
+
         Args:
             budget: texts such as ``"latency <= 3 ms"``.
             target: accelerator the budget is for; the others' limits on widths then play no part.
             scheme: quantisers whose error the loss table, and whose storage the cost tables shall hold (default: lsq+lsq).
         """
+        return self.reachable(*budget, target=target, scheme=scheme).with_loss(self.loss(scheme))
+
+    def reachable(self, *budget: str, target: str | None = None, scheme: Scheme | None = None) -> Problem:
+        """The problem without its losses, once it is known to have an answer: nothing is trained for it. Arguments as for :meth:`problem`.
+
+        Raises:
+            InfeasibleBudget: no widths meet the budget. UsageError: malformed text, widths that the device cannot run.
+        """
         # limits relative to a uniform allocation are those of plain weights, whatever the scheme
-        limits, tables = (
-            self.budget(*budget, target=target),
-            self.tables_for(target, scheme),
-        )  # mistakes are said before anything is trained
-        return Problem(self.choices, self.loss(scheme), tables, limits)
+        limits, tables = self.budget(*budget, target=target), self.tables_for(target, scheme)
+        nothing = loss_table(self.choices, np.zeros(self.choices.allowed.shape))
+        problem = Problem(self.choices, nothing, tables, limits)
+        if limits:
+            with contextlib.suppress(SolverError):  # none found in time: who allocates has the last word
+                feasible(problem, time_limit=5)
+        return problem
 
     def budget(self, *budget: str, target: str | None = None) -> Budget:
         """Budget texts as absolute limits; needs no sensitivities."""
@@ -254,6 +269,7 @@ class Workbench:
     @cached_property
     def fingerprint(self) -> str:
         """Of the task's code and data, of the traced graph, and of the code of the model's own modules."""
+        self.notes  # noqa: B018  # data that cannot be read twice would be used up by this
         code = sources(type(module) for module in self._blank.modules())
         return key_of(fingerprint(self.task), self.graph.fingerprint, sorted(code))
 
@@ -283,7 +299,8 @@ class Workbench:
     @cached_property
     def _state(self) -> dict[str, Any]:
         torch.manual_seed(self.seed)
-        network = self.task.model()
+        network = model_of(self.task)
+        self.notes  # noqa: B018  # what the task owes is looked at before anything long runs
         if getattr(self.task, "trained", False):
             return dict(network.state_dict())
         if self._pretrained is not None:
@@ -333,6 +350,19 @@ class Workbench:
             return f"the task's pretrained({self.seed}): trained before, not here"
         return f"trained here by the task's recipe: {recipes_of(self.task).scratch.epochs} epochs, seed {self.seed}"
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the task, after a look at one batch of each split; nobody's random numbers are spent on it.
+
+        Raises:
+            TaskError: see :func:`~hwdse.door.at_the_door`.
+        """
+        before = everyones_random_state()
+        try:
+            return at_the_door(self.task, self._blank, self.device, trained=bool(getattr(self.task, "trained", False)))
+        finally:
+            set_everyones_random_state(before)
+
     def network(self) -> nn.Module:
         """A fresh copy of the trained FP32 network."""
         network = copy.deepcopy(self._blank)
@@ -342,7 +372,7 @@ class Workbench:
     @cached_property
     def _blank(self) -> nn.Module:
         torch.manual_seed(self.seed)
-        return detach_computed(self.task.model())
+        return detach_computed(model_of(self.task))
 
     def quantized(self, scheme: Scheme | None = None) -> QuantizedModel:
         """A fresh quantised model, in floating point until widths are set."""

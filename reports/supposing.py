@@ -10,7 +10,7 @@ import numpy as np
 
 from ..bits import Allocation
 from ..choices import Choices
-from ..constraints import Constraint, parse_budget
+from ..constraints import Budget, Constraint, parse_budget, reference_notes
 from ..costs import CostTable, FloatArray
 from ..errors import UsageError
 from ..metrics import Metric
@@ -138,7 +138,7 @@ def suppose(record: SweepRecord, budget: Sequence[str], device: str | None = Non
     except NoPrediction as error:
         refused = str(error)
     fidelity = evidence.fidelity
-    said = list(evidence.loss.said)
+    said = [*evidence.loss.said, *reference_notes(Budget(tuple(limits)), choices)]
     if solution.status != "OPTIMAL":
         said.append("the solver was stopped before it could prove that nothing is better")
     if fidelity[0] not in (TABLES, "unknown", *record.scheme_tables):

@@ -116,8 +116,6 @@ class _Sweep:
             check_before_work(place, config)
         self.say: Say = say or (lambda progress: None)
         self.note = note
-        for text in config.baselines:
-            bench.choices.uniform(BitWidths.parse(text))  # a baseline that is not allowed is said before anything runs
         self.plan = Plan.of(config, bench)
         self.objectives = self._objective_names()
         direction: Direction = "maximize" if bench.task.metric.better == "higher" else "minimize"
@@ -179,8 +177,10 @@ class _Sweep:
         if key not in self._scales:
             table, choices = self.bench.tables[key], self.bench.choices
             pairs = sorted(choices.options, key=lambda o: (o != BitWidths(8, 8), -o.weight * o.activation))
-            free = choices.allowed[choices.allowed.sum(axis=1) > 1]
-            uniform = [choices.uniform(o) for o in pairs if free[:, choices.column[o]].all()]
+            uniform = []
+            for pair in pairs:
+                with contextlib.suppress(UsageError):  # a pair that pins alone have
+                    uniform.append(choices.uniform(pair))
             costs = (float(table.totals(choices.indices(allocation))[0]) for allocation in uniform)
             found = next((cost for cost in costs if 0 < cost < math.inf), None)
             if found is None:
@@ -195,8 +195,9 @@ class _Sweep:
         self.record = self._described()
         self._keep({f"{FOLDER}/{FP32}.npy": scores_bytes(self.bench.reference_scores), **self.record.table_files()})
         self._save()
-        for said in self.bench.loss().said if self.note else ():
-            self.note(said + ".")
+        for said in (*self.plan.notes, *self.bench.notes, *self.bench.loss().said):
+            if self.note:
+                self.note(said + ".")
         doubt = learnt_nothing(self.bench.task.metric, self.bench.reference)
         if doubt and self.note:
             self.note(doubt + ".")

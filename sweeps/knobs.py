@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from hwdse.bits import BitWidths
 from hwdse.choices import Choices
-from hwdse.constraints import Budget
+from hwdse.constraints import Budget, reference_notes
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
 from hwdse.problem import Problem, loss_table
@@ -73,6 +74,8 @@ class Plan:
         scheme: quantisers; None: each allocator's own.
         adaptive: whether post-training trials round adaptively and correct biases.
         promote: share of the search's proposals that are trained after a look without training; None trains all.
+        baselines: uniform widths that are measured; None: those of the configuration.
+        notes: what must be said of the sweep.
     """
 
     limits: Mapping[tuple[str | None, int], Budget]
@@ -80,6 +83,8 @@ class Plan:
     scheme: Scheme | None = None
     adaptive: bool = True
     promote: float | None = None
+    baselines: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: SweepConfig, bench: Workbench) -> Plan:
@@ -105,13 +110,31 @@ class Plan:
                     limits[target, number] = bench.budget(*texts, target=target)
                     least[target, number] = _least_tightness(bench, target, limits[target, number], config.tightness[0])
         scheme = Scheme.parse(config.quantizers) if config.quantizers else None
-        return cls(limits, least, scheme, config.rounding == "adaptive", config.promote if config.promote < 1 else None)
+        baselines, said = _possible(config.baselines, bench.choices)
+        notes = (*said, *(note for budget in limits.values() for note in reference_notes(budget, bench.choices)))
+        promote = config.promote if config.promote < 1 else None
+        return cls(limits, least, scheme, config.rounding == "adaptive", promote, baselines, tuple(dict.fromkeys(notes)))
 
     def budget(self, knobs: Knobs) -> Budget:
         """The limits of one trial: its budget's, times the tightness."""
         if knobs.goal is None:
             return Budget()
         return _tightened(self.limits[knobs.accelerator, knobs.goal], knobs.tightness)
+
+
+def _possible(baselines: Sequence[str], choices: Choices) -> tuple[tuple[str, ...], list[str]]:
+    """The uniform widths that the choices allow, and what must be said of those and of the others."""
+    found, said = [], []
+    for text in baselines:
+        try:
+            note = choices.uniform_note(BitWidths.parse(text))
+        except UsageError as error:
+            said.append(f"the baseline {text} is left out: {str(error).rstrip('.')}")
+            continue
+        found.append(text)
+        if note:
+            said.append(f"the baseline {note}")
+    return tuple(found), said
 
 
 def no_loss(choices: Choices) -> CostTable:
@@ -156,7 +179,7 @@ def _rungs(least: float, count: int) -> list[float]:
 def first_trials(config: SweepConfig, plan: Plan) -> Iterator[Knobs]:
     """Baselines, the solver's solution and each allocator once per budget, the ladder below it; the sampler goes on from there."""
     longest = max(config.epochs)
-    for widths in config.baselines:
+    for widths in config.baselines if plan.baselines is None else plan.baselines:
         epochs = longest if config.baseline_epochs is None else config.baseline_epochs
         yield Knobs("uniform", None, None, epochs=epochs, seed=config.seed, widths=widths, origin="baseline")
     for target, number in plan.limits:

@@ -19,6 +19,7 @@ from hwdse.allocators.reallocation import Reallocating
 from hwdse.bits import Allocation, BitWidths
 from hwdse.checkpoint import drop_damaged
 from hwdse.checksums import digest
+from hwdse.constraints import reference_notes
 from hwdse.errors import HwdseError, InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
 from hwdse.problem import Problem
@@ -171,7 +172,7 @@ def _measured(
         errors={key: None if np.isnan(error) else error for key, error in found.items()},
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began + trained.earlier,
-        notes=(*notes, *(() if knobs.widths else problem.loss.said), *trained.notes),  # a baseline's widths come from no table
+        notes=(*notes, *_said(knobs, problem), *bench.notes, *trained.notes),
     )
     if folder is not None:
         files = _save(folder, number, model, result, bench, recipe)
@@ -180,6 +181,13 @@ def _measured(
     if partial is not None:
         partial.unlink(missing_ok=True)
     return result
+
+
+def _said(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
+    """Of a baseline what its widths stand for; of what is chosen what was said of the table and of the limits."""
+    if knobs.widths:
+        return tuple(filter(None, [problem.choices.uniform_note(BitWidths.parse(knobs.widths))]))
+    return (*problem.loss.said, *reference_notes(problem.budget, problem.choices))
 
 
 def _allocator(knobs: Knobs) -> Allocator:

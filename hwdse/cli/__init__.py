@@ -36,7 +36,7 @@ def _run() -> int | str | None:
                 opened.say_damage()
     except SystemExit as stop:
         if stop.code != 130 and not requested():
-            return stop.code
+            return 1 if _of_the_task(stop) else stop.code
     except KeyboardInterrupt:
         pass
     except HwdseError as error:
@@ -46,21 +46,26 @@ def _run() -> int | str | None:
             where = place(error.__cause__)
             _say(str(error), *([f"  at {where}"] if where else []))
             return 2 if isinstance(error, UsageError) else 1
-    except Exception as error:
+    except BaseException as error:  # whatever the task's own code raises
         if not requested():
-            from .blame import sentence
-
-            said = sentence(error)
-            if said is None:
+            if not _of_the_task(error):
                 _say("this is a fault of hwdse itself, please report it with the lines below.")
                 print(_traceback(), file=sys.stderr)  # noqa: T201  # the command's own voice
-                return 1
-            _say(*said.split("\n"))
             return 1
     else:
         return 0
     _say(_STOPPED)
     return status()
+
+
+def _of_the_task(error: BaseException) -> bool:
+    """Says so where the task's own code, its model or its data, raised it."""
+    from .blame import sentence
+
+    said = sentence(error)
+    if said is not None:
+        _say(*said.split("\n"))
+    return said is not None
 
 
 def _hold_passwords(arguments: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -16,18 +15,18 @@ from hwdse.allocation_files import read_allocation, replaceable
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.bits import BitWidths
 from hwdse.choices import ENDS
+from hwdse.constraints import reference_notes
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
 from hwdse.names import file_name
 from hwdse.numerals import whole
-from hwdse.problem import Problem, Solution, Status, loss_table
+from hwdse.problem import Problem, Solution, Status
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import learnt_nothing
 from hwdse.reports.commands import WIDTHS
 from hwdse.solvers import solve
-from hwdse.solvers.infeasible import feasible
 from hwdse.storage import write
 from hwdse.task import Recipe, recipes_of
 from hwdse.training import Allocator, Trained, train_quantized
@@ -100,7 +99,8 @@ def run(asked: Request, json: bool) -> None:
         path = asked.output or Path(f"{file_name(bench.task.name, 'task')}-allocation.json")
         writable(path)
         replaceable(path)
-        _reachable(bench, asked.budget, target, scheme)
+        if isinstance(allocator, Uniform | Fixed):  # given widths that are over the budget are said before anything is trained
+            allocator.start(None, bench.reachable(*asked.budget, target=target, scheme=scheme))  # type: ignore[arg-type]  # no model
         problem = bench.problem(*asked.budget, target=target, scheme=scheme)
         recipe = _recipe(bench, asked)
         unfinished = path.with_name(f"{path.name}.partial") if asked.epochs else None
@@ -108,7 +108,7 @@ def run(asked: Request, json: bool) -> None:
         measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
         score = None if measured is None else (measured, bench.reference["validation"])
         doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
-    notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *problem.loss.said, *trained.notes)
+    notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *_of_the_tables(asked, bench, problem), *trained.notes)
     solution = trained.solution if asked.given else _judged(problem, trained.solution)
     more = None if asked.given or not len(problem.budget) else more_of(problem, solution)
     about = _about(asked, bench, problem, solution, scheme, recipe, notes, score, more)
@@ -297,15 +297,7 @@ def _with_codebooks() -> str:
     return f"shipped: {', '.join(names)}" if names else "none is shipped"
 
 
-def _reachable(bench: Workbench, budget: Sequence[str], target: str | None, scheme: Scheme) -> None:
-    """Says that a budget cannot be met before anything is trained for it.
-
-    Raises:
-        InfeasibleBudget: no widths meet it.
-    """
-    if not budget:
-        return
-    tables, choices = bench.tables_for(target, scheme), bench.choices
-    nothing = loss_table(choices, np.zeros((len(choices.layers), len(choices.options))), "")
-    with contextlib.suppress(SolverError):  # none found in time: the allocator has the last word
-        feasible(Problem(choices, nothing, tables, bench.budget(*budget, target=target)), time_limit=5)
+def _of_the_tables(asked: Request, bench: Workbench, problem: Problem) -> tuple[str, ...]:
+    """What must be said of the losses, of the task, and of uniform widths that some layers hold otherwise."""
+    given = [] if asked.widths is None else [problem.choices.uniform_note(BitWidths.parse(asked.widths))]
+    return tuple(filter(None, [*problem.loss.said, *bench.notes, *given, *reference_notes(problem.budget, problem.choices)]))

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 import hwdse
+from hwdse.errors import text_of
 
 
 def _ours() -> tuple[str, ...]:
@@ -39,9 +40,9 @@ def place(error: BaseException | None) -> str | None:
     return f"{last.filename}, line {last.lineno}, in {last.name}"
 
 
-def sentence(error: Exception) -> str | None:
+def sentence(error: BaseException) -> str | None:
     """What to tell the user of an exception that is not hwdse's own; None where the fault is hwdse's and the traceback is wanted."""
-    said = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+    said = text_of(error)
     own = _user_place(error)
     if own is not None:
         return f"the task's own code failed: {said}\n  at {own}"
@@ -52,7 +53,7 @@ def sentence(error: Exception) -> str | None:
     return None
 
 
-def _user_place(error: Exception) -> str | None:
+def _user_place(error: BaseException) -> str | None:
     """Only where hwdse called the user's code, not where a script of the user called hwdse."""
     ours = _ours()
     files = [f.filename for f in traceback.extract_tb(error.__traceback__)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hwdse.allocation_files import read_allocation
 from hwdse.bits import Allocation, BitWidths
+from hwdse.contract import example_of, model_of
 from hwdse.costmodels import Accelerator, check_accelerator, load_accelerator
 from hwdse.costmodels.calibration import Calibrated, calibrate, with_calibration
 from hwdse.costmodels.file_edits import confirmed, with_files, with_top_key
@@ -117,7 +118,7 @@ def modelled(accelerator: Accelerator, network: Measured, file: Path) -> float:
         FileFormatError: widths that the device cannot run, or that are neither widths nor a file.
     """
     task = load_task(network.task)
-    graph = trace(task.model(), task.example_inputs())
+    graph = trace(model_of(task), example_of(task))
     names = [layer.name for layer in graph.quantisable]
     widths = _allocation(network, names, file)
     options = list(dict.fromkeys(widths.values()))

@@ -122,6 +122,7 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
     with telling(request.json) as say:
         task, models = load_task(request.task), [cost_model(name) for name in COST_MODELS]
         bench = prepared(Workbench(task, [a for a, _ in accelerators], models, decode=request.decode, seed=request.seed, say=say))
+        _any_reachable(bench, request, accelerators)
         columns, fronts = _compared([_front(bench, request, a, label, say) for a, label in accelerators], relative)
         if request.measure:
             fronts = _measured(bench, fronts, say)
@@ -145,12 +146,35 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
         print_text(f"Figure: {path}")
 
 
+def _any_reachable(bench: Workbench, request: Request, accelerators: Sequence[tuple[Accelerator, str]]) -> None:
+    """Before anything is trained.
+
+    Raises:
+        InfeasibleBudget: the budget can be met on none of them.
+    """
+    refused: list[tuple[str, InfeasibleBudget]] = []
+    for accelerator, label in accelerators:
+        try:
+            bench.reachable(*request.budget, target=accelerator.name)
+            return
+        except InfeasibleBudget as error:
+            refused.append((label, error))
+    first = refused[0][1]
+    said = " ".join(f"{label}: {error}" for label, error in refused)
+    raise InfeasibleBudget(f"the budget can be met on none of them. {said}", first.metric, first.limit, first.reachable, first.other)
+
+
 def _front(bench: Workbench, request: Request, accelerator: Accelerator, label: str, say: Say) -> Front:
     say(f"front on {accelerator.name}", 0, 1)
-    problem = bench.problem(*request.budget, target=accelerator.name)
+    try:
+        problem, reason = bench.problem(*request.budget, target=accelerator.name), ""
+    except InfeasibleBudget as error:
+        problem, reason = bench.problem(target=accelerator.name), str(error)
     metric = find_metric(request.metric, [t.metric for t in problem.costs])
     widest = BitWidths(max(o.weight for o in bench.choices.options), max(o.activation for o in bench.choices.options))
     cost = float(problem.table[metric.key].totals(bench.choices.indices(bench.choices.uniform(widest)))[0])
+    if reason:
+        return Front(accelerator, label, problem, metric, cost, (), reason=reason)
     try:
         return Front(accelerator, label, problem, metric, cost, ladder(problem, metric.key, request.points))
     except InfeasibleBudget as error:

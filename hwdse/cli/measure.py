@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from hwdse.contract import example_of, model_of
 from hwdse.costmodels import check_accelerator
 from hwdse.costmodels.measuring import (
     FP32,
@@ -52,7 +53,7 @@ def run(
     file = _file(output, accelerator, table_only)
     loaded = load_task(task)
     torch.manual_seed(0)
-    model, inputs = loaded.model(), loaded.example_inputs()
+    model, inputs = model_of(loaded), example_of(loaded)
     with telling(json) as say:
         say("tracing", 0, 1)
         graph = trace(model, inputs)

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..contract import example_of
 from ..costs import FloatArray
 from ..errors import UsageError
+from ..inputs import Named, in_order, like, run
 from ..quantized import QuantizedModel, evaluating
 from ..task import Task, batches_of
 from .marking import ExportError, Mark
@@ -72,7 +74,7 @@ class Agreement:
             )
 
 
-def samples_of(task: Task, example: Sequence[Tensor], count: int = SAMPLES) -> list[tuple[tuple[Tensor, ...], Any]]:
+def samples_of(task: Task, example: tuple[Tensor, ...], count: int = SAMPLES) -> list[tuple[tuple[Tensor, ...], Any]]:
     """(inputs, target) of the validation split, cut into batches of the example's size.
 
     Raises:
@@ -80,7 +82,8 @@ def samples_of(task: Task, example: Sequence[Tensor], count: int = SAMPLES) -> l
     """
     found: list[tuple[tuple[Tensor, ...], Any]] = []
     size = example[0].shape[0]
-    for inputs, target in batches_of(task, "validation"):
+    for given, target in batches_of(task, "validation"):
+        inputs = in_order(given, example)
         for x, e in zip(inputs, example, strict=False):
             if x.shape[1:] != e.shape[1:] or len(inputs) != len(example):
                 got = ", ".join(str(tuple(x.shape[1:])) for x in inputs)
@@ -89,7 +92,9 @@ def samples_of(task: Task, example: Sequence[Tensor], count: int = SAMPLES) -> l
                     "takes one shape. Give example_inputs() the shape of the data."
                 )
         for begin in range(0, inputs[0].shape[0] - size + 1, size):
-            found.append((tuple(x[begin : begin + size] for x in inputs), pytree.tree_map(lambda t, b=begin: t[b : b + size], target)))
+            found.append(
+                (like(example, (x[begin : begin + size] for x in inputs)), pytree.tree_map(lambda t, b=begin: t[b : b + size], target))
+            )
             if len(found) * size >= count:
                 return found
     if not found:
@@ -100,12 +105,12 @@ def samples_of(task: Task, example: Sequence[Tensor], count: int = SAMPLES) -> l
 def outputs_of(model: QuantizedModel, task: Task) -> list[Any]:
     """What the network computes of :func:`samples_of` the task, batch by batch, in its own number type."""
     with torch.no_grad(), evaluating(model.network):
-        return [model.network(*x) for x, _ in samples_of(task, task.example_inputs())]
+        return [run(model.network, x) for x, _ in samples_of(task, example_of(task))]
 
 
-def as_written(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def as_written(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Inputs as an exported file takes them: floating-point ones in float32."""
-    return tuple(x.float() if x.is_floating_point() else x for x in inputs)
+    return like(inputs, (x.float() if x.is_floating_point() else x for x in inputs))
 
 
 def compare(
@@ -127,7 +132,7 @@ def compare(
         wanted: what the file should compute; default: :func:`outputs_of` the model.
     """
     wanted = outputs_of(model, task) if wanted is None else wanted
-    batches = [(as_written(x), target) for x, target in samples_of(task, task.example_inputs())]
+    batches = [(as_written(x), target) for x, target in samples_of(task, example_of(task))]
     names = list(dict.fromkeys(n for _, *pair in inputs for n in pair))
     found, inner = _run(file, [x for x, _ in batches], names)
     steps = max((_steps(model, mark, inner[x], inner[y]) for mark, x, y in inputs), default=0.0)
@@ -163,7 +168,7 @@ def _run(
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = runtime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        feeds = [{n: x.numpy() for n, x in zip(given, batch, strict=True)} for batch in batches]
+        feeds = [{n: x.numpy() for n, x in zip(given, _for(given, batch), strict=True)} for batch in batches]
         made = [session.run([*outputs, *asked], feed) for feed in feeds]
     except Exception as error:  # the runtime has errors of its own, without a common base
         raise ExportError(f"ONNX Runtime {runtime.__version__} cannot run the exported file: {str(error).splitlines()[0]}") from None
@@ -185,6 +190,11 @@ def _leaves(output: Any) -> list[FloatArray]:
         for leaf in pytree.tree_leaves(output)
         if isinstance(leaf, Tensor)
     ]
+
+
+def _for(given: Sequence[str], batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inputs in the file's order."""
+    return in_order(batch, Named(dict.fromkeys(given)))
 
 
 def _like(wanted: Sequence[Any], found: Sequence[Sequence[FloatArray]]) -> list[Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bits import Allocation
+from ..contract import example_of, model_of
 from ..errors import FileFormatError, UsageError
 from ..metrics import Metric
 from ..quantized import QuantizedModel
@@ -98,8 +99,8 @@ def restored(task: Task, state: Mapping[str, Any], allocation: Allocation, file:
     """
     if state.get("allocation") is None or Allocation.from_dict(state["allocation"]) != allocation:
         raise FileFormatError(file, "is at other widths than the allocation it belongs to.", "key 'allocation'")
-    network = task.model()
-    model = QuantizedModel(network, trace(network, task.example_inputs()), Scheme(*state["scheme"]))
+    network = model_of(task)
+    model = QuantizedModel(network, trace(network, example_of(task)), Scheme(*state["scheme"]))
     try:
         model.load_state(state)
     except UsageError as error:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..bits import FLOAT_BITS
 from ..errors import HwdseError, UsageError
+from ..inputs import arguments
 from ..quantized import QuantizedModel, evaluating
 from .levels import Grid, Thresholds, Weight, input_of, weight_of
 
@@ -146,11 +147,18 @@ def marked_graph(model: QuantizedModel, example: tuple[Tensor, ...], opset: Call
         ExportError: the network has an operation that PyTorch cannot write as ONNX.
     """
     need_onnx()
+    positional, named = arguments(example)
     with _marking(model) as marks, evaluating(model.network), torch.no_grad(), _quiet():
         try:
             wanted = opset(marks)
             program = torch.onnx.export(
-                model.network, example, dynamo=True, custom_translation_table=_translation(), opset_version=wanted, verbose=False
+                model.network,
+                positional,
+                kwargs=named or None,
+                dynamo=True,
+                custom_translation_table=_translation(),
+                opset_version=wanted,
+                verbose=False,
             )
         except Exception as error:  # the exporter wraps whatever its steps, or the network's own code, raise
             reason = [line for line in str(error).splitlines() if line.strip()]

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..allocation_files import allocation_file
+from ..contract import example_of
 from ..errors import UnknownName, UsageError
 from ..evaluation import evaluate
 from ..quantized import QuantizedModel
@@ -133,7 +134,7 @@ def _onnx(model: QuantizedModel, task: Task, wanted: Sequence[Any], say: Say) ->
     from .qdq import opset_of, to_qdq
     from .qonnx import OPSET, to_qonnx, with_function
 
-    example = as_written(task.example_inputs())
+    example = as_written(example_of(task))
     say("exporting to ONNX", 0, 2)
     qdq, inputs = to_qdq(marked_graph(model, example, opset_of))
     first = compare(qdq, model, task, inputs, optimised=qdq, wanted=wanted)

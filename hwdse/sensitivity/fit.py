@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 
 from ..choices import Choices
+from ..contract import differentiate, loss_of
 from ..costs import CostTable, FloatArray
 from ..errors import TrainingDiverged
+from ..inputs import run
 from ..problem import loss_table
 from ..quantized import QuantizedModel
 from ..task import Task, batches_of, device_of
@@ -100,7 +102,8 @@ class FisherTraces:
 
 def norm_of(gradient: Tensor) -> Tensor:
     """Its Euclidean norm, summed in float32, or in float64 where the gradient is."""
-    return torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
+    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
+    return norm
 
 
 def own(x: Tensor) -> Tensor:
@@ -204,7 +207,7 @@ def fisher_traces(model: QuantizedModel, task: Task, data: Iterable[Any]) -> Fis
             for inputs, target in data:
                 for parameter in parameters:
                     parameter.grad = None
-                finite(task.loss(network(*inputs), target)).backward()  # type: ignore[no-untyped-call]  # torch's stub
+                differentiate(task, finite(loss_of(task, run(network, inputs), target, gradient=True)))
                 traces.update(len(inputs[0]))
         yield from ()
 

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..bits import FLOAT_BITS
 from ..choices import Choices
+from ..contract import differentiate, loss_of
 from ..costs import CostTable
+from ..inputs import run
 from ..quantized import QuantizedModel, evaluating
 from ..quantizers import Quantizer
 from ..task import Task
@@ -78,7 +80,7 @@ def fit_exact(model: QuantizedModel, task: Task, choices: Choices, *, progress: 
             for number, (inputs, target) in enumerate(data):
                 progress(number, len(data))
                 network.zero_grad(set_to_none=True)
-                finite(task.loss(network(*inputs), target)).backward()  # type: ignore[no-untyped-call]  # torch's stub
+                differentiate(task, finite(loss_of(task, run(network, inputs), target, gradient=True)))
                 errors.reach.end_pass()
                 size = len(inputs[0])
                 share = size * size / total  # B, and the batch's part of the mean

@@ -27,8 +27,10 @@ import torch
 from torch import Tensor
 
 from ..choices import Choices
+from ..contract import loss_of
 from ..costs import CostTable
 from ..errors import UsageError
+from ..inputs import run
 from ..quantized import QuantizedModel, evaluating
 from ..task import Task, device_of
 from .fit import check_finite, errors_of, finite, own
@@ -113,7 +115,7 @@ def _probed(
     """
     cut: set[Key] = set()
     with _differentiable_twice(model, keys) as leaves:
-        loss = finite(task.loss(model.network(*inputs), target))
+        loss = finite(loss_of(task, run(model.network, inputs), target, gradient=True))
         values = dict.fromkeys(keys, torch.zeros((), device=loss.device))
         tensors = [(key, x) for key in keys for x in leaves[key]]
         for (key, x), gradient in zip(tensors, _gradients(loss, [x for _, x in tensors]), strict=True):
@@ -143,7 +145,7 @@ def _check_twice(model: QuantizedModel, task: Task, inputs: tuple[Tensor, ...], 
     weights = [("weight", name) for name in model.layers]
     try:
         with _differentiable_twice(model, weights) as leaves:
-            loss = finite(task.loss(model.network(*inputs), target))
+            loss = finite(loss_of(task, run(model.network, inputs), target, gradient=True))
             gradients = _gradients(loss, [x for key in weights for x in leaves[key]])
             sums = [g.sum().to(loss.device) for g in gradients if g is not None and g.requires_grad]
             if sums:

@@ -14,8 +14,10 @@ import torch
 
 from ..bits import FLOAT_BITS
 from ..choices import Choices
+from ..contract import loss_of
 from ..costs import CostTable, FloatArray
 from ..errors import TrainingDiverged
+from ..inputs import run
 from ..quantized import QuantizedModel, evaluating
 from ..task import Task
 from .noise import tensor_of
@@ -26,7 +28,7 @@ from .reach import Unknown
 def mean_loss(model: QuantizedModel, task: Task, data: Sequence[Any]) -> float:
     """The loss at the present widths, averaged over the samples of ``data``, in evaluation mode."""
     with torch.no_grad(), evaluating(model.network):
-        total = sum(float(task.loss(model.network(*inputs), target)) * len(inputs[0]) for inputs, target in data)
+        total = sum(float(loss_of(task, run(model.network, inputs), target)) * len(inputs[0]) for inputs, target in data)
     return total / sum(len(inputs[0]) for inputs, _ in data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import TaskError, UnknownName
+from ..errors import TaskError, UnknownName, text_of
 from ..registry import find, names
 from ..task import Task, check_task
 from .cifar10 import Cifar10
@@ -34,7 +35,8 @@ def load_task(name: str) -> Task:
     module_name, _, class_name = name.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")) or not class_name.isidentifier():
         raise TaskError(f"task '{name}' is not of the form my_package.my_module:MyTask (dots, no slashes, no .py).")
-    made = _member(name, _imported(name, module_name), class_name)
+    module = _imported(name, module_name)
+    made = _member(module if hasattr(module, class_name) else _beside(name, module), class_name)
     if not isinstance(made, type):
         return check_task(made)
     try:
@@ -63,12 +65,32 @@ def _imported(name: str, module_name: str) -> ModuleType:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise TaskError(f"task '{name}': there is no module {module_name} in {here} or among the installed packages.") from None
         raise TaskError(f"task '{name}': {module_name} imports {error.name}, which is not installed.") from error
-    except Exception as error:  # whatever the user's module raises while it is imported
-        text = (str(error).strip() or "no message").splitlines()[0]
-        raise TaskError(f"task '{name}': {module_name} fails while it is imported: {type(error).__name__}: {text}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's module raises while it is imported, sys.exit included
+        raise TaskError(f"task '{name}': {module_name} fails while it is imported: {text_of(error)}") from error
 
 
-def _member(name: str, module: ModuleType, class_name: str) -> Any:
+def _beside(name: str, module: ModuleType) -> ModuleType:
+    """The file of the same name beside a package, which the package hides."""
+    file = Path.cwd().joinpath(*module.__name__.split(".")).with_suffix(".py")
+    if not hasattr(module, "__path__") or not file.is_file():
+        return module
+    spec = importlib.util.spec_from_file_location(module.__name__, file)
+    assert spec is not None  # of a file that ends in .py
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = made  # where its classes are looked for
+    try:
+        spec.loader.exec_module(made)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise TaskError(f"task '{name}': {file} fails while it is imported: {text_of(error)}") from error
+    return made
+
+
+def _member(module: ModuleType, class_name: str) -> Any:
     made = getattr(module, class_name, None)
     if made is None:
         known = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__]

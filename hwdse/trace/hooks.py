@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from ..graph import Layer, LayerGraph, LeftOut
+from ..inputs import run
 from .deployed import numbers_of, unused
 from .export import evaluation, exported
 from .owners import Names, Owners, joined, quantisable_module
@@ -59,7 +60,7 @@ def record(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Call], int]:
     counter = _Counter()
     try:
         with evaluation(model), _unfused(), counter:
-            model(*inputs)
+            run(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

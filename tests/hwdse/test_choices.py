@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -155,10 +156,28 @@ def test_uniform_keeps_pins_and_refuses_what_is_not_allowed() -> None:
         choices.restrict(mask).uniform(W4)
 
 
-def test_uniform_that_breaks_a_tie_with_a_pinned_layer() -> None:
-    tied = space(2, weight_ties=(("a", "b"),)).pin({"b": W8})
-    with pytest.raises(UsageError, match="w4a8 is not allowed for layer 'a'; allowed there: w8a4, w8a8"):
-        tied.uniform(W4)
+def test_uniform_is_the_nearest_that_a_tie_with_a_pinned_layer_allows() -> None:
+    tied = space(3, weight_ties=(("a", "b"),)).pin({"b": W8})
+    assert tied.uniform(W4) == Allocation({"a": W8, "b": W8, "c": W4})
+    assert tied.uniform_note(W4) == "w4a8 is w8a8 for a: pins and ties allow nothing nearer there"
+    assert tied.uniform_note(W8) == ""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_uniform_against_every_allocation(seed: int) -> None:
+    """Of all that is permitted none has fewer layers at other widths, and ties always hold."""
+    rng = np.random.default_rng(seed)
+    options = grid((2, 4, 8), (2, 4, 8))
+    names = tuple("abcd")
+    weight, activation = (tuple(names[i] for i in sorted(rng.choice(4, 2, replace=False).tolist())) for _ in range(2))
+    free = Choices(names, options, np.ones((4, 9), bool), (weight,), (activation,))
+    pinned = free.pin({names[int(rng.integers(4))]: options[int(rng.integers(9))]})
+    widths = options[int(rng.integers(9))]
+    found = pinned.indices(pinned.uniform(widths))
+    every = np.array(list(itertools.product(range(9), repeat=4)))
+    every = every[pinned.permits(every)]
+    assert pinned.permits(found)[0]
+    assert (found != pinned.column[widths]).sum() == (every != pinned.column[widths]).sum(axis=1).min()
 
 
 def test_restricting_is_an_and_and_leaves_the_original() -> None:

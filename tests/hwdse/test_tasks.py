@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hwdse.errors import TaskError, UnknownName
-from hwdse.task import SPLITS, Task, as_tuple, batches_of, check_task, fingerprint
+from hwdse.task import SPLITS, Task, batches_of, check_task, fingerprint
 from hwdse.tasks import TASKS, load_task
 from hwdse.tasks.cifar10 import Cifar10, _augmented
 from hwdse.tasks.digits import SIZES, Digits
@@ -79,7 +79,7 @@ def test_every_built_in_task_conforms(cifar10: Path) -> None:
         task = load_task(name)
         assert isinstance(task, Task)
         assert task.name == name
-        output = task.model().eval()(*as_tuple(task.example_inputs()))
+        output = task.model().eval()(*task.example_inputs())
         assert len(output) == len(task.example_inputs()[0])
         for split in SPLITS:
             inputs, target = next(iter(batches_of(task, split)))
