@@ -134,6 +134,10 @@ class QuantizedModel:
 
         return quantise_input
 
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """What the network gives at the present widths."""
+        return self.network(*inputs, **named)
+
     def weight_of(self, layer: str) -> Tensor:
         """The floating-point weight behind a layer, the leaf that training updates."""
         return self.original(self.module[layer])

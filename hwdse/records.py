@@ -80,6 +80,11 @@ class SweepRecord:
         """What is not as it was written, or cannot be true, as far as the run was looked at; a sentence each, without its full stop."""
         return (*self.said, *getattr(self.scores, "damage", ()))
 
+    def __repr__(self) -> str:
+        """One line: a record holds hundreds of trials and tables of a hundred thousand numbers."""
+        ended = f"{len(self.complete)} of {len(self.trials)} trials complete"
+        return f"SweepRecord({self.task!r}, {ended}, {len(self.budgets)} budgets, costs {', '.join(m.key for m in self.costs)})"
+
     def tables_of(self, trial: TrialResult) -> Mapping[str, CostTable]:
         """Cost and loss tables for the quantisers of one trial; empty where it holds codebooks, and their tables were not kept."""
         scheme = str(trial.knobs.get("scheme", ""))

@@ -54,6 +54,11 @@ class TrialResult:
     interval: tuple[float, float] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """One line: widths of a hundred layers are asked for by name."""
+        layers = "no allocation" if self.allocation is None else f"{len(self.allocation)} layers"
+        return f"TrialResult({self.number}, {self.state}, {self.knobs.get('allocator')}, {layers}, test {self.test})"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; values that are not finite become null."""
         return {

@@ -43,7 +43,7 @@ class HandOff:
     """A hand-off that was read back.
 
     Attributes:
-        model: the network at its widths, in evaluation mode; ``model.network(x)`` runs it.
+        model: the network at its widths, in evaluation mode; ``model(x)`` runs it.
         allocation: the widths. costs: by metric key, in stored units, recomputed from the tables. about: ``handoff.json``.
     """
 
@@ -51,6 +51,10 @@ class HandOff:
     allocation: Allocation
     costs: Mapping[str, float]
     about: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"HandOff(task {self.about.get('task')!r}, {len(self.allocation)} layers, costs {', '.join(self.costs)})"
 
 
 def load(folder: Path | str, task: Task | None = None, trust: bool = False) -> HandOff:

@@ -181,3 +181,10 @@ def test_truncated_tables_are_said(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(FileFormatError, match=r"tables.npz: was changed since it was written.*Give the command of the sweep again"):
         SweepRecord.load(tmp_path)
+
+
+def test_records_and_trials_print_in_a_line() -> None:
+    found = record()
+    for one in (found, *found.trials):
+        assert "\n" not in repr(one)
+        assert len(repr(one)) < 200

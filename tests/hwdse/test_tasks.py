@@ -197,3 +197,25 @@ def test_cifar10_needs_data_and_takes_only_its_own_weights(cifar10: Path, monkey
     monkeypatch.delenv("HWDSE_CIFAR10")
     with pytest.raises(TaskError, match="HWDSE_CIFAR10"):
         load_task("cifar10")
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package wins over a module of its name in Python's import; the class that was asked for says which is meant."""
+    monkeypatch.chdir(tmp_path)
+    source = "from hwdse.tasks.digits import Digits\n\n\nclass Mine(Digits):\n    name = 'mine'\n"
+    for name, package in (("shaded_a", True), ("shaded_b", False)):
+        (tmp_path / f"{name}.py").write_text(source)
+        (tmp_path / name).mkdir()
+        if package:
+            (tmp_path / name / "__init__.py").write_text("")
+        assert load_task(f"{name}:Mine").name == "mine"
+        assert fingerprint(load_task(f"{name}:Mine"))
+    with pytest.raises(UnknownName, match="unknown class in shaded_a 'Other'"):
+        load_task("shaded_a:Other")
+
+
+def test_a_module_that_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ending.py").write_text("import sys\nsys.exit(7)\n")
+    with pytest.raises(TaskError, match="ending fails while it is imported: SystemExit: 7"):
+        load_task("ending:Task")
