@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
-from .errors import TaskError, TaskFailed, text_of
+from .errors import TaskError, TaskFailed, TraceError, text_of
 from .inputs import arguments, as_inputs, like, run
 from .task import Task, calling, device_of, moved
 
@@ -54,7 +54,13 @@ def model_of(task: Task) -> nn.Module:
 def example_of(task: Task) -> tuple[Any, ...]:
     """The inputs of one forward pass, as the task gives them."""
     with calling(task, "example_inputs()"):
-        return as_inputs(task.example_inputs())
+        found: Any = task.example_inputs()
+    if not isinstance(found, tuple | Mapping):
+        raise TraceError(
+            f"example_inputs must be a tuple of the forward pass's arguments, or a dict of them by keyword; got {type(found).__name__}. "
+            "Write (x,) for one input."
+        )
+    return as_inputs(found)
 
 
 def _quantised(module: nn.Module) -> str:

@@ -13,7 +13,7 @@ from .contract import example_of, loss_of, scores_of
 from .errors import TaskError
 from .inputs import Named, run
 from .quantized import evaluating
-from .task import SPLITS, Split, Task, batches_of, device_of, moved
+from .task import SPLITS, Split, Task, batches_of, calling, device_of, moved
 
 Batch = tuple[tuple[Tensor, ...], Any]
 
@@ -42,8 +42,9 @@ def at_the_door(task: Task, network: nn.Module, device: torch.device, *, trained
 
 def _first(task: Task, split: Split) -> Batch:
     """The first batch of a pass, once another pass has begun with the same."""
-    passes = task.batches(split, 0), task.batches(split, 0)
-    if passes[0] is passes[1] and iter(passes[0]) is passes[0]:
+    with calling(task, f"batches('{split}')"):
+        passes = task.batches(split, 0), task.batches(split, 0)
+    if passes[0] is passes[1] and hasattr(passes[0], "__next__"):
         raise TaskError(
             f"task {task.name}: batches('{split}') must start a new pass at each call; it gives one iterator every time, which is used up "
             "by the first pass."

@@ -132,7 +132,7 @@ def _backwards(folder: Path) -> Path:
         ),
         (
             "class Mine(Toy):\n    def batches(self, split, seed):\n        yield {'x': 1}, 2\n",
-            r"must be a tensor or a tuple of tensors, got dict",
+            r"must be a tensor, a tuple of tensors, or a dict of tensors by keyword, got int",
         ),
         ("class Mine(Toy):\n    def model(self):\n        return 'net'\n", r"model\(\) must return a torch.nn.Module, got str"),
         ("class Mine(Toy):\n    recipes = 5\n", r"'recipes' must be a hwdse.task.Recipes, got int"),
