@@ -9,7 +9,8 @@ from commands import hwdse
 
 WRONG = ("5_0", "１２", "1e400", "nan", "inf", "-0", "-1", "0x10", "", "9" * 5000, "1e-320", "five")
 OPTIONS = (
-    ("allocate", "digits", "--epochs"), ("allocate", "digits", "--seed"), ("compare", "digits", "-a", "npu", "--points"), ("sweep", "digits", "--trials"),
+    ("allocate", "digits", "--epochs"), ("allocate", "digits", "--seed"), ("compare", "digits", "-a", "npu", "--points"),
+    ("sweep", "digits", "--trials"),
     ("profile", "digits", "--decode"), ("sweep", "digits", "--workers"), ("sweep", "digits", "--gpus"),
     ("accelerators", "import", "vela", "x.csv", "--task", "digits", "-o", "t.csv", "--clock"),
     ("accelerators", "measure", "digits", "-o", "t.csv", "--seconds-per-layer"),
