@@ -123,7 +123,8 @@ def test_compare_says_which_accelerator_cannot_meet_the_budget(toy: str) -> None
 def test_compare_where_none_can_fails_and_says_why(toy: str, more: list[str]) -> None:
     ran = hwdse("compare", toy, "-a", "mpic", "-a", chip(), "-b", "weights <= 100 B", *more)
     assert ran.code == 1
-    assert ran.out.count("cannot be met: the smallest reachable weights is") == 2
+    assert ran.said.count("cannot be met: the smallest reachable weights is") == 2
+    assert "training FP32" not in ran.err
     assert not list(Path().glob("*.png"))
 
 
