@@ -45,6 +45,20 @@ def post_training(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def slopes(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| network | looked at | first order | curvature | their sum | the curvature ranks better than the first order in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        found = (row[f"{name}, spearman"] for name in ("first order", "curvature", "both"))
+        cells = " | ".join(f"{middle:.2f} ({low:.2f} to {high:.2f})" for _, low, middle, high, _ in found)
+        looked = "after an epoch" if row["epochs"] else "calibrated"
+        wins = row["cases in which the curvature ranks better than the first order"]
+        lines.append(f"| {row['network']} | {looked} | {cells} | {wins} of {row['cases']} |")
+    return lines
+
+
 def curves(cases: dict[str, dict[str, Any]]) -> None:
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     markers = "osv^D<>PX*h"
@@ -65,6 +79,8 @@ def main() -> None:
     parts = {"trained": trained(cases)}
     if (RESULTS / "post_training.json").exists():
         parts["post-training"] = post_training(json.loads((RESULTS / "post_training.json").read_text())["rows"])
+    if (RESULTS / "slopes.json").exists():
+        parts["slopes"] = slopes(json.loads((RESULTS / "slopes.json").read_text())["summary"])
     curves(cases)
     page = (HERE / "RESULTS.md").read_text()
     for name, lines in parts.items():
