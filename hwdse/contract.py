@@ -200,16 +200,21 @@ def _rows(inputs: tuple[Any, ...]) -> int:
 def _counted(count: int, target: Any) -> bool:
     """Whether the scores may be one for each row, or each element that counts, of a target."""
     leaves = [leaf for leaf in pytree.tree_leaves(target) if isinstance(leaf, Tensor) and leaf.ndim]
-    if count <= 1:  # one graph, one image: every target says so
-        return count == 1 and bool(leaves) and all(len(leaf) == 1 for leaf in leaves)
-    return any(count in _sizes(part) for leaf in leaves for part in (leaf, *([leaf[:, 1:]] if leaf.ndim == 2 else ())))  # next tokens
+    if count == 1 and leaves and all(len(leaf) == 1 for leaf in leaves):  # one graph, one image: every target says so
+        return True
+    parts = [part for leaf in leaves for part in (leaf, *([leaf[:, 1:]] if leaf.ndim == 2 else ()))]  # next tokens
+    if isinstance(target, list | tuple) and target and all(isinstance(one, Mapping) for one in target):  # boxes of each image
+        shared = [key for key in target[0] if all(isinstance(one.get(key), Tensor) and one[key].ndim for one in target)]
+        parts += [torch.cat([one[key].flatten(1)[:, 0] if one[key].ndim > 1 else one[key] for one in target]) for key in shared]
+    # one score, or none, for several rows is a mean over the batch, unless just so many elements count
+    return any(count in (_counting(part) if count <= 1 else {len(part), part.numel(), *_counting(part)}) for part in parts)
 
 
-def _sizes(target: Tensor) -> set[int]:
-    """Rows; elements; and elements without those that conventions leave out: negative labels, 255 (void), False in a mask."""
-    found = {len(target), target.numel()}
+def _counting(target: Tensor) -> set[int]:
+    """Elements without those that conventions leave out: negative labels, 255 (void), 0 (padding of sequences), False in a mask."""
     if target.dtype == torch.bool:
-        found.add(int(target.sum()))
-    elif not (target.is_floating_point() or target.is_complex()):
-        found |= {int((target >= 0).sum()), int((target != 255).sum())}
-    return found
+        return {int(target.sum())}
+    if target.is_floating_point() or target.is_complex():
+        return set()
+    found = {int((target >= 0).sum()), int((target != 255).sum())}
+    return found | ({int((target != 0).sum())} if target.ndim > 1 else set())  # of one dimension, 0 is a class

@@ -13,6 +13,7 @@ from .contract import example_of, loss_of, scores_of
 from .errors import TaskError
 from .inputs import Named, run
 from .quantized import evaluating
+from .soundness import unlikely
 from .task import SPLITS, Split, Task, batches_of, calling, device_of, moved
 
 Batch = tuple[tuple[Tensor, ...], Any]
@@ -106,7 +107,8 @@ def _example_fits(task: Task, inputs: tuple[Tensor, ...]) -> tuple[str, ...]:
             )
         if x.shape[1:] != y.shape[1:] or x.dtype != y.dtype:
             notes.append(
-                f"{which} of example_inputs() is {_form(x)}, of which costs are, and {_form(y)} in the data, on which scores are measured"
+                f"example_inputs() gives {which} as {_form(x)}, which costs are counted for; the data give {_form(y)}, which scores are "
+                "measured on"
             )
     return tuple(notes)
 
@@ -143,13 +145,16 @@ def _scored(task: Task, network: nn.Module, batch: Batch, trained: bool) -> None
         TaskError: not one finite number for each sample.
     """
     inputs, target = _there(batch, network)
-    with torch.inference_mode(), evaluating(network):
+    with torch.no_grad(), evaluating(network):  # no inference mode: what a task or a model keeps of it could not be trained on
         output = run(network, inputs)
         scores = scores_of(task, output, inputs, target)
         floats = [x for x in pytree.tree_leaves(output) if isinstance(x, Tensor) and x.is_floating_point()]
         sound = trained or all(bool(torch.isfinite(x).all()) for x in floats)
     if sound and not bool(torch.isfinite(scores).all()):
         raise TaskError(f"task {task.name}: scores() must be finite; in the first validation batch one is {_broken(scores)}.")
+    said = unlikely(task.metric, float(scores.double().mean())) if sound else ""
+    if said:
+        raise TaskError(f"task {task.name}: {said}. Divide the scores by 100, or give the metric another unit.")
 
 
 def _broken(scores: Tensor) -> float:

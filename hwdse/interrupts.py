@@ -90,6 +90,11 @@ def last_words(action: Callable[[], None]) -> Iterator[None]:
         _last_words.remove(action)
 
 
+def settled() -> None:
+    """Raises no more exceptions: the program has dealt with the request."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def status() -> int:
     """Exit status of a process that was asked to stop: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (requested() or signal.SIGINT)

@@ -129,7 +129,7 @@ class SweepRecord:
     def save(self, folder: Path) -> SweepRecord:
         """Writes the tables and the record; returns it with the checksums of its tables."""
         files = self.table_files()
-        keep_files(folder, files, {*self.files, *files} if (folder / NAME).exists() else self.files)
+        keep_files(folder, files, {**dict.fromkeys(files if (folder / NAME).exists() else (), ""), **self.files})
         found = replace(self, files={**self.files, **{name: digest(content) for name, content in files.items()}})
         found.write(folder)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from .checksums import digest
@@ -74,14 +74,15 @@ def read_held(run: Path, name: str, files: Mapping[str, str]) -> bytes:
     return content
 
 
-def keep_files(run: Path, contents: Mapping[str, bytes], own: Collection[str]) -> list[Path]:
+def keep_files(run: Path, contents: Mapping[str, bytes], own: Mapping[str, str]) -> list[Path]:
     """Writes files of a run that are not there, or are not as they shall be.
 
     Args:
-        contents: name -> content. own: names of the files that the record lists: those alone may be replaced.
+        contents: name -> content. own: name -> checksum of the files that the record lists, empty where it is not known: those alone may be
+            replaced.
 
     Returns:
-        The files that were there with another content.
+        The files that were not as they had been written.
 
     Raises:
         UsageError: a link, or a file that the record does not list. StorageError: the folder cannot be written.
@@ -97,7 +98,7 @@ def keep_files(run: Path, contents: Mapping[str, bytes], own: Collection[str]) -
         if there is not None and name not in own:
             raise UsageError(f"{run / name} is no file of this run, and would be replaced; move it away, or give another run folder.")
         write(run / name, content)
-        if there is not None:
+        if there is not None and own[name] and digest(there) != own[name]:
             replaced.append(run / name)
     return replaced
 

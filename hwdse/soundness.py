@@ -70,8 +70,9 @@ def unlikely(score: Metric, value: float) -> str:
     """Why a score cannot be true; empty where it can."""
     if not math.isfinite(value):
         return f"{score.key} is {value}"
-    if score.unit == "fraction" and not 0 <= value <= 1:
-        return f"{score.key} is {score.format(value)}, and a fraction lies between 0 % and 100 %"
+    if score.unit == "fraction" and (value > 1 if score.better == "higher" else value < 0):  # errors may exceed 100 %, R2 fall below 0
+        bound = "at most 100 %" if score.better == "higher" else "at least 0 %"
+        return f"{score.key} is {score.format(value)}, and a fraction of which {score.better} is better is {bound}"
     return ""
 
 
@@ -106,7 +107,7 @@ def _of_slack(trial: TrialResult, costs: Sequence[Metric]) -> str:
 
 @functools.cache
 def _limit(metric: Metric, text: str) -> float | None:
-    """Of a text such as ``latency@t4 <= 3 ms``; None where it is none."""
+    """The limit in a text such as ``latency@t4 <= 3 ms``; None where it is none."""
     try:
         return metric.parse(text.partition(" <= ")[2])
     except UsageError:

@@ -24,6 +24,7 @@ from torch import nn
 
 from . import __version__
 from .bits import BitWidths
+from .checkpoint import drop_damaged
 from .checksums import sealed, unsealed
 from .choices import ENDS, Choices
 from .codebook_costs import charge_of, tabulate_codebook
@@ -312,10 +313,9 @@ class Workbench:
         def make() -> bytes:
             network.to(self.device)
             train = partial(train_float, network, self.task, recipe, self.seed, lambda done, total: self._say("training FP32", done, total))
-            try:
-                train(unfinished)
-            except FileFormatError:  # a damaged file in the cache: nothing was trained yet
-                train(None)
+            if unfinished is not None:
+                drop_damaged(unfinished)
+            train(unfinished)
             buffer = io.BytesIO()
             torch.save(network.cpu().state_dict(), buffer)
             return buffer.getvalue()
@@ -359,7 +359,11 @@ class Workbench:
         """
         before = everyones_random_state()
         try:
-            return at_the_door(self.task, self._blank, self.device, trained=bool(getattr(self.task, "trained", False)))
+            network, trained = self._blank, bool(getattr(self.task, "trained", False))
+            if not trained and self._pretrained is not None:
+                network, trained = copy.deepcopy(network), True
+                network.load_state_dict(self._pretrained)
+            return at_the_door(self.task, network, self.device, trained=trained)
         finally:
             set_everyones_random_state(before)
 

@@ -109,7 +109,7 @@ def run_trial(
     if verdict.train:
         try:
             trained = _measured(bench, plan, knobs, number, folder, progress, history)
-        except Exception:
+        except BaseException:  # an interruption too: nothing would list the files
             for name in (f"allocations/{number}.json", f"checkpoints/{number}.pt", f"scores/{number}.npy"):  # of the first look
                 if folder is not None:
                     (folder / name).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ def main() -> None:
 def _run() -> int | str | None:
     """Runs the command, says what went wrong, and returns its exit status."""
     from hwdse.errors import HwdseError, UsageError
-    from hwdse.interrupts import requested, status
+    from hwdse.interrupts import requested, settled, status
 
     try:
         from .app import app
@@ -54,6 +54,7 @@ def _run() -> int | str | None:
             return 1
     else:
         return 0
+    settled()
     _say(_STOPPED)
     return status()
 
