@@ -22,7 +22,7 @@ gallery: $(STAMP)
 	$(BIN)/python docs/make_gallery.py
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -n 2 -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(MAKE) numeric
 
 # under other instruction sets and with two threads; `make test` has run them under the machine's own with one
@@ -32,7 +32,7 @@ numeric: $(STAMP)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -n 2 -q -m "numeric and not slow" tests/hwdse
 
 test-all: $(STAMP) lint types
-	$(BIN)/python -m pytest -n 2 --hypothesis-profile thorough
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile thorough --cov --cov-report=term
 	$(MAKE) numeric
 
 lint: $(STAMP)
