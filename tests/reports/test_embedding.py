@@ -74,4 +74,4 @@ def test_no_name_ends_the_block():
     assert text.count("<") == 2
     assert text.isascii()
     body = text[text.index(">") + 1 : text.rindex("<")]
-    assert json.loads(body) == {"</script><!--": "\u2028\u2029<script>"}
+    assert json.loads(body) == {"</script><!--": "\\u2028\\u2029<script>"}  # shown by their codes

@@ -147,7 +147,7 @@ def test_a_run_without_points(tiny):
         (["latency < 3 ms"], [], "a maximum is written with = or <=, got '<'"),
         (["latency = 3 J"], [], "'3 J': latency@x is measured in s, ms, us, ns; got the unit 'J'"),
         (["latency = 3"], [], "'3': latency@x is measured in s, ms, us, ns; got no unit"),
-        (["weights <= 50% of w8a8"], [], "'50% of w8a8' is not a quantity of weights"),
+        (["weights <= 50% of w8a8"], [], "the record does not say which widths each layer may take"),
         ([], ["accuracy = 97"], "accuracy is a share between 0 % and 100 %, got 9700.00 %; write for example '97 %' or '0.97'"),
     ],
 )

@@ -181,8 +181,8 @@ def test_points_of_the_front_are_refined_by_turns(bench: Workbench, plan: Plan) 
         widths = Allocation.from_dict(knobs.allocation or {})
         trials.append(replace(trials[0], number=number, allocation=widths, measures={}, state="failed"))
     counts = Counter(seen)
-    assert len(counts) > 1
-    assert max(counts.values()) - min(counts.values()) <= 1
+    assert len(counts) == 3  # none of the points is left out
+    assert max(counts.values()) - min(counts.values()) <= 2  # a change may be a neighbour of two of them, and counts for both
 
 
 @pytest.mark.parametrize("allocator", ["adaqat", "adq"])
@@ -256,7 +256,7 @@ def test_a_sweep_takes_goals_by_turns_refines_at_the_end_and_logs(bench: Workben
     assert all(a != b for a, b in itertools.pairwise(goals))
     refined = [t.allocation for t in record.trials if t.knobs["origin"] == "refine"]
     assert len(set(refined)) == len(refined)
-    events = read(tmp_path)
+    events = read(tmp_path).events
     assert [e["trial"] for e in events if e["event"] == "ended"] == [t.number for t in record.trials]
     assert running(events) == []
 
