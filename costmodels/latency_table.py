@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from statistics import median
@@ -15,7 +15,6 @@ from .signature import Signature
 from .table_rows import Row
 
 Quantity = Literal["seconds", "joules"]
-Point = tuple[int, Answer]
 Family = tuple[object, ...]
 _PLACE = {field.name: place for place, field in enumerate(fields(Signature))}
 _SINGLE = ("in_channels", "out_channels", "tokens", "batch")
@@ -59,16 +58,17 @@ class CostLookup:
     @cached_property
     def signatures(self) -> Mapping[Signature, Mapping[BitWidths, Answer]]:
         """Costs of shapes: rows without an instance and a fused epilogue where there are any, else the median of the others."""
-        grouped: dict[tuple[Signature, BitWidths], list[Row]] = {}
+        found: dict[Signature, dict[BitWidths, Row | list[Row]]] = {}
         for row in self.rows:
-            if self._cost(row) is not None:
-                grouped.setdefault((row.signature, row.widths), []).append(row)
-        found: dict[Signature, dict[BitWidths, Answer]] = {}
-        for (signature, widths), rows in grouped.items():
-            best = min(self._rank(row) for row in rows)
-            kept = [row for row in rows if self._rank(row) == best]
-            found.setdefault(signature, {})[widths] = self._summary(kept, "signature", f"row of {signature} at {widths}")
-        return found
+            if self._cost(row) is None:
+                continue
+            by_pair = found.setdefault(row.signature, {})
+            before = by_pair.setdefault(row.widths, row)
+            if isinstance(before, list):
+                before.append(row)
+            elif before is not row:
+                by_pair[row.widths] = [before, row]
+        return {signature: _Pairs(self, signature, by_pair) for signature, by_pair in found.items()}
 
     def _rank(self, row: Row) -> tuple[bool, bool, bool, int]:
         """Smaller is preferred: no instance, no fused epilogue, the device's output width (or none said), else the next wider."""
@@ -91,11 +91,13 @@ class CostLookup:
         if signature not in self._families_of:
             self._families_of[signature] = _families(signature) if self.signatures else []
         for dimension, extent, key in self._families_of[signature]:
-            points = self._neighbours.get((dimension, key, widths), [])
+            family = self._neighbours.get((dimension, key), ())
+            points = [(at, by_pair) for at, by_pair in family if widths in by_pair] if len(family) > 1 else []
             place = bisect_left(points, (extent,), key=lambda point: (point[0],))
             if not 0 < place < len(points):
                 continue
-            (low, below), (high, above) = points[place - 1], points[place]
+            (low, under), (high, over) = points[place - 1], points[place]
+            below, above = under[widths], over[widths]
             share = (extent - low) / (high - low)
             value = below.value + share * (above.value - below.value)
             gap = high / low
@@ -110,12 +112,11 @@ class CostLookup:
         return {}
 
     @cached_property
-    def _neighbours(self) -> Mapping[tuple[str, Family, BitWidths], list[Point]]:
-        found: dict[tuple[str, Family, BitWidths], list[Point]] = {}
+    def _neighbours(self) -> Mapping[tuple[str, Family], list[tuple[int, Mapping[BitWidths, Answer]]]]:
+        found: dict[tuple[str, Family], list[tuple[int, Mapping[BitWidths, Answer]]]] = {}
         for signature, by_pair in self.signatures.items():
             for dimension, extent, key in _families(signature):
-                for widths, answer in by_pair.items():
-                    found.setdefault((dimension, key, widths), []).append((extent, answer))
+                found.setdefault((dimension, key), []).append((extent, by_pair))
         return {key: sorted(points, key=lambda point: point[0]) for key, points in found.items()}
 
     def between_widths(self, signature: Signature, widths: BitWidths) -> Answer | None:
@@ -136,6 +137,31 @@ class CostLookup:
             if all(getattr(p, other) == getattr(widths, other) for p in corners):
                 between = f"{width} widths {getattr(corners[0], width)} and {getattr(corners[-1], width)}"
         return Answer(value, "interpolated", (max(costs) - min(costs)) / (2 * value), f"between {between} of {signature}")
+
+
+class _Pairs(Mapping[BitWidths, Answer]):
+    """The costs of one shape. A large table is asked for few of its rows: what a row says in words is made when it is."""
+
+    __slots__ = ("_lookup", "_rows", "_signature")
+
+    def __init__(self, lookup: CostLookup, signature: Signature, rows: Mapping[BitWidths, Row | list[Row]]) -> None:
+        self._lookup, self._signature, self._rows = lookup, signature, rows
+
+    def __getitem__(self, widths: BitWidths) -> Answer:
+        found = self._rows[widths]
+        rows = found if isinstance(found, list) else [found]
+        best = min(map(self._lookup._rank, rows))
+        kept = [row for row in rows if self._lookup._rank(row) == best]
+        return self._lookup._summary(kept, "signature", f"row of {self._signature} at {widths}")
+
+    def __contains__(self, widths: object) -> bool:
+        return widths in self._rows
+
+    def __iter__(self) -> Iterator[BitWidths]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 Between = tuple[float, tuple[BitWidths, ...]]  # a value, and the measured pairs that it lies between

@@ -65,7 +65,8 @@ class _Reader:
             version = re.search(r"hwdse\.table/\S+", line)
             if version and version[0].rstrip(".,;") != SCHEMA:
                 raise FileFormatError(self.path, f"must have schema '{SCHEMA}', got '{version[0]}'.", "line 1")
-        records = csv_records(self.path, lines[skip:], skip + 1)
+        del lines[:skip]
+        records = csv_records(self.path, lines, skip + 1)
         number, header = next(records, (0, []))
         if not header:
             raise FileFormatError(self.path, "is empty; it must have a header line and rows.")

@@ -104,7 +104,10 @@ class RowReader:
             signature = self._signature(dict(zip(self._names, shape, strict=True)), number)
             known = self._signatures[shape] = signature, self._numbers.setdefault(signature, len(self._numbers))
         output_bits = self._whole(o_bits, "o_bits", number, 1, 32) if o_bits else None
-        key = known[1], widths.weight, widths.activation, output_bits, fused, instance
+        # one number and not five: it is kept for each row. Widths have at most 6 bits
+        key: object = ((known[1] * 64 + widths.weight) * 64 + widths.activation) * 64 + (output_bits or 0)
+        if fused or instance:
+            key = key, fused, instance
         before = self._seen.setdefault(key, number)
         if before != number:
             raise FileFormatError(

@@ -7,10 +7,9 @@ Every reader of the package goes through these, so that damage of one kind (a by
 from __future__ import annotations
 
 import csv
-import io
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +127,18 @@ def toml_table(file: object, text: str) -> dict[str, Any]:
         raise FileFormatError(file, said) from None
 
 
+def _ended(lines: Iterable[str]) -> Iterator[str]:
+    """Lines as files have them: what else :meth:`str.splitlines` parts is put together again. Nothing of a long file is held twice."""
+    begun = ""
+    for line in lines:
+        begun += line
+        if line.endswith(("\n", "\r")):
+            yield begun
+            begun = ""
+    if begun:
+        yield begun
+
+
 def csv_records(file: object, lines: Sequence[str], first: int = 1) -> Iterator[tuple[int, list[str]]]:
     """(number of its line, stripped cells) of each record that has any, one at a time.
 
@@ -137,7 +148,7 @@ def csv_records(file: object, lines: Sequence[str], first: int = 1) -> Iterator[
     Raises:
         FileFormatError: quotes that do not close, cells that are far too long.
     """
-    reader = csv.reader(io.StringIO("".join(lines), newline=""), strict=True)
+    reader = csv.reader(_ended(lines), strict=True)
     try:
         for record in reader:
             cells = list(map(str.strip, record))

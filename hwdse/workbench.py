@@ -382,6 +382,11 @@ class Workbench:
         """A fresh quantised model, in floating point until widths are set."""
         return QuantizedModel(self.network(), self.graph, scheme)
 
+    @property
+    def weights_size(self) -> int:
+        """Bytes of the trained FP32 weights: about what a checkpoint takes."""
+        return sum(value.numel() * value.element_size() for value in self._state.values())
+
     @cached_property
     def weights_fingerprint(self) -> str:
         """Of the trained FP32 weights."""

@@ -44,6 +44,8 @@ class SweepConfig(BaseModel):
         rounding: of weights in post-training trials, ``adaptive`` (with bias correction) or ``nearest``.
         decode: tokens in the cache, where latency, energy and bit operations shall be those of generating a token; None: as traced.
         device: where networks are trained and scored, ``cpu`` or ``cuda``.
+        keep_checkpoints: ``front``: those of the fronts, the baselines and the best inside each budget; ``all``; or ``none`` once the
+            sweep has ended.
         seed: of everything.
     """
 
@@ -73,6 +75,7 @@ class SweepConfig(BaseModel):
     rounding: Literal["adaptive", "nearest"] = "adaptive"
     decode: Count | None = None
     device: str = "cpu"
+    keep_checkpoints: Literal["front", "all", "none"] = "front"
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
 
     @field_validator("quantizers")

@@ -15,7 +15,7 @@ import torch
 from hwdse import __version__
 from hwdse.bits import BitWidths
 from hwdse.checksums import digest
-from hwdse.constraints import find_metric
+from hwdse.constraints import Budget, find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError, UsageError
 from hwdse.interrupts import PARENT, check
@@ -30,8 +30,9 @@ from .config import SweepConfig
 from .database import Place
 from .file_database import LOCKS
 from .identity import check_before_work
+from .keeping import needed, prune, room
 from .knobs import Knobs, Plan, first_trials
-from .recording import listed, owner_of, record_of, scheme_tables, test_scores
+from .recording import listed, owner_of, record_of, scheme_tables, searched_by, test_scores
 from .refining import refinement
 from .stopping import stalled
 from .study import Direction, Standing, Study, finite
@@ -195,7 +196,8 @@ class _Sweep:
         self.record = self._described()
         self._keep({f"{FOLDER}/{FP32}.npy": scores_bytes(self.bench.reference_scores), **self.record.table_files()})
         self._save()
-        for said in (*self.plan.notes, *self.bench.notes, *self.bench.loss().said):
+        size = room(self.folder, self.bench.weights_size, self.config.trials, self.config.keep_checkpoints)
+        for said in (*self.plan.notes, *self.bench.notes, *self.bench.loss().said, *([size] if size else [])):
             if self.note:
                 self.note(said + ".")
         doubt = learnt_nothing(self.bench.task.metric, self.bench.reference)
@@ -213,8 +215,12 @@ class _Sweep:
         trials = self._trials()
         self.record = replace(self.record, scheme_tables=scheme_tables(self.bench, trials))
         self._keep(self.record.table_files())
-        self.study.keep_tests(test_scores(self.bench, self.record.with_trials(trials), self.folder, self.study.hosts()))
-        return self._save()
+        hosts = self.study.hosts()
+        found = self.record.with_trials(trials)
+        wanted = needed(found.trials, found.costs, found.score, self._budgets)
+        self.study.keep_tests(test_scores(self.bench, found, wanted, self.folder, hosts))
+        self.record = replace(self.record, provenance={**self.record.provenance, "search": searched_by(len(set(hosts.values())))})
+        return self._save(self.config.keep_checkpoints == "none")
 
     def _keep(self, contents: Mapping[str, bytes]) -> None:
         """Files of the run as a whole. The study lists them first: whatever dies in between, they are known for the run's own."""
@@ -338,8 +344,12 @@ class _Sweep:
         if time.perf_counter() - self._written > self._writing / RECORDING:
             self._save()
 
-    def _save(self) -> SweepRecord:
-        """All of it from the study, under a lock: whoever writes last has seen the most."""
+    @property
+    def _budgets(self) -> list[Budget]:
+        return [*self.plan.limits.values()]
+
+    def _save(self, removed: bool = False) -> SweepRecord:
+        """All of it from the study, under a lock: whoever writes last has seen the most. ``removed``: no checkpoint is needed longer."""
         began = time.perf_counter()
         with locked(self.folder / LOCKS / "record.lock"):
             said = self.study.described()  # by who began the sweep: another machine may score the FP32 network a little differently
@@ -347,6 +357,8 @@ class _Sweep:
                 self.record = replace(self.record, files=said["files"], reference=said["reference"])
             record = self.record.with_trials(self._trials())
             record.write(self.folder)
+            if self.config.keep_checkpoints != "all" and len(record.trials) >= len(self.study.first):
+                prune(self.folder, record.trials, set() if removed else needed(record.trials, record.costs, record.score, self._budgets))
         self._written = time.perf_counter()
         self._writing = self._written - began
         return record

@@ -62,7 +62,7 @@ def check_before_work(place: Place, config: SweepConfig) -> None:
 
 def _check_configuration(place: Place, old: Mapping[str, Any], config: SweepConfig) -> None:
     new = config.plain()
-    changed = sorted(key for key in {*old, *new} - {"trials"} if old.get(key) != new.get(key))
+    changed = sorted(key for key in {*old, *new} - {"trials", "keep_checkpoints"} if old.get(key) != new.get(key))
     if changed:
         text = "; ".join(f"{key}: was {old.get(key)}, now {new.get(key)}" for key in changed)
         raise UsageError(f"{place} was made with another configuration ({text}); {_instead(place)}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from hwdse.costs import CostTable
 from hwdse.errors import FileFormatError, HwdseError
 from hwdse.evaluation import evaluate
 from hwdse.metrics import Metric
-from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
 from hwdse.reading import decode, json_object
 from hwdse.records import SweepRecord, TrialResult, table_files
@@ -106,14 +105,27 @@ def listed(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): "" for path in table_files(folder)} | {"scores/fp32.npy": ""} if found else {}
 
 
-def test_scores(bench: Workbench, record: SweepRecord, folder: Path, hosts: Mapping[int, str]) -> dict[int, float | str]:
-    """Scores the points of every front on the test split, from their checkpoints. Validation has picked; this is the one look.
+SEVERAL = "which trial ends first decides what is tried next, so the same seed may give other trials"
+
+
+def searched_by(processes: int) -> str:
+    """Whether a run can be had again from its seed."""
+    if processes > 1:
+        return f"{processes} processes: {SEVERAL}; each trial by itself can be measured again"
+    return "1 process: the same seed gives the same trials, on the same kind of machine with the same versions"
+
+
+def test_scores(
+    bench: Workbench, record: SweepRecord, wanted: Container[int], folder: Path, hosts: Mapping[int, str]
+) -> dict[int, float | str]:
+    """Scores trials on the test split, from their checkpoints. Validation has picked; this is the one look.
+
+    Args:
+        wanted: numbers of the trials. hosts: by number, who ran it.
 
     Returns:
         Number of the trial -> its score, or why there is none: the trained weights are elsewhere, or not this trial's.
     """
-    wanted = {t.number for m in record.costs for t in ParetoFront.of(record.trials, (m, record.score)).trials}
-    wanted |= {t.number for t in record.complete if t.knobs.get("origin") == "baseline"}
     found: dict[int, float | str] = {}
     by_number = {t.number: t for t in record.trials}
     for trial in record.trials:

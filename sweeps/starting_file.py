@@ -42,6 +42,7 @@ seed = 0
 # tightness = [0.5, 1.0]            # factors by which the sampler may tighten a budget's limits
 # decode = 4096                     # of a decoder: cost of generating a token with so many in its cache
 # device = "cpu"                    # or cuda
+# keep_checkpoints = "front"        # those of fronts, baselines and the best inside each budget; all; none once the sweep has ended
 """
 
 

@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         task_file(folder, name="handed")
         ran = hwdse(
             "sweep", "--task", "handed:Toy", "-b", "weights <= 130% of w8a8", "--trials", 7, "--epochs", 1,
-            "--allocator", "adq", "-o", "run", "--no-report",
+            "--allocator", "adq", "--keep-checkpoints", "all", "-o", "run", "--no-report",
         )  # fmt: skip
         assert ran.code == 0, ran.err
         ran = hwdse("pick", "run", "--max", "weights = 1.5 KiB", "--export", "deployed", "--json")

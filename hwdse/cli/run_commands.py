@@ -44,6 +44,10 @@ def sweep(
             parser=decimal(0), metavar="NUMBER", help="GPUs of one worker on a Ray cluster, such as 0.25; default: 1 with --device cuda."
         ),
     ] = None,
+    keep_checkpoints: Annotated[
+        str | None,
+        typer.Option(metavar="front|all|none", help="front (default): of fronts, baselines and the best inside each budget; none: none."),
+    ] = None,
     storage: Storage = None,
     study: Annotated[str | None, typer.Option(help="Name of the study on the server; default: the run folder's.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default runs/NAME.")] = None,
@@ -62,6 +66,7 @@ def sweep(
     values = {
         "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
         "trials": trials, "epochs": epochs, "seed": seed, "decode": decode, "device": device,
+        "keep_checkpoints": keep_checkpoints,
     }  # fmt: skip
     given = {key: value for key, value in values.items() if value is not None}
     run(file, given, output, report, json, workers, storage, study, engine, gpus)

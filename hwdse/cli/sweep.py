@@ -16,6 +16,7 @@ from hwdse.reports.commands import quoted
 from hwdse.reports.points import measured, scored
 from hwdse.reports.wording import count
 from hwdse.sweeps import Place, SweepConfig, run_sweep
+from hwdse.sweeps.recording import SEVERAL
 
 from .opened import told
 from .setup import note
@@ -54,6 +55,8 @@ def run(
     place = Place(folder, storage, study or (folder.name if storage else "sweep"))
     alone = workers == 1 and (engine, gpus) == ("local", None)
     team = None if alone else make_team(place, config.device, workers, bench, engine, gpus)
+    if team is not None:
+        note(f"several workers: {SEVERAL}. One worker gives the same again.")
     with watching(json) as watch, last_words(lambda: team.kill() if team else None):
         record = run_sweep(bench, config, folder, watch, place=place, team=team, note=note)
     told(record)

@@ -67,7 +67,10 @@ def hand_off(
     try:
         content = read_held(run, name, measured.files)
     except FileNotFoundError:
-        raise StorageError(f"trial {number} has no checkpoint to hand over: {checkpoint} is not there.") from None
+        raise StorageError(
+            f"trial {number} has no checkpoint to hand over: {checkpoint} is not there. A sweep keeps those of its fronts, of the "
+            "baselines and of the best inside each budget; with --keep-checkpoints all, in a new folder, it keeps every one."
+        ) from None
     state = read_checkpoint(content, checkpoint)
     scheme = Scheme(*state["scheme"])
     tables = {key: table for key, table in record.tables_of(trial).items() if key != "loss"}

@@ -30,7 +30,7 @@ BUDGETS = [["latency@mpic <= 60% of w8a8"], ["energy@npu <= 60% of w8a8", "weigh
 def config(**changes: object) -> SweepConfig:
     values = {
         "task": "digits", "accelerators": ["mpic", "npu"], "budgets": BUDGETS, "trials": 14, "epochs": [0, 1],
-        "baselines": ["w8a8", "w4a4"], "baseline_epochs": 0, "ladder": 1, "refine": 0.0, "rounding": "nearest",
+        "baselines": ["w8a8", "w4a4"], "baseline_epochs": 0, "ladder": 1, "refine": 0.0, "rounding": "nearest", "keep_checkpoints": "all",
     }  # fmt: skip
     return SweepConfig.make("test", **{**values, **changes})
 

@@ -628,7 +628,7 @@ def test_a_point_whose_weights_are_elsewhere_is_noted(
     toy: tuple[SweepConfig, Workbench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, bench = toy
-    few = config.model_copy(update={"trials": 3})
+    few = config.model_copy(update={"trials": 3, "keep_checkpoints": "all"})
     with monkeypatch.context() as patch:
         patch.setattr("hwdse.sweeps.engine.test_scores", lambda *given: {})
         run_sweep(bench, few, tmp_path)
@@ -639,7 +639,7 @@ def test_a_point_whose_weights_are_elsewhere_is_noted(
         assert record.trials[0].test is None
         assert "no test score: checkpoints/0.pt is not in this run folder" in record.trials[0].notes[-1]
         assert record.trials[1].test is None
-        assert "no test score: checkpoints/1.pt holds other widths or quantisers" in record.trials[1].notes[-1]
+        assert "checkpoints/1.pt: was changed since it was written" in record.trials[1].notes[-1]
         assert record.trials[2].test is not None
     assert len([note for note in record.trials[0].notes if "no test score" in note]) == 1
 
