@@ -22,8 +22,13 @@ def nondominated(points: FloatArray) -> npt.NDArray[np.bool_]:
     """(N,) which of N points (N, M), all minimised, no other point beats. Of equal points the first is kept."""
     count = len(points)
     keep = np.zeros(count, bool)
+    order = np.lexsort(points.T[::-1])
+    if points.shape[1] == 2:  # a cost and the score, over and over: kept is what is below all before it
+        second = np.where(np.isfinite(points[order]).all(axis=1), points[order, 1], np.inf)
+        keep[order] = second < np.minimum.accumulate(np.append(np.inf, second))[:-1]
+        return keep
     best: list[FloatArray] = []
-    for i in np.lexsort(points.T[::-1]):
+    for i in order:
         point = points[i]
         if np.isfinite(point).all() and not any((other <= point).all() for other in best):
             best.append(point)

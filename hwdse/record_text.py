@@ -61,7 +61,10 @@ def read_record(run: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         data: dict[str, Any] = json.loads(content)  # by one who wrote it
         schema_of(data, path)
         return data, ()
-    data = json_object(path, decode(path, content))
+    try:
+        data = json_object(path, decode(path, content))
+    except FileFormatError as error:
+        raise FileFormatError(path, f"{error.problem} {REPAIR.format(run)}", error.where) from None
     if schema_of(data, path) == EARLIER and SUMS not in data:
         return data, (f"{path} is of an earlier version, which kept no checksums: nothing holds the files of this run",)
     return _sound_part(data, path)

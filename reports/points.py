@@ -96,6 +96,17 @@ def measured(record: SweepRecord) -> tuple[TrialResult, ...]:
     Two trials may come to one network: the same widths under the same quantisers after the same training. Without training that is so
     wherever these are equal; with it where both are right and wrong on the very same samples.
     """
+    known = vars(record).get(_MEASURED)  # as cached properties are kept: every section of a report asks for it
+    if known is None:
+        known = vars(record)[_MEASURED] = _measured_once(record)
+    found: tuple[TrialResult, ...] = known
+    return found
+
+
+_MEASURED = "_measured_once"
+
+
+def _measured_once(record: SweepRecord) -> tuple[TrialResult, ...]:
     seen: dict[tuple[Any, ...], list[TrialResult]] = {}
     found = []
     for trial in scored(record):

@@ -220,6 +220,7 @@ class _Sweep:
         wanted = needed(found.trials, found.costs, found.score, self._budgets)
         self.study.keep_tests(test_scores(self.bench, found, wanted, self.folder, hosts))
         self.record = replace(self.record, provenance={**self.record.provenance, "search": searched_by(len(set(hosts.values())))})
+        self.study.describe(self.record.to_dict())
         return self._save(self.config.keep_checkpoints == "none")
 
     def _keep(self, contents: Mapping[str, bytes]) -> None:

@@ -145,7 +145,8 @@ def test_no_damage_gives_another_number_without_a_word(
     monkeypatch.chdir(home)
     names = ("record.json", "tables.npz", "log.jsonl", f"scores/{NUMBER}.npy", f"checkpoints/{NUMBER}.pt", f"allocations/{NUMBER}.json")
     for seed, name in enumerate(names):
-        check(home, before, tmp_path, name, damages(seed)[kind], _commands_of(name))
+        commands = _commands_of(name)
+        check(home, before, tmp_path, name, damages(seed)[kind], commands if kind == "flipped" else commands[:1])
 
 
 @pytest.mark.slow
