@@ -168,7 +168,7 @@ def test_an_impossible_run_folder(run: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("task = ", "is not TOML"),
+        ("task = ", "is not a TOML file"),
         ('task = "swept:Toy"', "key 'schema': must be 'hwdse.sweep/1', got None"),
         ('schema = "hwdse.sweep/1"\ntask = "swept:Toy"', "key 'budgets': is missing"),
         (

@@ -618,7 +618,7 @@ def test_a_worker_whose_task_differs(toy: tuple[SweepConfig, Workbench], tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     task_file(tmp_path, "Toy.changed = 1\nclass Toy(Toy):\n    pass\n", name="killed")
-    ran = hwdse("worker", "run")
+    ran = hwdse("worker", "run", "--trust")
     sys.modules.pop("killed", None)
     assert ran.code == 2
     assert "what differs: task, data or model" in ran.said
