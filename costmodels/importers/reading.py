@@ -48,7 +48,7 @@ def records_of(path: Path, text: str) -> list[tuple[int, list[str]]]:
     Raises:
         FileFormatError: quotes that do not close, cells that are far too long.
     """
-    return [(line, cells if cells[-1] else cells[:-1]) for line, cells in csv_records(path, [text])]
+    return [(line, cells if cells[-1] else cells[:-1]) for line, cells in csv_records(path, text.splitlines(keepends=True))]
 
 
 def cost_of(path: Path, value: object, where: str) -> float | None:
