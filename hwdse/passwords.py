@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 HIDDEN = "***"
 _LEAST = 3  # characters of a piece that is left out wherever it stands; a shorter one only in its URL
 _DATABASES = "postgres|psycopg|mysql|maria|mssql|oracle|sqlite"
-_SCHEME = re.compile(rf"[a-z][a-z0-9+.\-]*:[/\\]+|[a-z][a-z0-9+.\-]*[/\\]{{2,}}|(?:{_DATABASES})[a-z0-9+.\-]*:", re.IGNORECASE)
+# of a scheme its last character alone, so that long text without any takes time in proportion to its length
+_SCHEME = re.compile(rf"[a-z0-9+.\-](?::[/\\]+|[/\\]{{2,}})|(?:{_DATABASES})[a-z0-9+.\-]{{0,40}}:", re.IGNORECASE)
 _KEYWORD = re.compile(r"\b([a-z_]*(?:password|passwd|passphrase|pwd))(\s*=\s*)('[^']*'|[^\s&;,'\"]+)", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\s\"'<>()`]+")
 _WORDS = ("postgres", "postgresql", "localhost", "hwdse", "password", "database", "server")  # part of many a sentence, and no secret

@@ -207,11 +207,21 @@ def batches_of(task: Task, split: Split, seed: int = 0, device: torch.device | s
                 f"task {task.name}: the inputs of batches('{split}') must be a tensor, a tuple of tensors, or a dict of tensors by "
                 f"keyword, got {got}."
             )
+        odd = next((kind for x in (*inputs, *pytree.tree_leaves(batch[1])) if isinstance(x, Tensor) and (kind := _not_dense(x))), "")
+        if odd:
+            raise TaskError(f"task {task.name}: batches('{split}') must give dense tensors, got a {odd} one; give x.to_dense(), or pad it.")
         if not inputs[0].ndim:
             raise TaskError(f"task {task.name}: the first input of batches('{split}') must have a dimension that counts the samples.")
         yield moved(inputs, device), moved(batch[1], device)
     if empty:
         raise TaskError(f"task {task.name}: batches('{split}') yielded nothing; each split needs at least one batch.")
+
+
+def _not_dense(tensor: Tensor) -> str:
+    """What kind of tensor it is whose elements do not lie side by side; empty for one whose do."""
+    if tensor.is_nested:
+        return "nested"
+    return "quantized" if tensor.is_quantized else "" if tensor.layout == torch.strided else "sparse"
 
 
 def _pass(task: Task, split: Split, seed: int) -> Iterator[Any]:

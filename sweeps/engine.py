@@ -266,6 +266,14 @@ class _Sweep:
         if PARENT in os.environ:  # who started this worker writes the record
             return self._work(lambda: None)
         self.record = self._described()
+        if self.study.place.url is not None and owner_of(self.folder) is None:
+            # its own folder: tables and other workers' scores are not in it
+            if self.note:
+                self.note(
+                    f"{self.folder} is not the folder of the run: it takes checkpoints and scores of the trials that run here; the record "
+                    "is written by the sweep, in its own folder."
+                )
+            return self._work(lambda: None)
         try:
             return self._work(self._save_in_turn)
         finally:

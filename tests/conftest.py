@@ -14,7 +14,7 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="hwdse-state-")  # what t
 
 # `make test` draws the same examples everywhere; `make test-all` (--hypothesis-profile thorough) many more, others each time.
 # A test that says how many examples it takes keeps its number.
-settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("thorough", max_examples=5_000, deadline=None)
 settings.load_profile("ci")
 

@@ -133,6 +133,7 @@ def test_help_shows_brackets_as_they_are(command: str, sentence: str) -> None:
     assert "\\[" not in ran.out
 
 
+@pytest.mark.slow
 def test_the_examples_of_allocate_and_profile_work(tmp_path: Path) -> None:
     for command in ("allocate", "profile"):
         help_ = hwdse(command, "--help", columns=110).out

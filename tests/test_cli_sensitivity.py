@@ -68,6 +68,7 @@ class Blind(Toy):
     assert max(losses) > 0  # the loss sees them, though no gradient comes back
 
 
+@pytest.mark.slow
 def test_audit_in_words_and_as_json(toy: str, tmp_path: Path) -> None:
     """One audit, printed both ways; JSON holds what the table rounds."""
     made: list[Audit] = []

@@ -200,6 +200,7 @@ def test_a_sweep_file_that_is_not_there(run: Path) -> None:
     assert "there is no file no.toml" in ran.said
 
 
+@pytest.mark.slow
 def test_interrupted_during_training_and_gone_on_with(run: Path, tmp_path: Path, home: Path) -> None:
     changes = """
 import pathlib, time

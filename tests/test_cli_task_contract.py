@@ -56,6 +56,8 @@ SCORES = {
 DATA = {
     "UsedUp": ("def batches(self, s, seed):\n self.all = getattr(self, 'all', None) or iter(super().batches('train', 0))\n return self.all", "it gives one iterator every time", 2),
     "UsedUpTwice": ("used = set()\ndef batches(self, s, seed):\n yield from [] if s in self.used else super().batches(s, seed)\n self.used.add(s)", "yielded nothing", 2),
+    "Sparse": ("def batches(self, s, seed):\n return [(x.to_sparse(), y) for x, y in super().batches(s, seed)]", "must give dense tensors, got a sparse one", 2),
+    "Nested": ("def batches(self, s, seed):\n return [(torch.nested.nested_tensor(list(x)), y) for x, y in super().batches(s, seed)]", "must give dense tensors, got a nested one", 2),
     "Endless": ("def batches(self, s, seed):\n import itertools\n return itertools.cycle(super().batches(s, seed))", "goes on: it must end after one pass", 2),
     "Shuffled": ("def batches(self, s, seed):\n return [(x[torch.randperm(64)], y) for x, y in super().batches(s, seed)]", "must give the same samples in the same order at each call", 2),
     "Empty": ("def batches(self, s, seed):\n return []", "yielded nothing; each split needs at least one batch", 2),

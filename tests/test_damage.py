@@ -322,7 +322,7 @@ def test_a_run_of_before_the_checksums_opens_with_one_line(run: Path) -> None:
         ({"measures": {"accuracy": None, "weights": 100.0}}, "accuracy is inf"),
         ({"samples": 0}, "its score stands on 0 samples"),
         ({"interval": [0.0, 0.1]}, "does not hold its score"),
-        ({"test": -0.1}, "accuracy is -10.00 %"),
+        ({"test": 1.1}, "accuracy is 110.00 %"),
         ({"seconds": -1}, "it took -1.0 s"),
         ({"slack": {"weights <= 1 KiB": 5.0}}, "is not what weights of"),
     ],

@@ -25,6 +25,7 @@ def run(env: dict[str, str], folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_quickstart(env: dict[str, str], tmp_path: Path) -> None:
     out = run(env, tmp_path, str(ROOT / "examples" / "quickstart.py"))
     assert "OPTIMAL" in out
@@ -32,6 +33,7 @@ def test_quickstart(env: dict[str, str], tmp_path: Path) -> None:
     assert "is the best of" in out or "best" in out
 
 
+@pytest.mark.slow
 def test_my_task_end_to_end(env: dict[str, str], tmp_path: Path) -> None:
     command = ["-c", "from hwdse.cli import main; main()"]
     out = run(env, tmp_path, *command, "allocate", "examples.my_task:Waves", "-a", "mpic", "-b", "latency <= 60% of w8a8", "--json")

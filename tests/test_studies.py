@@ -66,7 +66,7 @@ def cases_of(name: str, task: str) -> Mapping[str, Any]:
     return cases
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "budgets")) for name in NAMES])
 def test_every_case_is_measured_inside_its_budget_and_shown(name: str, run: Run, task: str) -> None:
     out, found = run(name, "--seeds", "1", "--epochs", "1")
     cases = cases_of(name, task)

@@ -26,12 +26,12 @@ class Fixed:
     post_training_steps = 0
 
     def __init__(self, allocation: Mapping[str, BitWidths] | Solution) -> None:
-        self._solution = allocation if isinstance(allocation, Solution) else None
+        self._given = self._solution = allocation if isinstance(allocation, Solution) else None
         self.allocation = allocation.allocation if isinstance(allocation, Solution) else Allocation(allocation)
 
     def start(self, model: QuantizedModel, problem: Problem) -> Allocation:
         """The allocation, checked."""
-        self._solution = self._solution or Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given widths", seconds=0.0)
+        self._solution = self._given or Solution.checked(problem, self.allocation, status="FEASIBLE", solver="given widths", seconds=0.0)
         return self.allocation
 
     def observe(self, step: Step) -> Allocation | None:

@@ -235,7 +235,7 @@ def test_digits_change_width_less_often_where_conversions_cost(bench: Workbench,
     assert not problem.broken(aware.allocation)
 
 
-@pytest.mark.parametrize("name", ["qbitopt", "adq", "adaqat", "uniform"])
+@pytest.mark.parametrize("name", ["qbitopt", "adaqat", "uniform", pytest.param("adq", marks=pytest.mark.slow)])
 def test_allocators_count_conversions_in_the_budget(bench: Workbench, write: Write, name: str) -> None:
     allocator = make_allocator(name)
     problem = problem_on(bench, write(ROOFLINE + DEAR), 0.7, allocator.scheme)

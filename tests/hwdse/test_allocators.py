@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hwdse.allocators import ADQ, ALLOCATORS, QBitOpt, Uniform, make_allocator
+from hwdse.allocators.fixed import Fixed
 from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model
 from hwdse.costs import CostTable
@@ -52,6 +53,16 @@ def test_post_training_is_inside_every_budget(bench: Workbench, name: str, budge
     assert all(room >= 0 for room in trained.solution.slack.values())
     assert problem.choices.permits(problem.choices.indices(trained.solution.allocation))[0]
     assert trained.solution.loss >= solve(problem).bound - 1e-9
+
+
+@pytest.mark.parametrize("name", ["adaqat", "given widths"])
+def test_a_start_forgets_the_problem_before(bench: Workbench, name: str) -> None:
+    problem = bench.problem(*BUDGETS[2])
+    used, fresh = (Fixed(solve(problem).allocation) if name == "given widths" else make_allocator(name) for _ in range(2))
+    used.start(bench.quantized(Scheme()), bench.reachable("weights <= 60% of w8a8"))  # whose losses are 0
+    again, first = (run(bench, allocator, problem, 0)[0].solution for allocator in (used, fresh))
+    assert again.allocation == first.allocation
+    assert again.loss == pytest.approx(first.loss) == pytest.approx(problem.loss_of(first.allocation))
 
 
 @pytest.mark.parametrize("name", ["qbitopt", "adaqat", "adq"])

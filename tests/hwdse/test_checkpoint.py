@@ -54,8 +54,8 @@ def trained(
     ), model  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("stop", [7, 24])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "adq")) for name in MAKERS])
+@pytest.mark.parametrize("stop", [7, pytest.param(24, marks=pytest.mark.slow)])
 def test_a_training_cut_short_goes_on_to_the_same_result(bench: Workbench, tmp_path: Path, name: str, stop: int) -> None:
     straight, whole = trained(bench, MAKERS[name]())
     path = tmp_path / "training.partial"

@@ -125,7 +125,7 @@ def test_each_linear_sees_as_many_values_as_its_widths_allow(bench: Workbench) -
         assert 2 <= seen[name][1] <= 4
 
 
-@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("epochs", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", list(ALLOCATORS))
 def test_every_allocator_keeps_the_budget_and_the_accuracy(bench: Workbench, name: str, epochs: int) -> None:
     allocator = make_allocator(name)
@@ -142,6 +142,7 @@ def test_every_allocator_keeps_the_budget_and_the_accuracy(bench: Workbench, nam
     assert evaluate(model.network, bench.task, "validation").mean >= bench.reference["validation"] - 0.1
 
 
+@pytest.mark.slow
 def test_the_commands_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shown = hwdse("profile", "digits_vit")

@@ -27,7 +27,7 @@ from hwdse.solvers import SOLVERS, solve, solve_many
 from hwdse.storage import tables_from_bytes, tables_to_bytes
 from hwdse.testing import brute_force, everything, random_problem, small_graph
 
-slow = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+slow = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 OPTIONS = grid([4, 8], [4, 8])
 DIFFERENT = np.array([[float(a.activation != b.activation) for b in OPTIONS] for a in OPTIONS])
 

@@ -106,7 +106,7 @@ def assert_both_agree(model: QuantizedModel, task: Any) -> None:
     assert min(first.relative, second.relative) < 0.02
 
 
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=2, deadline=None, derandomize=True)
 @given(
     st.lists(st.builds(BitWidths, BITS, BITS), min_size=4, max_size=4),
     st.sampled_from(["lsq+lsq@mse", "lsq_channel+pact@minmax", "dorefa+pact@mse", "codebook+lsq@mse"]),
@@ -121,9 +121,9 @@ def test_any_widths_of_a_small_network(widths: list[BitWidths], scheme: str) -> 
     ("task", "scheme", "widths"),
     [
         (Digits(), "lsq_channel+lsq@mse", "w8a8 w2a4 w3a5 w4a2 w6a7"),
-        (DigitsViT(), "lsq_channel+lsq@mse", "w8a8 w4a2 w2a6 w5a3 w4a4"),
-        (DigitsViT(), "codebook+n2uq@mse", "w3a4 w2a8"),
-        (Random(ResNet20(), 3, 32, 32), "lsq+pact@mse", "w4a4 w3a6 w2a2"),
+        pytest.param(DigitsViT(), "lsq_channel+lsq@mse", "w8a8 w4a2 w2a6 w5a3 w4a4", marks=pytest.mark.slow),
+        pytest.param(DigitsViT(), "codebook+n2uq@mse", "w3a4 w2a8", marks=pytest.mark.slow),
+        pytest.param(Random(ResNet20(), 3, 32, 32), "lsq+pact@mse", "w4a4 w3a6 w2a2", marks=pytest.mark.slow),
     ],
     ids=["digits", "digits_vit", "digits_vit codebook", "resnet20"],
 )

@@ -216,7 +216,9 @@ def held(folder: Path, name: str, after: float, number: int = signal.SIGINT) -> 
     assert took < 30, f"{name} took {took:.1f} s to end"
 
 
-@pytest.mark.parametrize(("name", "after"), [("sweep", 0.3), ("workers", 5.0), ("allocate", 4.0), ("sensitivity", 3.0)])
+@pytest.mark.parametrize(
+    ("name", "after"), [("sweep", 0.3), ("workers", 5.0), pytest.param("allocate", 4.0, marks=pytest.mark.slow), ("sensitivity", 3.0)]
+)
 def test_commands_stop(name: str, after: float, tmp_path: Path) -> None:
     held(tmp_path, name, after)
 

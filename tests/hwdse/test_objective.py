@@ -95,6 +95,7 @@ def test_a_last_short_group_is_a_step_too(bench: Workbench) -> None:
     assert loop.done == loop.total == 6
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_to_about_the_same_network(bench: Workbench) -> None:
     scores = {}
     for precision in ("float32", "bfloat16"):

@@ -163,7 +163,7 @@ def test_bias_correction_gives_each_output_its_mean_back() -> None:
             assert torch.allclose(network(x).mean(0), truth, atol=1e-6)  # no offset without quantisation
 
 
-@pytest.mark.parametrize("recipe", [Recipe(epochs=0, bias_correction=True), Recipe().post_training()])
+@pytest.mark.parametrize("recipe", [Recipe(epochs=0, bias_correction=True), pytest.param(Recipe().post_training(), marks=pytest.mark.slow)])
 def test_post_training_options_help_on_a_real_network_and_survive_a_checkpoint(bench: Workbench, recipe: Recipe) -> None:
     def quantised(chosen: Recipe) -> QuantizedModel:
         model = bench.quantized()

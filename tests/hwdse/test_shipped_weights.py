@@ -127,7 +127,7 @@ def test_a_damaged_or_absent_file_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         DigitsViT().pretrained(0)
 
 
-@pytest.mark.parametrize("name", SHA256)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "digits")) for n in SHA256])
 def test_the_script_makes_what_is_shipped(name: str) -> None:
     """With a tenth of the epochs: the keys and shapes of the file, and a network that has learnt."""
     script: dict[str, Any] = runpy.run_path(str(SCRIPT))

@@ -22,7 +22,7 @@ from hwdse.problem import Problem
 from hwdse.solvers import SOLVERS, solve
 from hwdse.testing import random_problem
 
-slow = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+slow = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @slow

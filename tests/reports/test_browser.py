@@ -361,7 +361,7 @@ def test_names_do_no_harm(tiny, opened, tmp_path):
     assert page.locator("#explorer img, #explorer script").count() == 0
 
 
-@pytest.mark.parametrize("width", [600, 1280])  # at 600 px every table is wider than its box
+@pytest.mark.parametrize("width", [600, pytest.param(1280, marks=pytest.mark.slow)])  # at 600 px every table is wider than its box
 def test_axe_finds_nothing_serious(page, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page.set_viewport_size({"width": width, "height": 800})

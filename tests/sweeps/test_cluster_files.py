@@ -32,6 +32,7 @@ def commands(shared: Path) -> dict[str, list[str]]:
     return {one[0]: one for one in words}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a batch script of bash")
 def test_the_commands_of_compose_and_the_batch_script_of_slurm(server: Server, tmp_path: Path) -> None:
     task_file(tmp_path, name="clustered")

@@ -63,6 +63,7 @@ def test_all_allocators_baselines_and_solver_seeds_ran(finished: tuple[SweepReco
     assert [t.knobs["widths"] for t in record.trials[:2]] == ["w8a8", "w4a4"]
 
 
+@pytest.mark.slow
 def test_every_measure_can_be_had_from_the_tables_on_disk(bench: Workbench, tmp_path: Path) -> None:
     budgets = [["weights@npu <= 70% of w8a8"]]
     run_sweep(bench, config(budgets=budgets, allocators=["adq", "adaqat"], baselines=["w8a8"], trials=4, epochs=[1]), tmp_path)

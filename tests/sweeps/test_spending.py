@@ -185,7 +185,7 @@ def test_points_of_the_front_are_refined_by_turns(bench: Workbench, plan: Plan) 
     assert max(counts.values()) - min(counts.values()) <= 2  # a change may be a neighbour of two of them, and counts for both
 
 
-@pytest.mark.parametrize("allocator", ["adaqat", "adq"])
+@pytest.mark.parametrize("allocator", ["adaqat", pytest.param("adq", marks=pytest.mark.slow)])
 def test_refinement_keeps_the_quantisers_of_the_point_that_it_changes(bench: Workbench, plan: Plan, allocator: str) -> None:
     trials = [run_trial(bench, plan, Knobs(allocator, "npu", 0, epochs=1), 0)]
     assert trials[0].knobs["scheme"] != "lsq+lsq@mse"

@@ -378,6 +378,7 @@ def test_a_sweep_without_workers_of_its_own_waits_for_those_of_others(toy: tuple
     assert any(t.test is not None for t in record.trials)
 
 
+@pytest.mark.parametrize("place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_killed_at_random_moments(toy: tuple[SweepConfig, Workbench], place: Place, request: pytest.FixtureRequest, at_home: Path) -> None:
     config, bench = toy
     whole = run_sweep(bench, config, place.folder / "whole")
@@ -404,6 +405,7 @@ def test_killed_at_random_moments(toy: tuple[SweepConfig, Workbench], place: Pla
     assert measured(record) == measured(whole)
 
 
+@pytest.mark.slow
 def test_interrupting_a_team(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = """
 import os, pathlib, time
@@ -708,6 +710,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_really_full(toy: tuple[SweepConfig, Workbench], small_disk: Path, tmp_path: Path) -> None:
     config, bench = toy[0].model_copy(update={"trials": 9}), toy[1]
     whole = run_sweep(bench, config, tmp_path / "whole")
