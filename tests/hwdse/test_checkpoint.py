@@ -27,8 +27,6 @@ from hwdse.tasks.digits import Digits
 from hwdse.training import Allocator, Trained, train_float, train_quantized
 from hwdse.workbench import Workbench
 
-pytestmark = pytest.mark.numeric
-
 RECIPE = Recipe(epochs=3, lr=0.02, accumulate=1)
 MAKERS: dict[str, Callable[[], Allocator]] = {
     "uniform": lambda: Uniform(BitWidths(4, 4)),

@@ -31,8 +31,6 @@ from hwdse.tasks.digits import Digits
 from hwdse.tasks.digits_vit import DigitsViT
 from hwdse.trace import trace
 
-pytestmark = pytest.mark.numeric
-
 BITS = st.integers(2, 8)
 
 
