@@ -60,9 +60,9 @@ def main() -> None:
     sys.path.insert(0, str(HERE.parent / "tests"))
     import models
 
-    from hwdse.bits import grid
     from hwdse.costmodels import load_accelerator
     from hwdse.costmodels.table_file import read_table
+    from hwdse.formats import grid
     from hwdse.trace import trace
 
     options = grid(range(2, 9), range(2, 9))

@@ -11,9 +11,9 @@ import platform
 import time
 from pathlib import Path
 
-from hwdse.bits import grid
 from hwdse.costmodels import COST_MODELS, accelerator_names, cost_model, load_accelerator
 from hwdse.costs import CostModel
+from hwdse.formats import grid
 from hwdse.graph import Layer, LayerGraph, Step, Tensor
 
 RESULT = Path(__file__).parent / "results" / "cost_tables.json"

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from hwdse.bits import grid
 from hwdse.costs import CostTable
+from hwdse.formats import grid
 from hwdse.metrics import ACTIVATIONS, BITOPS
 
 RESULT = Path(__file__).parent / "results" / "costing.json"

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import pulp
 
-from hwdse.bits import grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
+from hwdse.formats import grid
 from hwdse.metrics import ACTIVATIONS, BITOPS, LATENCY, WEIGHTS
 from hwdse.problem import Problem, loss_table
 from hwdse.solvers import integer, solve, solve_many

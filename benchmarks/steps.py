@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
-from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model
+from hwdse.formats import LayerFormat
 from hwdse.loop import Loop
 from hwdse.objective import Objective
 from hwdse.quantizers import Scheme
@@ -92,7 +92,7 @@ class Case:
 
 def measured(task: Task, rounds: int) -> dict[str, object]:
     bench = Workbench(task, (), [cost_model("bitops"), cost_model("weights")], cache=None)
-    four = lambda: Uniform(BitWidths(4, 4))  # noqa: E731  # a maker, three times
+    four = lambda: Uniform(LayerFormat.of(4, 4))  # noqa: E731  # a maker, three times
     budget = "bitops <= 25% of w8a8"
     cases = {
         "fp32": Case(bench, None),

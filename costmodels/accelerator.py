@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bits import BitWidths
 from ..costs import CostModel
 from ..errors import UsageError
+from ..formats import Codebook, LayerFormat, NumberFormat, plain_integer
 from ..metrics import ENERGY, INTERVAL, LATENCY
 from .analytic.models import compute_model, energy_model
 from .analytic.protocol import ComputeModel
@@ -46,10 +46,11 @@ class Accelerator:
     def precision(self) -> Precision:
         """The widths it runs."""
         k = self.keys.precision
-        pairs = k.pairs if isinstance(k.pairs, str) else tuple(BitWidths.parse(p) for p in k.pairs)
+        pairs = k.pairs if isinstance(k.pairs, str) else tuple(LayerFormat.parse(p) for p in k.pairs)
         return Precision(
             k.semantics, tuple(k.weights), tuple(k.activations), pairs, k.unsupported, k.accumulator_bits, k.output_bits,
-            k.codebooks, BitWidths.parse(k.other),
+            k.codebooks, LayerFormat.parse(k.other), tuple(map(LayerFormat.parse, k.native)),
+            {NumberFormat.parse(one): NumberFormat.parse(other) for one, other in k.promote.items()},
         )  # fmt: skip
 
     @property
@@ -149,9 +150,12 @@ class Accelerator:
         s = self.keys.storage
         as_chosen = s.widths == "chosen"
 
-        def stored(chosen: BitWidths) -> BitWidths | None:
+        def stored(chosen: LayerFormat) -> LayerFormat | None:
             run = self.precision.executed(chosen)
-            return chosen if run is not None and as_chosen else run
+            if run is None or as_chosen or not isinstance(chosen.weight.element, Codebook):
+                return chosen if run is not None and as_chosen else run
+            packed = self.precision.executed(LayerFormat(plain_integer(chosen.weight.bits), chosen.activation))  # the indices
+            return packed and LayerFormat(NumberFormat.parse(f"cb{packed.weight.bits}"), packed.activation)
 
         return WeightMemory(
             s.packing, scale_bits=s.scale_bits, zero_point_bits=s.zero_point_bits, per=s.per, bias_bits=s.bias_bits,

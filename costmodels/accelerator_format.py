@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from ..errors import UsageError
+from ..formats import LayerFormat, NumberFormat
 from .signature import Op
 
 SCHEMA = "hwdse.accelerator/1"
@@ -30,7 +32,26 @@ Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), AfterValidator(
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Width = Annotated[int, Field(ge=1, le=32)]
 Widths = Annotated[list[Width], Field(min_length=1)]
-PairText = Annotated[str, Field(pattern=r"^w([1-9]|[12][0-9]|3[0-2])a([1-9]|[12][0-9]|3[0-2])$")]
+_FORMAT = r"[a-z][a-z0-9]*(\.[a-z0-9]+)?"
+_PAIR = r"w([1-9]|[12][0-9]|3[0-2])a([1-9]|[12][0-9]|3[0-2])"
+
+
+def _layer_format(text: str) -> str:
+    try:
+        return str(LayerFormat.parse(text))
+    except UsageError as error:
+        raise PydanticCustomError("layer_format", "must be a pair of formats: {problem}", {"problem": str(error)}) from None
+
+
+def _number_format(text: str) -> str:
+    try:
+        return str(NumberFormat.parse(text))
+    except UsageError as error:
+        raise PydanticCustomError("number_format", "must be a format: {problem}", {"problem": str(error)}) from None
+
+
+PairText = Annotated[str, Field(pattern=rf"^({_PAIR}|{_FORMAT}(:{_FORMAT})?)$"), AfterValidator(_layer_format)]
+FormatText = Annotated[str, Field(pattern=rf"^{_FORMAT}$"), AfterValidator(_number_format)]
 RatesTable = Annotated[dict[PairText, Positive], Field(min_length=1)]
 
 
@@ -77,6 +98,12 @@ class PrecisionKeys(Keys):
         default="any", description="which combinations: 'any', 'equal', 'w_le_a', or a list such as ['w4a8', 'w8a8']"
     )
     unsupported: Literal["round_up", "error"] = Field(default="round_up", description="what other widths do")
+    native: list[PairText] = Field(
+        default_factory=list, description="formats that it runs beside these widths, such as ['mxfp4:mxfp8', 'nvfp4:nvfp4']"
+    )
+    promote: dict[FormatText, FormatText] = Field(
+        default_factory=dict, description="format of an operand -> the format in which it runs instead, {mxfp4 = 'mxfp8'}"
+    )
     accumulator_bits: Annotated[int, Field(ge=1, le=128)] = Field(default=32, description="width of partial sums in bits")
     output_bits: Width = Field(default=8, description="width at which a layer's output is written, in bits")
     codebooks: bool = Field(default=False, description="whether weights may be indices into a table of values")

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from ..bits import BitWidths
 from ..costs import SOURCE_CODE, CostTable
 from ..errors import TraceError, UsageError
+from ..formats import LayerFormat
 from ..graph import LayerGraph
 from ..metrics import ACTIVATIONS, Metric
 from .coverage import left_out_notes
@@ -68,7 +68,7 @@ class ActivationMemory:
         """Peak activation memory, in bytes."""
         return ACTIVATIONS
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row per step that may be the peak.
 
         Raises:
@@ -84,8 +84,8 @@ class ActivationMemory:
         rows, capped = self._rows(graph, plan, {id(b): i for i, b in enumerate(buffers)})
         position = {layer.name: i for i, layer in enumerate(graph.quantisable)}
         entries = [(r, position[layer], buffers[b].elements) for r, (row, _) in enumerate(rows) for b, layer in sorted(row) if layer]
-        cells = self.packing.table([e[2] for e in entries], [o.activation for o in options]).reshape(len(entries), len(options))
-        widest = max((o.activation for o in options), default=8)
+        cells = self.packing.stored([e[2] for e in entries], [o.activation for o in options]).reshape(len(entries), len(options))
+        widest = max((o.activation.bits for o in options), default=8)
         fixed = [sum(self._fixed(buffers[b], widest) for b, layer in row if not layer) for row, _ in rows]
         return CostTable(
             ACTIVATIONS, tuple(layer.name for layer in graph.quantisable), tuple(options), cells,

@@ -1,4 +1,4 @@
-"""Average bit-width, with the meaning named: the phrase alone has at least three."""
+"""Average bits of an element, with the meaning named: the phrase alone has at least three."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from ..bits import BitWidths
 from ..costs import CostTable, FloatArray
 from ..errors import UsageError
+from ..formats import LayerFormat
 from ..graph import Layer, LayerGraph, Storage
 from ..metrics import AVERAGE_BITS, Metric
 
@@ -39,7 +39,7 @@ class AverageBits:
         """Average bits."""
         return AVERAGE_BITS
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row; a cell is the layer's share times the width."""
         layers = graph.quantisable
         seen: set[Storage | None] = set()
@@ -49,9 +49,9 @@ class AverageBits:
             seen.add(layer.storage)
         cells = np.zeros((len(layers), len(options)))
         if self.of != "activations":
-            cells += np.outer(self._shares(elements), [o.weight for o in options])
+            cells += np.outer(self._shares(elements), [o.weight.stored_bits for o in options])
         if self.of != "weights":
-            cells += np.outer(self._shares([_inputs(layer) for layer in layers]), [o.activation for o in options])
+            cells += np.outer(self._shares([_inputs(layer) for layer in layers]), [o.activation.stored_bits for o in options])
         if self.of == "both":
             cells /= 2
         what = {"weights": "weight", "activations": "input", "both": "weight and input"}[self.of]

@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..bits import FLOAT_BITS, BitWidths
 from ..choices import ENDS
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
+from ..formats import FLOAT_BITS, LayerFormat
 from ..graph import LayerGraph
 from ..metrics import BITOPS, Metric
 from .coverage import left_out_notes, listed
@@ -32,13 +32,13 @@ class EndRule:
     weight: Width = "chosen"
     activation: Width = "chosen"
 
-    def apply(self, chosen: BitWidths, fp_bits: int) -> BitWidths:
+    def apply(self, chosen: LayerFormat, fp_bits: int) -> LayerFormat:
         """The pair that is counted."""
 
         def bits(rule: Width, own: int) -> int:
             return own if rule == "chosen" else fp_bits if rule == "float" else rule
 
-        return BitWidths(bits(self.weight, chosen.weight), bits(self.activation, chosen.activation))
+        return LayerFormat.of(bits(self.weight, chosen.weight.operand.bits), bits(self.activation, chosen.activation.operand.bits))
 
     def __str__(self) -> str:
         if self.weight == self.activation:
@@ -68,7 +68,7 @@ class BitOpsConvention:
     first: EndRule = AS_CHOSEN
     last: EndRule = AS_CHOSEN
     fp_bits: int = FLOAT_BITS
-    dynamic_matmul: BitWidths = ENDS
+    dynamic_matmul: LayerFormat = ENDS
 
     @property
     def sentence(self) -> str:
@@ -115,19 +115,19 @@ class BitOps:
         """BitOPs, on no particular accelerator."""
         return BITOPS
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row; a cell is ``MACs · w · a`` of the layer at the option, the fixed part what no choice changes."""
         rule, layers = self.convention, graph.quantisable
         macs = np.array([layer.macs for layer in layers], np.float64)
-        products = np.tile(np.array([o.weight * o.activation for o in options], np.float64), (len(layers), 1))
+        products = np.tile(np.array([_product(o) for o in options], np.float64), (len(layers), 1))
         for end, position in ((rule.first, 0), (rule.last, -1)):
             if end != AS_CHOSEN and layers:
                 counted = [end.apply(o, rule.fp_bits) for o in options]
-                products[position] = [c.weight * c.activation for c in counted]
+                products[position] = [_product(c) for c in counted]
         rest = [layer for layer in graph.layers if not layer.quantisable]
         floating = sum(layer.macs for layer in rest if layer.floating)
         other = sum(layer.macs for layer in rest) - floating
-        fixed = float(other * rule.dynamic_matmul.weight * rule.dynamic_matmul.activation + floating * rule.fp_bits**2)
+        fixed = float(other * _product(rule.dynamic_matmul) + floating * rule.fp_bits**2)
         return CostTable.one_row(
             BITOPS, [layer.name for layer in layers], options, macs[:, None] * products, fixed,
             convention=rule.sentence, notes=(self._covered(graph, macs.sum()), *left_out_notes(graph)),
@@ -139,3 +139,8 @@ class BitOps:
         rest = f"; the others are at {self.convention.dynamic_matmul}" if share < 1 else ""
         rest += f", in floating point {listed(floating)}" if floating else ""
         return f"bit-widths are chosen for {share:.2%} of the {graph.macs:,} counted MACs{rest}."
+
+
+def _product(option: LayerFormat) -> int:
+    """Bits that meet in one multiplication: of what the multiplier sees, so the codes of a codebook and not its indices."""
+    return option.weight.operand.bits * option.activation.operand.bits

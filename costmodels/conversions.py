@@ -51,7 +51,9 @@ class Conversion:
             return replace(table, notes=(*table.notes, note))
         place = {name: i for i, name in enumerate(table.layers)}
         runs = [self.precision.executed(option) for option in table.options]
-        widths = np.array([-1 if run is None else run.activation for run in runs])  # those that cannot run are infinite in the cells
+        distinct = [run.activation for run in runs if run is not None]
+        # -1: those that cannot run are infinite in the cells
+        widths = np.array([-1 if run is None else distinct.index(run.activation) for run in runs])
         other = self.precision.executed(self.precision.other)
         cells, ends, matrices = table.cells.copy(), [], []
         for crossing in crossings(graph):
@@ -61,7 +63,9 @@ class Conversion:
                 ends.append((one, two))
                 matrices.append(cost * (widths[:, None] != widths))
             elif other is not None and (one is not None or two is not None):
-                cells[two if one is None else one] += cost * (widths != other.activation)
+                cells[two if one is None else one] += cost * (
+                    widths != (distinct.index(other.activation) if other.activation in distinct else -2)
+                )
         pairs = np.array(ends, np.intp).reshape(-1, 2)
         edges = Edges(pairs, table.row[pairs[:, 1]], np.array(matrices).reshape(-1, len(widths), len(widths)))
         return replace(table, cells=cells, edges=edges, notes=(*table.notes, self._note(table, len(pairs), scale)))

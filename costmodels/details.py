@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..bits import BitWidths
+from ..formats import LayerFormat
 from ..graph import Layer
 from .accelerator import Accelerator
 from .analytic.models import compute_model
@@ -26,7 +26,7 @@ class Detail:
     """
 
     layer: str
-    runs: BitWidths | None
+    runs: LayerFormat | None
     time: Answer
     compute: float | None = None
     memory: Mapping[str, float] | None = None
@@ -35,7 +35,7 @@ class Detail:
     bound: str | None = None
 
 
-def details(accelerator: Accelerator, layers: Sequence[Layer], widths: BitWidths) -> list[Detail]:
+def details(accelerator: Accelerator, layers: Sequence[Layer], widths: LayerFormat) -> list[Detail]:
     """Every layer at the same widths; those that take none at ``precision.other``.
 
     Raises:

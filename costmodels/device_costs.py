@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..bits import BitWidths
 from ..costs import SOURCE_CODE, CostTable
 from ..errors import MissingCost, UnknownName
+from ..formats import LayerFormat
 from ..graph import LayerGraph
 from ..metrics import Metric
 from .answers import Answer
@@ -50,7 +50,7 @@ class DeviceCost:
     conversion: Conversion | None = None
     error: float | None = None
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row, in the metric's unit; a row for each layer where the slowest decides.
 
         Raises:
@@ -84,7 +84,7 @@ class DeviceCost:
             table = replace(table, row=np.arange(len(layers)), fixed=fixed, fixed_errors=apart_off, row_names=names)
         return table if self.conversion is None else self.conversion.added(table, graph, self.scale)
 
-    def explain(self, graph: LayerGraph, layer: str, widths: BitWidths) -> Answer:
+    def explain(self, graph: LayerGraph, layer: str, widths: LayerFormat) -> Answer:
         """Where the cost of one layer comes from and how far off it may be, before overheads and calibration.
 
         Raises:
@@ -95,7 +95,7 @@ class DeviceCost:
             raise UnknownName("layer", layer, by_name)
         return self.resolver.resolve([by_name[layer]], [widths])[0][0]
 
-    def _found(self, graph: LayerGraph, answers: Sequence[Sequence[Answer]], options: Sequence[BitWidths]) -> list[str]:
+    def _found(self, graph: LayerGraph, answers: Sequence[Sequence[Answer]], options: Sequence[LayerFormat]) -> list[str]:
         counts = Counter(answer.source for row in answers for answer in row)
         total = sum(counts.values())
         notes = []

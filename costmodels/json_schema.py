@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from .signature import OPS
-from .table_columns import ENERGIES, KNOWN, SHAPE, SPREADS, TIMES, WIDTHS
+from .table_columns import ENERGIES, FORMATS, KNOWN, SHAPE, SPREADS, TIMES, WIDTHS
 from .table_columns import SCHEMA as TABLE
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def accelerator_schema() -> dict[str, Any]:
-    """Of an accelerator file (TOML). What keys may not be together is said by ``hwdse accelerators check``."""
+    """JSON schema of an accelerator file (TOML). What keys may not be together is said by ``hwdse accelerators check``."""
     from .accelerator_format import SCHEMA, AcceleratorKeys
 
     return {"$schema": _DRAFT, "$id": SCHEMA, **AcceleratorKeys.model_json_schema(by_alias=True)}
 
 
 def table_schema() -> dict[str, Any]:
-    """Of one row of a look-up table (CSV), its cells as numbers and text, blank ones left out."""
+    """JSON schema of one row of a look-up table (CSV), its cells as numbers and text, blank ones left out."""
     amount = {"type": "number", "exclusiveMinimum": 0}
     columns: dict[str, Any] = {}
     for name in KNOWN:
@@ -46,7 +46,10 @@ def table_schema() -> dict[str, Any]:
         "$id": TABLE,
         "type": "object",
         "properties": columns,
-        "required": ["op", *SHAPE[:3], "w_bits", "a_bits"],
+        "required": ["op", *SHAPE[:3]],
         "additionalProperties": False,
-        "anyOf": [*costs, refused],
+        "allOf": [
+            *({"anyOf": [{"required": [bits]}, {"required": [name]}]} for bits, name in FORMATS.items()),
+            {"anyOf": [*costs, refused]},
+        ],
     }

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from ..bits import BitWidths
 from ..costs import SOURCE_CODE, CostTable
 from ..errors import UsageError
+from ..formats import LayerFormat
 from ..graph import LayerGraph
 from ..metrics import Metric
 
@@ -40,7 +40,7 @@ class LargestBits:
         """Largest bits."""
         return LARGEST_BITS
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row per tensor, of one entry."""
         layers = graph.quantisable
         cells, owners, names = [], [], []
@@ -48,11 +48,11 @@ class LargestBits:
             if not self.ends and i in (0, len(layers) - 1):
                 continue
             if self.of != "activations":
-                cells.append([o.weight for o in options])
+                cells.append([o.weight.bits for o in options])
                 owners.append(i)
                 names.append(f"{layer.name} weight")
             if self.of != "weights" and layer.kind != "embedding":
-                cells.append([o.activation for o in options])
+                cells.append([o.activation.bits for o in options])
                 owners.append(i)
                 names.append(f"{layer.name} input")
         what = {"weights": "weight", "activations": "input", "both": "weight or input"}[self.of]

@@ -9,7 +9,7 @@ from functools import cached_property
 from statistics import median
 from typing import Literal
 
-from ..bits import BitWidths
+from ..formats import LayerFormat, NumberFormat
 from .answers import Answer
 from .signature import Signature
 from .table_rows import Row
@@ -37,14 +37,14 @@ class CostLookup:
         return row.seconds if self.quantity == "seconds" else row.joules
 
     @cached_property
-    def unsupported(self) -> frozenset[tuple[Signature, BitWidths]]:
+    def unsupported(self) -> frozenset[tuple[Signature, LayerFormat]]:
         """Shapes and pairs that the device cannot run."""
         return frozenset((row.signature, row.widths) for row in self.rows if row.unsupported)
 
     @cached_property
-    def instances(self) -> Mapping[tuple[str, Signature, BitWidths], Answer]:
+    def instances(self) -> Mapping[tuple[str, Signature, LayerFormat], Answer]:
         """Costs of named layers."""
-        named: dict[tuple[str, Signature, BitWidths], list[Row]] = {}
+        named: dict[tuple[str, Signature, LayerFormat], list[Row]] = {}
         for row in self.rows:
             if row.instance and self._cost(row) is not None:
                 named.setdefault((row.instance, row.signature, row.widths), []).append(row)
@@ -56,9 +56,9 @@ class CostLookup:
         return frozenset(name for name, _, _ in self.instances)
 
     @cached_property
-    def signatures(self) -> Mapping[Signature, Mapping[BitWidths, Answer]]:
+    def signatures(self) -> Mapping[Signature, Mapping[LayerFormat, Answer]]:
         """Costs of shapes: rows without an instance and a fused epilogue where there are any, else the median of the others."""
-        found: dict[Signature, dict[BitWidths, Row | list[Row]]] = {}
+        found: dict[Signature, dict[LayerFormat, Row | list[Row]]] = {}
         for row in self.rows:
             if self._cost(row) is None:
                 continue
@@ -85,7 +85,7 @@ class CostLookup:
         many = f", median of {len(costs)} rows" if len(costs) > 1 else ""
         return Answer(middle, source, error, detail + many)
 
-    def between_shapes(self, signature: Signature, widths: BitWidths) -> Answer | None:
+    def between_shapes(self, signature: Signature, widths: LayerFormat) -> Answer | None:
         """Linear interpolation along the one dimension with the tightest neighbours on both sides; None outside the range."""
         best: tuple[float, Answer] | None = None
         if signature not in self._families_of:
@@ -112,14 +112,14 @@ class CostLookup:
         return {}
 
     @cached_property
-    def _neighbours(self) -> Mapping[tuple[str, Family], list[tuple[int, Mapping[BitWidths, Answer]]]]:
-        found: dict[tuple[str, Family], list[tuple[int, Mapping[BitWidths, Answer]]]] = {}
+    def _neighbours(self) -> Mapping[tuple[str, Family], list[tuple[int, Mapping[LayerFormat, Answer]]]]:
+        found: dict[tuple[str, Family], list[tuple[int, Mapping[LayerFormat, Answer]]]] = {}
         for signature, by_pair in self.signatures.items():
             for dimension, extent, key in _families(signature):
                 found.setdefault((dimension, key), []).append((extent, by_pair))
         return {key: sorted(points, key=lambda point: point[0]) for key, points in found.items()}
 
-    def between_widths(self, signature: Signature, widths: BitWidths) -> Answer | None:
+    def between_widths(self, signature: Signature, widths: LayerFormat) -> Answer | None:
         """Linear interpolation between measured widths, for bit-serial devices; None outside the range.
 
         Along one width with the other as chosen where rows allow it, else along both: of times that grow with the product of the widths
@@ -135,19 +135,19 @@ class CostLookup:
         between = " and ".join(", ".join(map(str, corners)).rsplit(", ", 1))
         for width, other in (("weight", "activation"), ("activation", "weight")):
             if all(getattr(p, other) == getattr(widths, other) for p in corners):
-                between = f"{width} widths {getattr(corners[0], width)} and {getattr(corners[-1], width)}"
+                between = f"{width} widths {getattr(corners[0], width).bits} and {getattr(corners[-1], width).bits}"
         return Answer(value, "interpolated", (max(costs) - min(costs)) / (2 * value), f"between {between} of {signature}")
 
 
-class _Pairs(Mapping[BitWidths, Answer]):
+class _Pairs(Mapping[LayerFormat, Answer]):
     """The costs of one shape. A large table is asked for few of its rows: what a row says in words is made when it is."""
 
     __slots__ = ("_lookup", "_rows", "_signature")
 
-    def __init__(self, lookup: CostLookup, signature: Signature, rows: Mapping[BitWidths, Row | list[Row]]) -> None:
+    def __init__(self, lookup: CostLookup, signature: Signature, rows: Mapping[LayerFormat, Row | list[Row]]) -> None:
         self._lookup, self._signature, self._rows = lookup, signature, rows
 
-    def __getitem__(self, widths: BitWidths) -> Answer:
+    def __getitem__(self, widths: LayerFormat) -> Answer:
         found = self._rows[widths]
         rows = found if isinstance(found, list) else [found]
         best = min(map(self._lookup._rank, rows))
@@ -157,21 +157,21 @@ class _Pairs(Mapping[BitWidths, Answer]):
     def __contains__(self, widths: object) -> bool:
         return widths in self._rows
 
-    def __iter__(self) -> Iterator[BitWidths]:
+    def __iter__(self) -> Iterator[LayerFormat]:
         return iter(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
 
 
-Between = tuple[float, tuple[BitWidths, ...]]  # a value, and the measured pairs that it lies between
+Between = tuple[float, tuple[LayerFormat, ...]]  # a value, and the measured pairs that it lies between
 
 
-def _along(by_pair: Mapping[BitWidths, Answer | Between], widths: BitWidths, along: Literal["weight", "activation"]) -> Between | None:
+def _along(by_pair: Mapping[LayerFormat, Answer | Between], widths: LayerFormat, along: Literal["weight", "activation"]) -> Between | None:
     """Between the next narrower and the next wider pair that differ in one width only."""
     fixed = "activation" if along == "weight" else "weight"
-    at = {getattr(p, along): p for p in by_pair if getattr(p, fixed) == getattr(widths, fixed)}
-    wanted = getattr(widths, along)
+    at = {getattr(p, along).bits: p for p in by_pair if p.plain and getattr(p, fixed) == getattr(widths, fixed)}
+    wanted = getattr(widths, along).bits
     low, high = max((b for b in at if b < wanted), default=None), min((b for b in at if b > wanted), default=None)
     if low is None or high is None:
         return None
@@ -179,16 +179,16 @@ def _along(by_pair: Mapping[BitWidths, Answer | Between], widths: BitWidths, alo
     return below + (wanted - low) / (high - low) * (above - below), (*under, *over)
 
 
-def _between(by_pair: Mapping[BitWidths, Answer | Between], pair: BitWidths) -> Between:
+def _between(by_pair: Mapping[LayerFormat, Answer | Between], pair: LayerFormat) -> Between:
     found = by_pair[pair]
     return (found.value, (pair,)) if isinstance(found, Answer) else found
 
 
-def _filled(by_pair: Mapping[BitWidths, Answer], weight: int) -> Mapping[BitWidths, Answer | Between]:
+def _filled(by_pair: Mapping[LayerFormat, Answer], weight: NumberFormat) -> Mapping[LayerFormat, Answer | Between]:
     """The pairs of one weight width: measured, or interpolated along the weights."""
-    found: dict[BitWidths, Answer | Between] = {}
+    found: dict[LayerFormat, Answer | Between] = {}
     for activation in {p.activation for p in by_pair}:
-        pair = BitWidths(weight, activation)
+        pair = LayerFormat(weight, activation)
         answer = by_pair.get(pair) or _along(by_pair, pair, "weight")
         if answer is not None:
             found[pair] = answer

@@ -96,7 +96,8 @@ def contradictions(accelerator: Accelerator) -> list[FileFormatError]:
     try:
         precision = accelerator.precision
     except UsageError as error:
-        return [FileFormatError(path, str(error), "key 'precision.pairs'")]
+        where = "promote" if "promote" in str(error) else "pairs"
+        return [FileFormatError(path, str(error), f"key 'precision.{where}'")]
     if precision.executed(precision.other) is None:
         problem("precision.other", f"is {precision.other}, which the device cannot run: {', '.join(map(str, precision.native))}.")
     if k.name in accelerator_names() and path.parent.resolve() != _FOLDER.resolve():

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..bits import FLOAT_BITS, BitWidths
-from ..costs import CostTable
+from ..costs import CostTable, FloatArray
 from ..errors import UsageError
+from ..formats import FLOAT_BITS, Codebook, LayerFormat, NumberFormat
 from ..graph import Layer, LayerGraph, Storage
 from ..metrics import WEIGHTS, Metric
 from .coverage import left_out_notes, listed
@@ -45,7 +45,7 @@ class WeightMemory:
         bias_bits: int = FLOAT_BITS,
         float_bits: int = FLOAT_BITS,
         on: str | None = None,
-        stored: Callable[[BitWidths], BitWidths | None] | None = None,
+        stored: Callable[[LayerFormat], LayerFormat | None] | None = None,
     ) -> None:
         self.packing, self.metadata = Packing(packing), Metadata(scale_bits, zero_point_bits, per)
         if not 0 <= bias_bits <= FLOAT_BITS or not 1 <= float_bits <= FLOAT_BITS:
@@ -59,15 +59,16 @@ class WeightMemory:
         """Weights, in bytes."""
         return self._metric
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row; a layer whose weight is stored with another layer costs nothing more."""
         layers, owners = graph.quantisable, self._owners(graph)
         stored = [self._stored(option) for option in options]
         cells = np.zeros((len(layers), len(options)))
         mine = [i for i, layer in enumerate(layers) if layer.storage is not None and owners.get(layer.storage) is layer]
-        widths = [pair.weight if pair else 1 for pair in stored]
-        cells[mine] = self.packing.table([layers[i].params for i in mine], widths)
-        cells[mine] += np.array([[self.metadata.bytes(layers[i].params, _channels(layers[i]))] for i in mine]).reshape(-1, 1)
+        numbers = {pair.weight for pair in stored if pair is not None}
+        bytes_of = {number: self._bytes([layers[i] for i in mine], number) for number in numbers}
+        for j, pair in enumerate(stored):
+            cells[mine, j] = np.inf if pair is None else bytes_of[pair.weight]
         cells[:, [pair is None for pair in stored]] = np.inf
         rest = [layer for layer in owners.values() if not layer.quantisable]
         fixed = sum(self.packing.bytes(layer.params, self.float_bits) for layer in rest)
@@ -77,6 +78,17 @@ class WeightMemory:
             self._metric, [layer.name for layer in layers], options, cells, float(fixed),
             convention=self._sentence(), notes=(*self._notes(rest, graph), *left_out_notes(graph)),
         )  # fmt: skip
+
+    def _bytes(self, layers: Sequence[Layer], number: NumberFormat) -> FloatArray:
+        """(L,) bytes of each layer's weight: as the device packs plain integers and indices, other formats with the scales of their own."""
+        if number.scaling.per != "plain":
+            bits = [number.storage_bits(_channels(layer), layer.params // max(1, _channels(layer))) for layer in layers]
+            return np.ceil(np.array(bits, np.float64) / 8)
+        packed = self.packing.table([layer.params for layer in layers], [number.bits]).reshape(-1)
+        beside = np.array([self.metadata.bytes(layer.params, _channels(layer)) for layer in layers], np.float64)
+        codes = number.element.codes * number.element.code.bits / 8 if isinstance(number.element, Codebook) else 0.0
+        found: FloatArray = packed + beside + codes
+        return found
 
     def _owners(self, graph: LayerGraph) -> dict[Storage, Layer]:
         """Weight -> the layer that its storage is counted with: the first quantisable one, else the first."""

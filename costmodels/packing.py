@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bits import FLOAT_BITS
 from ..costs import FloatArray
 from ..errors import UsageError
+from ..formats import FLOAT_BITS, NumberFormat
 
 _RULES = "'dense', 'byte', 'pow2' or 'align=N'"
 _PER = "'tensor', 'channel' or 'group=N'"
@@ -54,6 +54,13 @@ class Packing:
         dense = -(-np.multiply.outer(np.array(elements, np.int64), widths) // 8)
         align = self._align or 1
         return (align * -(-dense // align)).astype(np.float64)
+
+    def stored(self, elements: list[int], formats: list[NumberFormat]) -> FloatArray:
+        """(tensors, formats) bytes of every tensor in every format, the scales of blocks beside the elements."""
+        found = self.table(elements, [number.bits for number in formats])
+        beside = np.array([number.stored_bits - number.bits for number in formats])
+        with_scales: FloatArray = found + np.ceil(np.multiply.outer(np.array(elements, np.float64), beside) / 8)
+        return with_scales
 
 
 @dataclass(frozen=True)

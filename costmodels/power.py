@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..bits import BitWidths
 from ..costs import CostModel, CostTable
+from ..formats import LayerFormat
 from ..graph import LayerGraph
 from ..metrics import Metric
 
@@ -22,7 +22,7 @@ class PowerTimesLatency:
     watts: float
     latency: CostModel
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """The latency's table in joules.
 
         Raises:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from ..bits import BitWidths
 from ..errors import UsageError
+from ..formats import Codebook, LayerFormat, NumberFormat, plain_integer
 from .coverage import listed
 
-_EIGHT = BitWidths(8, 8)
+_EIGHT = LayerFormat.of(8, 8)
 Semantics = Literal["native", "fusion", "bit_serial", "storage_only"]
 
 
@@ -28,59 +28,83 @@ class Precision:
         unsupported: a pair that is not native runs as the next wider native pair (``round_up``), or not at all (``error``).
         accumulator_bits, output_bits: width of partial sums, and at which a layer's output is written.
         codebooks: whether weights may be indices into a table of values.
-        other: widths of layers that none are chosen for.
+        other: formats of layers that none are chosen for.
+        formats: pairs of formats that run beside those of the widths. Nothing is ever scaled by its bits: what is not listed runs in a
+            listed pair that refines it, in what ``promote`` says, or not at all.
+        promote: format of an operand -> the one in which it runs instead.
 
     Raises:
-        UsageError: no pair left.
+        UsageError: no pair left, or promotions that go in a circle.
     """
 
     semantics: Semantics
     weights: tuple[int, ...]
     activations: tuple[int, ...]
-    pairs: str | tuple[BitWidths, ...] = "any"
+    pairs: str | tuple[LayerFormat, ...] = "any"
     unsupported: Literal["round_up", "error"] = "round_up"
     accumulator_bits: int = 32
     output_bits: int = 8
     codebooks: bool = False
-    other: BitWidths = _EIGHT
+    other: LayerFormat = _EIGHT
+    formats: tuple[LayerFormat, ...] = ()
+    promote: Mapping[NumberFormat, NumberFormat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.native:
             raise UsageError("no pair of the listed weight and activation widths is allowed by 'pairs'.")
+        for number in self.promote:
+            self._promoted(number)
 
     @cached_property
-    def native(self) -> tuple[BitWidths, ...]:
-        """The pairs the device runs as they are, ascending by their sum of bits."""
+    def native(self) -> tuple[LayerFormat, ...]:
+        """The pairs the device runs as they are, in the order in which a layer is given the first that refines its own."""
         found = [
-            BitWidths(w, a)
+            LayerFormat.of(w, a)
             for w in self.weights
             for a in self.activations
             if self.pairs == "any"
             or (self.pairs == "equal" and w == a)
             or (self.pairs == "w_le_a" and w <= a)
-            or (not isinstance(self.pairs, str) and BitWidths(w, a) in self.pairs)
+            or (not isinstance(self.pairs, str) and LayerFormat.of(w, a) in self.pairs)
         ]
-        return tuple(sorted(set(found), key=lambda p: (p.weight + p.activation, p)))
+        return tuple(sorted({*found, *self.formats}, key=lambda p: (p.weight.bits + p.activation.bits, p.order)))
 
-    def executed(self, chosen: BitWidths) -> BitWidths | None:
-        """The pair that a layer with these widths runs at; None where the device cannot run it.
+    def executed(self, chosen: LayerFormat) -> LayerFormat | None:
+        """The pair that a layer with these formats runs in; None where the device cannot run it.
 
-        The narrowest native pair that is at least as wide in both (by the sum of bits, then by weight bits).
+        The first native pair that refines it (by the sum of bits, then by weight bits); for what is promoted, that of the promotion. A
+        codebook's indices are looked up on the way: the multiplier sees its codes.
         """
         if chosen in self.native:
             return chosen
+        if isinstance(chosen.weight.element, Codebook):
+            codes = LayerFormat(plain_integer(chosen.weight.operand.bits), chosen.activation)
+            return self.executed(codes) if self.codebooks else None
+        promoted = LayerFormat(self._promoted(chosen.weight), self._promoted(chosen.activation))
+        if promoted != chosen:
+            return self.executed(promoted)
         if self.semantics == "bit_serial" and self._spans(chosen):
             return chosen
         if self.unsupported == "error":
             return None
-        wide = (p for p in self.native if p.weight >= chosen.weight and p.activation >= chosen.activation)
+        wide = (p for p in self.native if p.refines(chosen))
         return next(wide, None)
 
-    def _spans(self, chosen: BitWidths) -> bool:
-        inside = min(self.weights) <= chosen.weight <= max(self.weights)
-        return self.pairs == "any" and inside and min(self.activations) <= chosen.activation <= max(self.activations)
+    def _promoted(self, number: NumberFormat) -> NumberFormat:
+        seen = [number]
+        while seen[-1] in self.promote:
+            if self.promote[seen[-1]] in seen:
+                circle = " -> ".join(map(str, (*seen, self.promote[seen[-1]])))
+                raise UsageError(f"precision.promote goes in a circle: {circle}. Let one of them run as it is.")
+            seen.append(self.promote[seen[-1]])
+        return seen[-1]
 
-    def sentence(self, options: Sequence[BitWidths]) -> str:
+    def _spans(self, chosen: LayerFormat) -> bool:
+        w, a = chosen.weight.bits, chosen.activation.bits
+        inside = min(self.weights) <= w <= max(self.weights)
+        return chosen.plain and self.pairs == "any" and inside and min(self.activations) <= a <= max(self.activations)
+
+    def sentence(self, options: Sequence[LayerFormat]) -> str:
         """What happens to the options that are not native, with examples; empty where all are."""
         runs = {option: self.executed(option) for option in options}
         moved = [f"{chosen} as {run}" for chosen, run in runs.items() if run is not None and run != chosen]

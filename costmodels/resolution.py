@@ -23,36 +23,36 @@ from statistics import median
 
 import numpy as np
 
-from ..bits import BitWidths
 from ..costs import FloatArray
 from ..errors import MissingCost
+from ..formats import LayerFormat
 from ..graph import Layer
 from .answers import Answer
 from .latency_table import CostLookup
 from .precision import Precision
 from .signature import OpWork, Signature, Work, signature_of, work_of_layer, work_of_signature
 
-Formula = Callable[[Work, Sequence[BitWidths]], FloatArray]
+Formula = Callable[[Work, Sequence[LayerFormat]], FloatArray]
 COMPARED = 24  # shapes of an operation that a table's ratio to the analytic model is taken over
 _UNSUPPORTED = Answer(math.inf, "unsupported", None, "the device cannot run it")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Widths that a device cannot run for one operation; empty tuples mean all."""
+    """Widths of plain integers that a device cannot run for one operation; empty tuples mean all formats."""
 
     op: str
     kernel: tuple[int, ...] = ()
     weights: tuple[int, ...] = ()
     activations: tuple[int, ...] = ()
 
-    def covers(self, signature: Signature, widths: BitWidths) -> bool:
+    def covers(self, signature: Signature, widths: LayerFormat) -> bool:
         """Whether this operation at these widths is meant."""
         return (
             self.op == signature.op
             and (not self.kernel or signature.kernel_h in self.kernel)
-            and (not self.weights or widths.weight in self.weights)
-            and (not self.activations or widths.activation in self.activations)
+            and (not self.weights or (widths.weight.plain and widths.weight.bits in self.weights))
+            and (not self.activations or (widths.activation.plain and widths.activation.bits in self.activations))
         )
 
 
@@ -80,7 +80,7 @@ class Resolver:
     network: str | None = None
     least: float = 0.0
 
-    def resolve(self, layers: Sequence[Layer], pairs: Sequence[BitWidths]) -> list[list[Answer]]:
+    def resolve(self, layers: Sequence[Layer], pairs: Sequence[LayerFormat]) -> list[list[Answer]]:
         """For every layer and chosen pair, its answer. Each distinct shape is worked out once.
 
         Raises:
@@ -106,7 +106,7 @@ class Resolver:
         name = f"{self.network}:{layer.name}" if self.network else layer.name
         return name if name in self.lookup.instance_names else ""
 
-    def _at(self, layer: Layer, signature: Signature | None, instance: str, run: BitWidths, modelled: float) -> Answer:
+    def _at(self, layer: Layer, signature: Signature | None, instance: str, run: LayerFormat, modelled: float) -> Answer:
         """The answer at a pair that the device executes."""
         if signature is None:
             return self._analytic(layer, "conv", run, modelled, None)
@@ -118,7 +118,9 @@ class Resolver:
         found = found or self.lookup.between_shapes(signature, run)
         return found or self._analytic(layer, signature.op, run, modelled, signature)
 
-    def _chosen(self, signature: Signature | None, chosen: BitWidths, run: BitWidths | None, at: Mapping[BitWidths, Answer]) -> Answer:
+    def _chosen(
+        self, signature: Signature | None, chosen: LayerFormat, run: LayerFormat | None, at: Mapping[LayerFormat, Answer]
+    ) -> Answer:
         """The answer at a pair that was chosen, which may run as a wider one."""
         if run is None or (signature is not None and run != chosen and self._refused(signature, chosen)):
             return _UNSUPPORTED
@@ -127,21 +129,21 @@ class Resolver:
             return found
         return Answer(found.value, "rounded", found.error, f"{chosen} runs as {run}: {found.detail}")
 
-    def _refused(self, signature: Signature, widths: BitWidths) -> bool:
+    def _refused(self, signature: Signature, widths: LayerFormat) -> bool:
         if any(e.covers(signature, widths) for e in self.cannot_run):
             return True
         return bool(self.lookup.unsupported) and (signature, widths) in self.lookup.unsupported
 
-    def _measured(self, signature: Signature, instance: str, widths: BitWidths) -> Answer | None:
+    def _measured(self, signature: Signature, instance: str, widths: LayerFormat) -> Answer | None:
         named = self.lookup.instances.get((instance, signature, widths)) if instance else None
         return named or self.lookup.signatures.get(signature, {}).get(widths)
 
-    def _modelled(self, rows: Sequence[OpWork], pairs: Sequence[BitWidths]) -> FloatArray:
+    def _modelled(self, rows: Sequence[OpWork], pairs: Sequence[LayerFormat]) -> FloatArray:
         if self.formula is None or not pairs:
             return np.full((len(rows), max(1, len(pairs))), np.nan)
         return self.formula(Work.of(rows), pairs)
 
-    def _analytic(self, layer: Layer, op: str, run: BitWidths, modelled: float, signature: Signature | None) -> Answer:
+    def _analytic(self, layer: Layer, op: str, run: LayerFormat, modelled: float, signature: Signature | None) -> Answer:
         usable = math.isfinite(modelled) and modelled > 0
         ratio = self._ratios.get((op, run))
         if usable and ratio is not None:
@@ -159,7 +161,7 @@ class Resolver:
             return Answer(self.least, "analytic", None, f"{detail}; raised to the least time of a layer")
         return Answer(value, "analytic", error, detail)
 
-    def _nearest_ratio(self, op: str, run: BitWidths) -> Answer:
+    def _nearest_ratio(self, op: str, run: LayerFormat) -> Answer:
         """The ratio that says most about an operation that was not measured at these widths."""
         same = [r for (o, _), r in self._ratios.items() if o == op]
         dense = [r for (o, p), r in self._ratios.items() if o == "conv" and p == run and op != "depthwise"]
@@ -168,7 +170,7 @@ class Resolver:
         best = max(kept, key=lambda r: r.value)  # several: the slowest
         return best
 
-    def _missing(self, layer: Layer, signature: Signature | None, run: BitWidths, usable: bool) -> str:
+    def _missing(self, layer: Layer, signature: Signature | None, run: LayerFormat, usable: bool) -> str:
         measured = ", ".join(sorted(str(p) for p in self.lookup.signatures.get(signature, {}))) if signature else ""
         shape = str(signature) if signature else f"a convolution with a {'x'.join(map(str, layer.kernel))} kernel"
         have = f"measured there: {measured}" if measured else "no row has this shape" if self.lookup.rows else "it has no table"
@@ -180,14 +182,14 @@ class Resolver:
         return f"{self.name} ({self.file}) has no {self.what} for layer '{layer.name}' ({shape}) at {run}; {have}. {do}"
 
     @cached_property
-    def _ratios(self) -> Mapping[tuple[str, BitWidths], Answer]:
+    def _ratios(self) -> Mapping[tuple[str, LayerFormat], Answer]:
         """(operation, pair) -> median of measured / modelled, and the relative deviation from it that 9 of 10 shapes keep."""
         if self.formula is None or not self.lookup.signatures:
             return {}
         signatures = _spread(list(self.lookup.signatures))
         pairs = list(dict.fromkeys(p for by_pair in self.lookup.signatures.values() for p in by_pair))
         modelled = self._modelled([work_of_signature(s) for s in signatures], pairs)
-        found: dict[tuple[str, BitWidths], list[float]] = {}
+        found: dict[tuple[str, LayerFormat], list[float]] = {}
         for i, signature in enumerate(signatures):
             for pair, answer in self.lookup.signatures[signature].items():
                 estimate = float(modelled[i, pairs.index(pair)])
@@ -205,7 +207,7 @@ def _spread(signatures: Sequence[Signature]) -> list[Signature]:
     return [s for same in found.values() for s in same[:: -(-len(same) // COMPARED)]]
 
 
-def _middle(ratios: list[float], key: tuple[str, BitWidths]) -> Answer:
+def _middle(ratios: list[float], key: tuple[str, LayerFormat]) -> Answer:
     middle = median(ratios)
     error = float(np.quantile([abs(r / middle - 1) for r in ratios], 0.9)) if len(ratios) > 1 else None
     return Answer(middle, "analytic", error, f"median of {len(ratios)} {key[0]} shapes at {key[1]}")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..errors import FileFormatError
 from ..reading import csv_records, decode, read_bytes
-from .table_columns import ENERGIES, KNOWN, SCHEMA, SPREADS, TIMES
+from .table_columns import ENERGIES, FORMATS, KNOWN, SCHEMA, SPREADS, TIMES
 from .table_rows import Row, RowReader
 
 
@@ -88,8 +88,8 @@ class _Reader:
                 raise FileFormatError(self.path, f"column '{name}' is not known{hint} Known: {', '.join(KNOWN)}.", where)
             if header.count(name) > 1:
                 raise FileFormatError(self.path, f"column '{name}' appears twice.", where)
-        for name in ("op", "batch", "in_channels", "out_channels", "w_bits", "a_bits"):
-            if name not in header:
+        for name in ("op", "batch", "in_channels", "out_channels", *FORMATS):
+            if name not in header and FORMATS.get(name) not in header:
                 raise FileFormatError(self.path, f"column '{name}' is missing.", where)
         for what, group in (("latency", TIMES), ("latency_std", SPREADS), ("energy", ENERGIES)):
             given = [name for name in header if name in group]

@@ -12,20 +12,22 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from ..bits import BitWidths
-from ..errors import FileFormatError
+from ..errors import FileFormatError, UsageError
+from ..formats import LayerFormat, NumberFormat, plain_integer
 from ..names import cell_text
 from ..numerals import number as number_in
 from ..numerals import sound
 from .signature import OPS, Signature
-from .table_columns import ENERGIES, LARGEST, NEEDED, SHAPE, SPREADS, TIMES
+from .table_columns import ENERGIES, FORMATS, LARGEST, NEEDED, SHAPE, SPREADS, TIMES
+
+_PAIRS = 2**20  # more pairs of formats than a table has
 
 
 class Row(NamedTuple):
     """One measurement. ``unsupported`` rows have no costs."""
 
     signature: Signature
-    widths: BitWidths
+    widths: LayerFormat
     output_bits: int | None
     fused: str
     instance: str
@@ -62,12 +64,13 @@ class RowReader:
         self._at = {name: i for i, name in enumerate(header)}
         self._shape = itemgetter(*(i for name, i in self._at.items() if name in ("op", *SHAPE)))
         self._names = [name for name in self._at if name in ("op", *SHAPE)]
-        texts = ("source", "w_bits", "a_bits", "o_bits", "fused", "instance")
+        texts = ("source", *FORMATS, *FORMATS.values(), "o_bits", "fused", "instance")
         self._texts = itemgetter(*(self._at.get(name, -1) for name in texts))  # -1: the blank cell behind each row
         self._time, self._spread, self._energy = (self._column(group) for group in (TIMES, SPREADS, ENERGIES))
         self._signatures: dict[tuple[str, ...], tuple[Signature, int]] = {}
         self._numbers: dict[Signature, int] = {}
-        self._widths: dict[tuple[str, str], BitWidths] = {}
+        self._widths: dict[tuple[str, ...], tuple[LayerFormat, int]] = {}  # with its number
+        self._pairs: dict[LayerFormat, int] = {}
         self._wholes: dict[tuple[str, int, int], int] = {}
         self._seen: dict[object, int] = {}
 
@@ -87,7 +90,7 @@ class RowReader:
             FileFormatError: a cell that is wrong, or a row that says the same as one before it.
         """
         cells.append("")
-        source, w_bits, a_bits, o_bits, fused, instance = self._texts(cells)
+        source, w_bits, a_bits, w_format, a_format, o_bits, fused, instance = self._texts(cells)
         if instance.startswith("'"):
             instance = cell_text(instance)
         seconds = self._cost(cells, self._time, number)
@@ -95,17 +98,15 @@ class RowReader:
         joules = self._cost(cells, self._energy, number)
         if (source == "unsupported") is not (seconds is None and joules is None):
             self._contradiction(source, number)
-        widths = self._widths.get((w_bits, a_bits))
-        if widths is None:
-            widths = self._pair(w_bits, a_bits, number)
+        widths, pair = self._widths.get((w_bits, a_bits, w_format, a_format)) or self._pair((w_bits, a_bits, w_format, a_format), number)
         shape = self._shape(cells)
         known = self._signatures.get(shape)
         if known is None:
             signature = self._signature(dict(zip(self._names, shape, strict=True)), number)
             known = self._signatures[shape] = signature, self._numbers.setdefault(signature, len(self._numbers))
         output_bits = self._whole(o_bits, "o_bits", number, 1, 32) if o_bits else None
-        # one number and not five: it is kept for each row. Widths have at most 6 bits
-        key: object = ((known[1] * 64 + widths.weight) * 64 + widths.activation) * 64 + (output_bits or 0)
+        # one number and not five: it is kept for each row. An output has at most 6 bits
+        key: object = (known[1] * _PAIRS + pair) * 64 + (output_bits or 0)
         if fused or instance:
             key = key, fused, instance
         before = self._seen.setdefault(key, number)
@@ -123,11 +124,27 @@ class RowReader:
             text = "gives no cost. Remove the row if it was not measured, or set its source to 'unsupported'."
         raise FileFormatError(self.path, text, f"line {number}")
 
-    def _pair(self, w_bits: str, a_bits: str, number: int) -> BitWidths:
-        weight, activation = self._whole(w_bits, "w_bits", number, 1, 32), self._whole(a_bits, "a_bits", number, 1, 32)
-        if weight is None or activation is None:
-            raise FileFormatError(self.path, "must give w_bits and a_bits.", f"line {number}")
-        return self._widths.setdefault((w_bits, a_bits), BitWidths(weight, activation))
+    def _pair(self, texts: tuple[str, str, str, str], number: int) -> tuple[LayerFormat, int]:
+        formats = (self._format(texts[i], texts[i + 2], name, number) for i, name in enumerate(FORMATS))
+        widths = LayerFormat(*formats)
+        return self._widths.setdefault(texts, (widths, self._pairs.setdefault(widths, len(self._pairs))))
+
+    def _format(self, bits: str, text: str, name: str, number: int) -> NumberFormat:
+        """The format of an operand: plain integers by their width, others by their name."""
+        width = self._whole(bits, name, number, 1, 32) if bits else None
+        if not text:
+            if width is None:
+                raise FileFormatError(self.path, f"must give {name}, or {FORMATS[name]}.", f"line {number}")
+            return plain_integer(width)
+        try:
+            found = NumberFormat.parse(text)
+        except UsageError as error:
+            raise FileFormatError(self.path, str(error), f"line {number}, column '{FORMATS[name]}'") from None
+        if width is not None and found != plain_integer(width):
+            raise FileFormatError(
+                self.path, f"says {name} = {width} and {FORMATS[name]} = {found}, which differ; give one.", f"line {number}"
+            )
+        return found
 
     def _signature(self, cells: Mapping[str, str], number: int) -> Signature:
         op = cells["op"]

@@ -17,7 +17,7 @@ from .keys_read import FOR_THE_READER, depends, keys_read
 from .loading import contradictions
 
 UNMEASURED = {"storage", "energy", "overheads", "conversion", "calibration"}  # sections that no row of a table depends on
-_PART = re.compile(r"([\w\-]+)(?:\[(\d+|[A-Za-z]\w*)\])?")
+_PART = re.compile(r"([\w\-:]+)(?:\[(\d+|[A-Za-z]\w*)\])?")
 
 
 def parse_vary(text: str) -> tuple[str, list[Any]]:

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import CostTable
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import Layer, LayerGraph
 from hwdse.metrics import Metric
 
@@ -37,18 +37,18 @@ class OffChipTraffic:
         """What it measures; the unit ``B`` is shown in KiB and MiB and read in budgets such as ``traffic <= 2 MiB``."""
         return Metric("traffic", "B")
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One row: a cell per layer and pair of widths; what no width is chosen for counts at 8 bits in the fixed part."""
         cells = np.array([[self._bytes(layer, option) for option in options] for layer in graph.quantisable])
-        fixed = sum(self._bytes(layer, BitWidths(8, 8)) for layer in graph.layers if not layer.quantisable)
+        fixed = sum(self._bytes(layer, LayerFormat.of(8, 8)) for layer in graph.layers if not layer.quantisable)
         return CostTable.one_row(
             self.metric, [layer.name for layer in graph.quantisable], options, cells, fixed,
             convention=f"off-chip traffic: weights once, inputs that exceed {self.scratchpad:,} B; outputs not counted.",
         )  # fmt: skip
 
-    def _bytes(self, layer: Layer, widths: BitWidths) -> float:
-        inputs = math.prod(layer.input_shape) * widths.activation / 8
-        return layer.params * widths.weight / 8 + (inputs if inputs > self.scratchpad else 0.0)
+    def _bytes(self, layer: Layer, widths: LayerFormat) -> float:
+        inputs = math.prod(layer.input_shape) * widths.activation.bits / 8
+        return layer.params * widths.weight.bits / 8 + (inputs if inputs > self.scratchpad else 0.0)
 
 
 def main() -> None:

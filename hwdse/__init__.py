@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Allocation": "bits",
-    "BitWidths": "bits",
+    "LayerFormat": "bits",
     "Budget": "constraints",
     "Choices": "choices",
     "CostTable": "costs",
@@ -25,10 +25,10 @@ _WHERE = {
 }
 __all__ = [
     "Allocation",
-    "BitWidths",
     "Budget",
     "Choices",
     "CostTable",
+    "LayerFormat",
     "LayerGraph",
     "Metric",
     "ParetoFront",
@@ -40,10 +40,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .bits import Allocation, BitWidths
     from .choices import Choices
     from .constraints import Budget
     from .costs import CostTable
+    from .formats import Allocation, LayerFormat
     from .graph import LayerGraph
     from .metrics import Metric
     from .pareto import ParetoFront

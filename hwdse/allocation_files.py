@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .bits import Allocation
 from .errors import FileFormatError, UsageError
+from .formats import Allocation
 from .reading import decode, read_text
 from .records import TrialResult
 from .run_files import read_held, read_own
@@ -52,7 +52,7 @@ def remade(trial: TrialResult) -> bytes:
 
 
 def read_allocation(path: Path) -> tuple[Allocation, Mapping[str, Any]]:
-    """The widths in a file of schema ``hwdse.allocation/1``, and all that it says.
+    """The widths in a file of schema ``hwdse.allocation/2``, and all that it says.
 
     Raises:
         FileFormatError: it cannot be read, or is no such file.

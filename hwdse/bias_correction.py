@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from .bits import FLOAT_BITS
 from .objective import Batch
 from .quantized import QuantizedModel, evaluating
 
@@ -22,7 +21,7 @@ def correct_biases(model: QuantizedModel, batches: Iterable[Batch], progress: Ca
     data = list(batches)
     with torch.no_grad(), evaluating(model.network):
         for number, path in enumerate(model.inputs):
-            if model.weights[path].bits < FLOAT_BITS:
+            if not model.weights[path].format.floating:
                 shift_to(model, path, mean_output(model, path, data, floating=True), data)
             if progress:
                 progress(number + 1, len(model.inputs))

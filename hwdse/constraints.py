@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .bits import BitWidths
 from .choices import Choices
 from .costs import CostTable
 from .errors import UnknownName, UsageError
+from .formats import LayerFormat
 from .metrics import Metric
 from .numerals import number
 
@@ -118,7 +118,7 @@ def parse_constraint(text: str, tables: Sequence[CostTable], choices: Choices) -
     fraction = percent / 100
     if not fraction > 0:
         raise UsageError(f"'{text}': the percentage must be positive, got {relative['percent']}.")
-    reference = BitWidths.parse(relative["reference"])
+    reference = LayerFormat.parse(relative["reference"])
     try:
         cost = table.aligned(choices).total(choices.uniform(reference))
     except UsageError as error:
@@ -128,10 +128,15 @@ def parse_constraint(text: str, tables: Sequence[CostTable], choices: Choices) -
     return Constraint(metric, fraction * cost, f"{metric.key} <= {match['limit']}")
 
 
+def metric_names(texts: Iterable[str]) -> set[str]:
+    """Names of the metrics in budget texts, without their accelerators; of text that is none, nothing."""
+    return {match["metric"].partition("@")[0] for text in texts if (match := _CONSTRAINT.match(text))}
+
+
 def reference_notes(budget: Budget, choices: Choices) -> tuple[str, ...]:
     """Which layers the references of relative limits hold at other widths; see :meth:`Choices.uniform_note`."""
     named = [match["reference"] for c in budget if (match := re.search(r"%\s*of\s+(?P<reference>w\d+a\d+)", c.text, re.IGNORECASE))]
-    return tuple(filter(None, (choices.uniform_note(BitWidths.parse(text)) for text in dict.fromkeys(named))))
+    return tuple(filter(None, (choices.uniform_note(LayerFormat.parse(text)) for text in dict.fromkeys(named))))
 
 
 def parse_budget(texts: Iterable[str], tables: Sequence[CostTable], choices: Choices) -> Budget:

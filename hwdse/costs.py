@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .bits import BitWidths
 from .choices import Choices, IntArray
 from .edges import CHUNK, Edges
 from .errors import UsageError
+from .formats import LayerFormat
 from .graph import LayerGraph
 from .metrics import Metric
 
@@ -57,7 +57,7 @@ class CostTable:
 
     metric: Metric
     layers: tuple[str, ...]
-    options: tuple[BitWidths, ...]
+    options: tuple[LayerFormat, ...]
     cells: FloatArray
     row: IntArray
     layer: IntArray
@@ -104,7 +104,7 @@ class CostTable:
         cls,
         metric: Metric,
         layers: Sequence[str],
-        options: Sequence[BitWidths],
+        options: Sequence[LayerFormat],
         cells: FloatArray,
         fixed: float = 0.0,
         sources: SourceArray | str = "computed",
@@ -197,7 +197,7 @@ class CostTable:
         result: FloatArray = self.row_totals(indices).max(axis=1)
         return result
 
-    def total(self, allocation: Mapping[str, BitWidths]) -> float:
+    def total(self, allocation: Mapping[str, LayerFormat]) -> float:
         """The cost of one allocation. +inf where the device cannot run it.
 
         Raises:
@@ -257,24 +257,21 @@ class CostTable:
         return shares
 
     def monotone(self) -> CostTable:
-        """The table with each entry made non-increasing in either width (running minimum from the narrowest up).
+        """The table in which no option costs more than one that it refines (:meth:`LayerFormat.refines`).
 
-        For losses: widths that differ only by noise never make a layer with more bits look worse. Edges stay as they are.
+        For losses: formats that differ only by noise never make the finer one look worse. Edges stay as they are.
         """
-        weight = np.array([o.weight for o in self.options])
-        activation = np.array([o.activation for o in self.options])
         cells = self.cells.copy()
-        for j in range(len(self.options)):
-            below = (weight <= weight[j]) & (activation <= activation[j])
-            cells[:, j] = self.cells[:, below].min(axis=1)
+        for j, option in enumerate(self.options):
+            coarser = [k for k, other in enumerate(self.options) if option.refines(other)]
+            cells[:, j] = self.cells[:, coarser].min(axis=1)
         return replace(self, cells=cells)
 
 
 class CostModel(Protocol):
     """Turns a graph into a table. Adding one is one class with these two members.
 
-    A third, ``codebooks``, says what weights held as codebook indices cost, where the metric does not
-    (:mod:`hwdse.codebook_costs`); without it such weights are refused.
+    The formats of an option say what is stored (``option.weight.stored_bits``) and what multiplies (``option.weight.operand``).
     """
 
     @property
@@ -282,7 +279,7 @@ class CostModel(Protocol):
         """What it measures, and on which accelerator."""
         ...
 
-    def tabulate(self, graph: LayerGraph, options: Sequence[BitWidths]) -> CostTable:
+    def tabulate(self, graph: LayerGraph, options: Sequence[LayerFormat]) -> CostTable:
         """One table over ``graph.quantisable`` and ``options``.
 
         Raises:

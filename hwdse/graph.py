@@ -33,7 +33,7 @@ class Layer:
         weight: name of the weight parameter; None where there is none. Layers with the same :attr:`storage` share it.
         weight_shape: as stored by PyTorch: conv (out, in/groups, *kernel), linear (out, in), embedding (rows, dim).
         extra_params: bias elements that the deployed network stores with this layer, one a channel where a batch norm folds into it;
-            those of a bias that an earlier layer has are counted there. Kept at :data:`~hwdse.bits.FLOAT_BITS` or at the accelerator's
+            those of a bias that an earlier layer has are counted there. Kept at :data:`~hwdse.formats.FLOAT_BITS` or at the accelerator's
             accumulator width.
         module: path of the ``nn`` module whose weight and input can be quantised; None where they cannot.
         other_shape: of the second operand: the keys of an attention (B, KV heads, S, E), the second factor of a product; empty otherwise.

@@ -21,7 +21,7 @@ RandomState = dict[str, Any]
 
 
 def random_state() -> RandomState:
-    """Of the CPU's generator, and of the GPUs'."""
+    """Random-number state of the CPU and of every GPU."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
 
 
@@ -33,7 +33,7 @@ def set_random_state(state: RandomState) -> None:
 
 
 def everyones_random_state() -> RandomState:
-    """Of Python and numpy as well, which augmentations may draw from; plain values and tensors."""
+    """Random-number state of Python and numpy as well, which augmentations may draw from; plain values and tensors."""
     numpys: Any = np.random.get_state(legacy=True)
     return {**random_state(), "python": random.getstate(), "numpy": (numpys[0], numpys[1].tolist(), *numpys[2:])}
 

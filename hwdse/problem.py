@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .bits import Allocation, BitWidths
 from .choices import BoolArray, Choices, IntArray
 from .constraints import Budget, Constraint
 from .costs import CostTable, FloatArray
 from .errors import UnknownName, UsageError
+from .formats import Allocation, LayerFormat
 from .metrics import LOSS
 
 Status = Literal["OPTIMAL", "FEASIBLE"]
@@ -78,12 +78,12 @@ class Problem:
         """Metric key -> cost table."""
         return {t.metric.key: t for t in self.costs}
 
-    def cost_of(self, allocation: Mapping[str, BitWidths]) -> dict[str, float]:
+    def cost_of(self, allocation: Mapping[str, LayerFormat]) -> dict[str, float]:
         """Every cost of one allocation, by metric key, in stored units."""
         indices = self.choices.indices(allocation)
         return {key: float(table.totals(indices)[0]) for key, table in self.table.items()}
 
-    def loss_of(self, allocation: Mapping[str, BitWidths]) -> float:
+    def loss_of(self, allocation: Mapping[str, LayerFormat]) -> float:
         """The loss table's value for one allocation."""
         return float(self.loss.totals(self.choices.indices(allocation))[0])
 
@@ -91,7 +91,7 @@ class Problem:
         """Room left under each constraint, by the constraint's text; negative where it is broken."""
         return {str(c): c.slack(costs[c.metric.key]) for c in self.budget}
 
-    def broken(self, allocation: Mapping[str, BitWidths]) -> tuple[Constraint, ...]:
+    def broken(self, allocation: Mapping[str, LayerFormat]) -> tuple[Constraint, ...]:
         """The constraints that an allocation breaks."""
         costs = self.cost_of(allocation)
         return tuple(c for c in self.budget if not c.holds(costs[c.metric.key]))
@@ -141,7 +141,7 @@ class Solution:
     def checked(
         cls,
         problem: Problem,
-        allocation: Mapping[str, BitWidths],
+        allocation: Mapping[str, LayerFormat],
         *,
         status: Status,
         solver: str,

@@ -63,18 +63,18 @@ class Proxy:
 
 
 def spread_allocations(choices: Choices, count: int, seed: int) -> IntArray:
-    """(N, L) allocations over the whole range of widths: each is drawn evenly from a window of widths, and windows are drawn evenly.
+    """(N, L) allocations over the whole range of formats: each is drawn evenly from a window of the list, and windows evenly.
 
-    Drawing every layer from all widths would give allocations that are all alike in the mean.
+    Drawing every layer from all formats would give allocations that are all alike in the mean.
     """
     rng = np.random.default_rng(seed)
-    weights, activations = np.unique(choices.weight_bits), np.unique(choices.activation_bits)
+    weights, activations = np.arange(len(choices.weight_formats)), np.arange(len(choices.activation_formats))
     found = []
     for draw in range(4 * count):
         low_w, high_w = np.sort(rng.choice(weights, 2))
         low_a, high_a = np.sort(rng.choice(activations, 2))
-        window = (choices.weight_bits >= low_w) & (choices.weight_bits <= high_w)
-        window &= (choices.activation_bits >= low_a) & (choices.activation_bits <= high_a)
+        window = (choices.weight_code >= low_w) & (choices.weight_code <= high_w)
+        window &= (choices.activation_code >= low_a) & (choices.activation_code <= high_a)
         mask = np.where((choices.allowed & window).any(axis=1, keepdims=True), window, True)  # pinned layers stay where they are
         try:
             found.append(random_allocations(choices.restrict(mask), 1, seed + draw)[0])

@@ -18,26 +18,27 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
-from .bits import FLOAT_BITS, Allocation, BitWidths
 from .errors import UnknownName, UsageError
+from .formats import FP32, Allocation, LayerFormat, NumberFormat
 from .graph import LayerGraph
 from .inputs import run
-from .quantizers import Quantizer, Scheme
+from .quantizers import Scheme
+from .quantizers.by_format import ByFormat
 from .trace.computed_weights import computed_before, make_plain
 
 SAMPLED = 1 << 15  # elements of each input kept for calibrating ranges
 Tap = Callable[[str, Tensor], Tensor]  # (module path, floating-point input) -> the input to go on with
-Watch = Callable[[str, str, Tensor, Tensor, int], None]  # (module path, "weight" or "input", floating point, quantised, bits)
+Watch = Callable[[str, str, Tensor, Tensor, NumberFormat], None]  # (module path, "weight" or "input", floating point, quantised, format)
 
 
-class _AtBits(nn.Module):
+class _InFormat(nn.Module):
     """The parametrisation of one weight."""
 
-    def __init__(self, quantizer: Quantizer, path: str, watches: list[Watch], renormed: tuple[float, float] | None = None) -> None:
+    def __init__(self, quantizer: ByFormat, path: str, watches: list[Watch], renormed: tuple[float, float] | None = None) -> None:
         super().__init__()
         self.quantizer, self.path, self.watches = quantizer, path, watches
         self.renormed = renormed  # (kind of norm, largest norm of a row)
-        self.bits = FLOAT_BITS
+        self.format = FP32
 
     def forward(self, weight: Tensor) -> Tensor:
         if self.renormed is not None:  # in place, as PyTorch does it with the rows that it looks up
@@ -45,11 +46,11 @@ class _AtBits(nn.Module):
                 found = torch.renorm(weight, self.renormed[0], 0, self.renormed[1])
                 if not torch.equal(found, weight):
                     weight.copy_(found)
-        if self.bits >= FLOAT_BITS:
+        if self.format.floating:
             return weight
-        quantised = self.quantizer.quantize(weight, self.bits)
+        quantised = self.quantizer.quantize(weight, self.format)
         for watch in self.watches:
-            watch(self.path, "weight", weight, quantised, self.bits)
+            watch(self.path, "weight", weight, quantised, self.format)
         return quantised
 
 
@@ -58,7 +59,7 @@ class _Enough(Exception):
 
 
 class QuantizedModel:
-    """A network whose layers can be set to any bit-widths.
+    """A network whose layers can be set to any formats.
 
     Args:
         network: the user's model; its modules stay as they are.
@@ -77,18 +78,19 @@ class QuantizedModel:
             raise UnknownName("module", str(missing[0]), [m for m in modules if m], "The graph was traced from another model.")
         self.module = {layer.name: str(layer.module) for layer in graph.quantisable}
         self._indexed = {layer.module for layer in graph.quantisable if layer.kind == "embedding"}
-        self.weights: dict[str, _AtBits] = {}  # by module path, as the following two
-        self.inputs: dict[str, Quantizer] = {}
-        self.input_bits: dict[str, int] = {}
+        self.weights: dict[str, _InFormat] = {}  # by module path, as the following two
+        self.inputs: dict[str, ByFormat] = {}
+        self.input_formats: dict[str, NumberFormat] = {}
         self.allocation: Allocation | None = None
         self.offsets: dict[str, Tensor] = {}
         self._shifted: set[str] = set()
         self._samples: dict[str, Tensor] = {}
+        self._blocks: dict[str, Tensor] = {}
         self._taps: list[Tap] = []
         self._watches: list[Watch] = []
         self._handles: list[RemovableHandle] = []
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        made: dict[int, _AtBits] = {}
+        made: dict[int, _InFormat] = {}
         self._largest: dict[str, float] = {}  # max_norm of embeddings
         for path in dict.fromkeys(self.module.values()):
             owner = modules[path]
@@ -96,13 +98,13 @@ class QuantizedModel:
                 make_plain(owner)
             norm = self._take_norm(path, owner)
             shared = made.get(id(owner.weight))  # modules that share a weight share its quantiser: it is one tensor on the device
-            weight = shared if shared is not None else _AtBits(self._prepared(owner), path, self._watches, norm).to(device)
+            weight = shared if shared is not None else _InFormat(self._prepared(owner), path, self._watches, norm).to(device)
             made[id(owner.weight)] = weight
             parametrize.register_parametrization(owner, "weight", weight, unsafe=True)
             self.weights[path] = weight
             if path not in self._indexed:
-                self.inputs[path] = self.scheme.make_activation().to(device)
-                self.input_bits[path] = FLOAT_BITS
+                self.inputs[path] = ByFormat(self.scheme, axis=_channel_axis(owner)).to(device)
+                self.input_formats[path] = FP32
                 self._handles.append(owner.register_forward_pre_hook(self._hook(path), with_kwargs=True))
         self._owner = {path: modules[path] for path in self.weights}
 
@@ -114,22 +116,21 @@ class QuantizedModel:
         owner.max_norm = None
         return owner.norm_type, self._largest[path]
 
-    def _prepared(self, owner: nn.Module) -> Quantizer:
-        quantizer = self.scheme.make_weight()
+    def _prepared(self, owner: nn.Module) -> ByFormat:
         transposed = isinstance(owner, nn.modules.conv._ConvTransposeNd)  # these hold (inputs, outputs / groups, ...)
-        quantizer.prepare(cast(Tensor, owner.weight), axis=1 if transposed else 0)
-        return quantizer
+        groups = owner.groups if isinstance(owner, nn.modules.conv._ConvNd) else 1
+        return ByFormat(self.scheme, (cast(Tensor, owner.weight).detach(), 1 if transposed else 0, groups))
 
     def _hook(self, path: str) -> Any:
         def quantise_input(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
             name = None if args else next((k for k, v in named.items() if isinstance(v, Tensor)), None)
-            x, bits = args[0] if args else named[name or "input"], self.input_bits[path]
+            x, number = args[0] if args else named[name or "input"], self.input_formats[path]
             for tap in self._taps:
                 x = tap(path, x)
-            if bits < FLOAT_BITS:
-                floating, x = x, self.inputs[path].quantize(x, bits)
+            if not number.floating:
+                floating, x = x, self.inputs[path].quantize(x, number)
                 for watch in self._watches:
-                    watch(path, "input", floating, x, bits)
+                    watch(path, "input", floating, x, number)
             return ((x, *args[1:]), named) if name is None else (args, {**named, name: x})
 
         return quantise_input
@@ -147,22 +148,26 @@ class QuantizedModel:
         original: Tensor = self._owner[path].parametrizations.weight.original
         return original
 
-    def distinct_weights(self) -> list[tuple[Tensor, Quantizer, int]]:
-        """(floating-point weight, its quantiser, present bits), shared ones once."""
-        found = {id(w): (self.original(path), w.quantizer, w.bits) for path, w in self.weights.items()}
+    def distinct_weights(self) -> list[tuple[Tensor, ByFormat, NumberFormat]]:
+        """(floating-point weight, its quantiser, present format), shared ones once."""
+        found = {id(w): (self.original(path), w.quantizer, w.format) for path, w in self.weights.items()}
         return list(found.values())
 
-    def weight_quantizer(self, layer: str) -> Quantizer:
+    def weight_quantizer(self, layer: str) -> ByFormat:
         """The quantiser of a layer's weight."""
         return self.weights[self.module[layer]].quantizer
 
-    def input_quantizer(self, layer: str) -> Quantizer | None:
+    def input_quantizer(self, layer: str) -> ByFormat | None:
         """The quantiser of a layer's input; None for embeddings, which read indices."""
         return self.inputs.get(self.module[layer])
 
     def input_sample(self, layer: str) -> Tensor | None:
         """About :data:`SAMPLED` elements of a layer's input, its extremes among them, from :meth:`observe`; None for embeddings."""
         return self._samples.get(self.module[layer])
+
+    def input_blocks(self, layer: str) -> Tensor | None:
+        """About :data:`SAMPLED` elements of a layer's input as whole columns of its channels, in its dimensions, from :meth:`observe`."""
+        return self._blocks.get(self.module[layer])
 
     def parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """(the network's own parameters, the quantisers' parameters)."""
@@ -195,12 +200,12 @@ class QuantizedModel:
     @contextlib.contextmanager
     def in_float(self) -> Iterator[None]:
         """While open, every layer runs in floating point."""
-        before = dict(self.input_bits), {p: w.bits for p, w in self.weights.items()}
-        self._to_bits(dict.fromkeys(self.inputs, FLOAT_BITS), dict.fromkeys(self.weights, FLOAT_BITS))
+        before = dict(self.input_formats), {p: w.format for p, w in self.weights.items()}
+        self._to_formats(dict.fromkeys(self.inputs, FP32), dict.fromkeys(self.weights, FP32))
         try:
             yield
         finally:
-            self._to_bits(*before)
+            self._to_formats(*before)
 
     @contextlib.contextmanager
     def frozen_too(self) -> Iterator[None]:
@@ -251,7 +256,7 @@ class QuantizedModel:
 
     def _shift(self, path: str) -> Any:
         def shift(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            if self.weights[path].bits >= FLOAT_BITS or path not in self.offsets:
+            if self.weights[path].format.floating or path not in self.offsets:
                 return output
             axis = self.channels(path, output)
             return output + self.offsets[path].to(output.dtype).reshape([-1 if d == axis else 1 for d in range(output.ndim)])
@@ -262,12 +267,16 @@ class QuantizedModel:
         """Runs batches in floating point and keeps a sample of every layer's input, from which ranges are calibrated."""
         found: dict[str, list[Tensor]] = {path: [] for path in self.inputs}
         extremes: dict[str, Tensor] = {}
+        columns: dict[str, list[Tensor]] = {path: [] for path in self.inputs}
 
         def keep(path: str, x: Tensor) -> Tensor:
             flat = x.detach().flatten()
             room = SAMPLED - sum(len(part) for part in found[path])
             if len(flat) and room > 0:
                 found[path].append(flat[:: len(flat) // min(room, SAMPLED // 4) + 1].clone())
+            wanted = SAMPLED - sum(part.numel() for part in columns[path])
+            if len(flat) and wanted > 0:
+                columns[path].append(_columns(x.detach(), self.inputs[path].axis, min(wanted, SAMPLED // 4)))
             if len(flat):  # an even sample misses the extremes, which ranges are about: one pair in all
                 ends = torch.stack(flat.aminmax())
                 before = extremes.get(path, ends)
@@ -278,27 +287,43 @@ class QuantizedModel:
             for inputs, _ in batches:
                 run(self.network, inputs)
         self._samples = {path: torch.cat([*parts, extremes[path]]) for path, parts in found.items() if parts}
+        self._blocks = {path: torch.cat(parts) for path, parts in columns.items() if parts}
 
-    def _to_bits(self, inputs: Mapping[str, int], weights: Mapping[str, int]) -> None:
-        self.input_bits.update(inputs)
-        for path, bits in weights.items():
-            self.weights[path].bits = bits
+    def _to_formats(self, inputs: Mapping[str, NumberFormat], weights: Mapping[str, NumberFormat]) -> None:
+        self.input_formats.update(inputs)
+        for path, number in weights.items():
+            self.weights[path].format = number
 
-    def set(self, allocation: Mapping[str, BitWidths], *, calibrate: bool = False) -> None:
-        """Puts every layer at its widths, in place.
-
-        Args:
-            allocation: widths of every quantisable layer.
-            calibrate: fit ranges and codebooks anew at the new widths (needs :meth:`observe` before); otherwise they are kept.
+    def serve(self, options: Iterable[LayerFormat]) -> None:
+        """Makes the quantisers that some formats need, so that an optimiser can be given what they learn.
 
         Raises:
-            UsageError: layers missing or unknown, or nothing observed yet.
+            UsageError: a format that no quantiser serves.
+        """
+        for option in options:
+            for weight in self.weights.values():
+                if not option.weight.floating:
+                    weight.quantizer.of(option.weight)
+            for quantizer in self.inputs.values():
+                if not option.activation.floating:
+                    quantizer.of(option.activation)
+
+    def set(self, allocation: Mapping[str, LayerFormat], *, calibrate: bool = False) -> None:
+        """Puts every layer in its formats, in place.
+
+        Args:
+            allocation: formats of every quantisable layer.
+            calibrate: fit ranges and codebooks anew in the new formats (needs :meth:`observe` before); otherwise they are kept.
+
+        Raises:
+            UsageError: layers missing or unknown, a format that no quantiser serves, or nothing observed yet.
         """
         wrong = sorted(set(allocation) ^ set(self.layers))
         if wrong:
             raise UsageError(f"an allocation must name the model's quantisable layers; they differ in {', '.join(wrong[:5])}.")
         self._check_shared(allocation)
-        self._to_bits(
+        self.serve(set(allocation.values()))
+        self._to_formats(
             {self.module[n]: b.activation for n, b in allocation.items() if self.module[n] in self.inputs},
             {self.module[n]: b.weight for n, b in allocation.items()},
         )
@@ -306,34 +331,34 @@ class QuantizedModel:
         if calibrate:
             self.calibrate()
 
-    def _check_shared(self, allocation: Mapping[str, BitWidths]) -> None:
-        """Raises UsageError where one quantiser is given two widths: layers that are calls of one module, or share a weight."""
-        found: dict[tuple[str, object], tuple[str, int]] = {}
-        for name, bits in allocation.items():
+    def _check_shared(self, allocation: Mapping[str, LayerFormat]) -> None:
+        """Raises UsageError where one quantiser is given two formats: layers that are calls of one module, or share a weight."""
+        found: dict[tuple[str, object], tuple[str, NumberFormat]] = {}
+        for name, one in allocation.items():
             path = self.module[name]
-            of: list[tuple[str, object, int]] = [("weight", id(self.weights[path]), bits.weight)]
+            of: list[tuple[str, object, NumberFormat]] = [("weight", id(self.weights[path]), one.weight)]
             if path in self.inputs:
-                of.append(("activation", path, bits.activation))
-            for what, key, width in of:
-                other, same = found.setdefault((what, key), (name, width))
-                if width != same:
+                of.append(("activation", path, one.activation))
+            for what, key, number in of:
+                other, same = found.setdefault((what, key), (name, number))
+                if number != same:
                     raise UsageError(
                         f"layers '{other}' and '{name}' share one quantiser (calls of one module, or one weight), so they must have one "
-                        f"{what} width; got {same} and {width} bits."
+                        f"{what} format; got {same} and {number}."
                     )
 
     def calibrate(self) -> None:
-        """Fits every quantiser to the weight, or to the observed inputs, at the present widths."""
+        """Fits every quantiser to the weight, or to the observed inputs, in the present formats."""
         for path, weight in self.weights.items():
-            if weight.bits < FLOAT_BITS:
-                weight.quantizer.calibrate(self.original(path), weight.bits)
+            if not weight.format.floating:
+                weight.quantizer.calibrate(self.original(path), weight.format)
         for path, quantizer in self.inputs.items():
-            if self.input_bits[path] < FLOAT_BITS:
+            if not self.input_formats[path].floating:
                 if path not in self._samples:
                     raise UsageError(
                         f"layer '{path}' saw no calibration data: call observe() first; a layer that never runs cannot be quantised."
                     )
-                quantizer.calibrate(self._samples[path], self.input_bits[path])
+                quantizer.calibrate(self._samples[path], self.input_formats[path])
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs: weights, quantisers, widths, scheme. Tensors and plain values only."""
@@ -378,6 +403,18 @@ class QuantizedModel:
         for path, largest in self._largest.items():
             cast(nn.Embedding, self._owner[path]).max_norm = largest
         return self.network
+
+
+def _channel_axis(module: nn.Module) -> int:
+    """The dimension of a module's input that holds its channels, from the end: inputs may come without a batch."""
+    return -(module.weight.ndim - 1) if isinstance(module, nn.modules.conv._ConvNd) else -1
+
+
+def _columns(x: Tensor, axis: int, elements: int) -> Tensor:
+    """About so many elements of ``x``: evenly spaced columns along ``axis``, (columns, channels, 1 ...)."""
+    rows = x.movedim(axis, -1).reshape(-1, x.shape[axis])
+    step = max(1, rows.numel() // max(elements, 1))
+    return rows[::step].clone().reshape(-1, x.shape[axis], *(1,) * (-axis - 1))
 
 
 @contextlib.contextmanager

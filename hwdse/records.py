@@ -18,9 +18,12 @@ from .checksums import digest
 from .choices import Choices
 from .constraints import find_metric
 from .costs import CostTable, FloatArray
+from .earlier_records import tables_with_formats, trial_with_formats
 from .errors import FileFormatError
+from .formats import LayerFormat
+from .formats.definition import defined, definitions
 from .metrics import Metric
-from .record_text import NAME, SCHEMA, read_record, record_text, schema_of
+from .record_text import EARLIER, NAME, SCHEMA, read_record, record_text, schema_of
 from .run_files import keep_files, read_held, refuse_links
 from .sample_scores import FOLDER, FP32, Held, SampleScores
 from .soundness import impossible, nonsense
@@ -86,10 +89,10 @@ class SweepRecord:
         return f"SweepRecord({self.task!r}, {ended}, {len(self.budgets)} budgets, costs {', '.join(m.key for m in self.costs)})"
 
     def tables_of(self, trial: TrialResult) -> Mapping[str, CostTable]:
-        """Cost and loss tables for the quantisers of one trial; empty where it holds codebooks, and their tables were not kept."""
-        scheme = str(trial.knobs.get("scheme", ""))
-        own = self.scheme_tables.get(scheme, {})
-        return {} if scheme.startswith("codebook") and not own else {**self.tables, **own}
+        """Cost and loss tables for the quantisers of one trial; empty where its formats are in none that were kept."""
+        tables = {**self.tables, **self.scheme_tables.get(str(trial.knobs.get("scheme", "")), {})}
+        chosen = set((trial.allocation or {}).values())
+        return tables if all(chosen <= set(table.options) for table in tables.values()) else {}
 
     @property
     def complete(self) -> tuple[TrialResult, ...]:
@@ -154,8 +157,14 @@ class SweepRecord:
             **{k: dict(getattr(self, k)) for k in ("limits", "reference", "graph", "conventions", "provenance", "config")},
             "choices": None if self.choices is None else self.choices.to_dict(),
             "files": dict(self.files),
+            "formats": definitions({number for one in self._formats() for number in (one.weight, one.activation)}),
             "trials": [t.to_dict() for t in self.trials],
         }
+
+    def _formats(self) -> set[LayerFormat]:
+        """Formats that are chosen from, or were."""
+        chosen = {one for trial in self.trials for one in (trial.allocation or {}).values()}
+        return chosen.union(() if self.choices is None else self.choices.options, *(t.options for t in self.tables.values()))
 
     @classmethod
     def load(cls, folder: Path, tables: bool = True) -> SweepRecord:
@@ -171,7 +180,10 @@ class SweepRecord:
         data, said = read_record(folder)
         record = cls.from_dict(data, folder / NAME)
         record = replace(record, said=(*said, *record.said)).with_scores(folder)
-        return record._with_tables(folder) if tables else record
+        record = record._with_tables(folder) if tables else record
+        if schema_of(data, folder / NAME) == SCHEMA:
+            return record
+        return replace(record, scheme_tables={name: tables_with_formats(name, found) for name, found in record.scheme_tables.items()})
 
     def _with_tables(self, folder: Path) -> SweepRecord:
         listed = [name for name in self.files if name == f"{TABLES}.npz" or name.startswith(f"{TABLES}/")]
@@ -191,10 +203,14 @@ class SweepRecord:
         Raises:
             FileFormatError: of another schema, or with a key missing.
         """
-        schema_of(data, path)
+        earlier = schema_of(data, path) == EARLIER
         try:
+            for definition in (data.get("formats") or {}).values():
+                defined(definition, path)
             score, costs = Metric(**data["score"]), tuple(Metric(**m) for m in data["costs"])
             trials = [TrialResult.from_dict(t) for t in data["trials"]]
+            if earlier:
+                trials = list(map(trial_with_formats, trials))
             wrong = impossible(score, costs, data["reference"])
             left = {t.number: why for t in trials if (why := nonsense(t, score, costs))}
             record = cls(

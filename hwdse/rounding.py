@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .bias_correction import mean_output, shift_to
-from .bits import FLOAT_BITS
+from .formats import NumberFormat
 from .interrupts import check
 from .objective import Batch
 from .quantized import QuantizedModel, evaluating
@@ -38,7 +38,7 @@ ROUNDED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 @dataclass
 class _Moments:
-    """Of one layer's inputs, by group: E z z', E x z', E x, E z; in float64, as means are taken off the products."""
+    """Moments of one layer's inputs, by group: E z z', E x z', E x, E z; in float64, as means are taken off the products."""
 
     zz: Tensor
     xz: Tensor
@@ -95,9 +95,10 @@ def round_adaptively(
         for number, path in enumerate(model.weights):
             module, weight = network.get_submodule(path), model.weights[path]
             check()
-            if weight.bits >= FLOAT_BITS:
+            if weight.format.floating:
                 continue
-            fits = isinstance(module, ROUNDED) and path in model.inputs and weight.quantizer.elementwise and readers[id(weight)] == 1
+            quantizer = weight.quantizer.of(weight.format)
+            fits = isinstance(module, ROUNDED) and path in model.inputs and quantizer.elementwise and readers[id(weight)] == 1
             moments = _moments(model, path, module, data, floating) if fits else None
             if moments is None:
                 kept.append(path)
@@ -108,7 +109,7 @@ def round_adaptively(
                 continue
             original = model.original(path)
             mean = _means(original.flatten(1), moments.x)
-            original.copy_(_rounded(original, weight.quantizer, weight.bits, moments, correct_bias))
+            original.copy_(_rounded(original, quantizer, weight.format, moments, correct_bias))
             if correct_bias:
                 model.offset(path, mean - _means(original.flatten(1), moments.z))
             if progress:
@@ -178,7 +179,7 @@ def _rows(module: nn.Module, x: Tensor) -> Tensor:
     return columns.reshape(n, groups, size // groups, positions).permute(1, 0, 3, 2).reshape(groups, n * positions, size // groups)
 
 
-def _rounded(weight: Tensor, quantizer: Quantizer, bits: int, moments: _Moments, centred: bool) -> Tensor:
+def _rounded(weight: Tensor, quantizer: Quantizer, number: NumberFormat, moments: _Moments, centred: bool) -> Tensor:
     """The weight on its levels; all groups at once, (groups, outputs, inputs)."""
     groups, size = moments.z.shape
     w = weight.detach().double().reshape(groups, -1, size)
@@ -193,14 +194,14 @@ def _rounded(weight: Tensor, quantizer: Quantizer, bits: int, moments: _Moments,
 
     def nearest(column: Tensor) -> Tensor:  # (groups, outputs)
         shaped = column.reshape(-1, *(1,) * (weight.ndim - 1)).to(weight.dtype)
-        return quantizer.quantize(shaped, bits).reshape(column.shape).double()
+        return quantizer.quantize(shaped, number).reshape(column.shape).double()
 
     found = _descend(_spread(target, h, nearest), target, h, nearest)
     for _ in range(REFITS):
         smoothed = found @ h
         factors = quantizer.refit((smoothed * target).sum(2).flatten(), (smoothed * found).sum(2).flatten())
         found = _descend(found * factors.to(found.dtype).reshape(groups, -1, 1), target, h, nearest)
-    return quantizer.quantize(found.reshape(weight.shape).to(weight.dtype), bits)
+    return quantizer.quantize(found.reshape(weight.shape).to(weight.dtype), number)
 
 
 def _spread(target: Tensor, h: Tensor, nearest: Callable[[Tensor], Tensor]) -> Tensor:

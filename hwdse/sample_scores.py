@@ -29,7 +29,7 @@ class Held(NamedTuple):
 
 
 class SampleScores(Mapping[str, FloatArray]):
-    """Of the validation split, in the order of its samples: by number of the trial, as text, or :data:`FP32`. Read where asked for.
+    """Scores of the validation split, in the order of its samples: by number of the trial, as text, or :data:`FP32`. Read where asked for.
 
     Where a file is absent, or is not the one that the record speaks of, there are no scores, and how sure a difference is goes by
     intervals; :attr:`damage` says so.

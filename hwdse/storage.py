@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bits import BitWidths
 from .costs import CostTable
 from .edges import Edges
 from .errors import FileFormatError, HwdseError
+from .formats import LayerFormat
 from .metrics import Metric
 from .reading import decode, json_object
 
@@ -246,7 +246,7 @@ def tables_from_bytes(data: bytes, file: object = "tables.npz") -> dict[str, Cos
                 if one.get("edges"):
                     parts["edges"] = Edges(*(archive[f"{number}.edges.{p}"] for p in ("ends", "row", "cells")))
                 found[one["name"]] = CostTable(
-                    Metric(*one["metric"]), tuple(one["layers"]), tuple(BitWidths.parse(o) for o in one["options"]),
+                    Metric(*one["metric"]), tuple(one["layers"]), tuple(LayerFormat.parse(o) for o in one["options"]),
                     convention=one["convention"], notes=tuple(one["notes"]), row_names=tuple(one["row_names"]),
                     whole_error=one.get("whole_error"), **parts,
                 )  # fmt: skip

@@ -17,8 +17,8 @@ from torch import nn
 
 from . import __version__
 from .bias_correction import correct_biases
-from .bits import Allocation, BitWidths
 from .checkpoint import Checkpoint
+from .formats import Allocation, LayerFormat
 from .loop import Loop, RandomState, random_state, set_random_state
 from .norms import frozen_statistics, reestimate_norms, untracked
 from .objective import Batch, Objective
@@ -49,7 +49,7 @@ class Step:
     loss: float
     batch_size: int
     model: QuantizedModel
-    probe: Callable[[Mapping[str, BitWidths]], float]
+    probe: Callable[[Mapping[str, LayerFormat]], float]
 
 
 class Allocator(Protocol):
@@ -211,8 +211,9 @@ def train_quantized(
 
 def _adapt(model: QuantizedModel) -> None:
     """A step of what quantisers learn outside the gradient; at a width just changed to, a fresh codebook."""
-    for weight, quantizer, bits in model.distinct_weights():
-        quantizer.adapt(weight, bits)
+    for weight, quantizer, number in model.distinct_weights():
+        if not number.floating:
+            quantizer.adapt(weight, number)
 
 
 def _without_training(model: QuantizedModel, task: Task, recipe: Recipe, progress: Progress | None) -> tuple[str, ...]:
@@ -233,7 +234,9 @@ def _identity(model: QuantizedModel, problem: Problem, allocator: Allocator, rec
         "model": model.graph.fingerprint,
         "start": key_of(*(bytes_of(t) for t in model.network.parameters())),
         "tables": key_of(*(a.tobytes() for t in (problem.loss, *problem.costs) for a in t.numbers)),
-        "settings": repr({k: v for k, v in sorted(vars(allocator).items()) if isinstance(v, str | int | float | bool | BitWidths | None)}),
+        "settings": repr(
+            {k: v for k, v in sorted(vars(allocator).items()) if isinstance(v, str | int | float | bool | LayerFormat | None)}
+        ),
         "quantisers": str(model.scheme),
         "allocator": type(allocator).__name__,
         "budget": [f"{c} {c.limit!r}" for c in problem.budget],
@@ -245,8 +248,8 @@ def _identity(model: QuantizedModel, problem: Problem, allocator: Allocator, rec
 
 def _probe(
     model: QuantizedModel, objective: Objective, group: list[Batch], states: list[RandomState]
-) -> Callable[[Mapping[str, BitWidths]], float]:
-    def loss_at(allocation: Mapping[str, BitWidths]) -> float:
+) -> Callable[[Mapping[str, LayerFormat]], float]:
+    def loss_at(allocation: Mapping[str, LayerFormat]) -> float:
         before, after = model.allocation, random_state()
         assert before is not None  # set before the first step
         model.set(allocation)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from .bits import Allocation
+from .formats import Allocation
 from .soundness import number
 
 State = Literal["complete", "failed", "interrupted"]

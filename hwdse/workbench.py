@@ -11,7 +11,7 @@ import copy
 import io
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -23,11 +23,9 @@ import torch
 from torch import nn
 
 from . import __version__
-from .bits import BitWidths
 from .checkpoint import drop_damaged
 from .checksums import sealed, unsealed
 from .choices import ENDS, Choices
-from .codebook_costs import charge_of, tabulate_codebook
 from .constraints import Budget, parse_budget
 from .contract import example_of, model_of
 from .costs import CostModel, CostTable, FloatArray
@@ -36,6 +34,7 @@ from .devices import find_device
 from .door import at_the_door
 from .errors import FileFormatError, SolverError, TaskError, UnknownName, UsageError
 from .evaluation import evaluate, evaluate_exchanged
+from .formats import LayerFormat, NumberFormat
 from .graph import LayerGraph
 from .intervals import paired_p
 from .loop import everyones_random_state, set_everyones_random_state
@@ -69,16 +68,11 @@ PACKAGES = ("torch", "numpy", "scipy", "pulp", "optuna", "scikit-learn")
 
 
 class Target(Protocol):
-    """An accelerator as the core sees it: a name, its cost models, and whether it can look weights up in a codebook."""
+    """An accelerator as the core sees it: a name, and its cost models, which say what it cannot run."""
 
     @property
     def name(self) -> str:
         """As in metric keys, ``latency@NAME``."""
-        ...
-
-    @property
-    def codebooks(self) -> bool:
-        """Whether non-uniform weight codebooks can be deployed."""
         ...
 
     def cost_models(self) -> Sequence[CostModel]:
@@ -93,7 +87,8 @@ class Workbench:
         task: the user's task.
         targets: accelerators.
         cost_models: hardware-independent cost models (BitOPs, ...).
-        weights, activations: bit-widths to choose from.
+        weights, activations: formats to choose from, every pair of them; a number is a plain integer of so many bits.
+        formats: the options themselves, in place of ``weights`` and ``activations``.
         pins, ends: see :meth:`Choices.of`.
         method: sensitivity method, a name in :data:`hwdse.sensitivity.SENSITIVITIES`.
         seed: of initialisation and training.
@@ -102,6 +97,7 @@ class Workbench:
         device: where networks are trained and scored, as torch names it (``"cpu"``, ``"cuda"``).
         cache: folder for what takes time; None keeps nothing. Default: :func:`hwdse.storage.cache_folder`.
         say: told what is being done.
+        metrics: names of the costs that are asked for, such as ``latency``; None: all. What nobody asks for need not be known.
     """
 
     def __init__(
@@ -110,16 +106,18 @@ class Workbench:
         targets: Iterable[Target] = (),
         cost_models: Iterable[CostModel] = (),
         *,
-        weights: Iterable[int] = range(2, 9),
-        activations: Iterable[int] = range(2, 9),
-        pins: Mapping[str, BitWidths] | None = None,
-        ends: BitWidths | None = ENDS,
+        weights: Iterable[int | NumberFormat] = range(2, 9),
+        activations: Iterable[int | NumberFormat] = range(2, 9),
+        formats: Iterable[LayerFormat] | None = None,
+        pins: Mapping[str, LayerFormat] | None = None,
+        ends: LayerFormat | None = ENDS,
         method: str = "fit",
         decode: int | None = None,
         seed: int = 0,
         device: str = "cpu",
         cache: Path | str | None = "default",
         say: Say | None = None,
+        metrics: Collection[str] | None = None,
     ) -> None:
         self.task = check_task(task)
         given = list(targets)
@@ -130,12 +128,15 @@ class Workbench:
             raise UsageError(f"two accelerators are named '{twice}': give each file a name of its own, or results cannot be told apart.")
         self.cost_models = tuple(cost_models)
         self._weights, self._activations, self._pins, self._ends = tuple(weights), tuple(activations), pins, ends
+        self._formats = None if formats is None else tuple(formats)
+        self._metrics = metrics
         find("sensitivity method", SENSITIVITIES, method, GROUP)  # an unknown name is said before anything is trained
         self.method, self.decode, self.seed = method, decode, seed
         self.device = find_device(device)
         self.cache = cache_folder() if cache == "default" else Path(cache) if cache is not None else None
         self._say: Say = say or (lambda what, done, total: None)
         self._losses: dict[Scheme, CostTable] = {}
+        self._tables: dict[tuple[LayerFormat, ...], dict[str, CostTable]] = {}
 
     @cached_property
     def graph(self) -> LayerGraph:
@@ -151,50 +152,41 @@ class Workbench:
     @cached_property
     def choices(self) -> Choices:
         """The decision space before any accelerator's limits."""
-        return Choices.of(self.graph, self._weights, self._activations, pins=self._pins, ends=self._ends)
+        return Choices.of(self.graph, self._weights, self._activations, formats=self._formats, pins=self._pins, ends=self._ends)
 
-    @cached_property
+    def choices_for(self, scheme: Scheme | None) -> Choices:
+        """The decision space in the formats of some quantisers: a codebook quantiser makes codebooks of plain widths."""
+        if scheme is None:
+            return self.choices
+        made = self.choices.mapped(scheme.formats)
+        return self.choices if made.options == self.choices.options else made
+
+    @property
     def tables(self) -> Mapping[str, CostTable]:
         """Metric key -> cost table, of every cost model and every accelerator."""
-        return self._tabulated(lambda model, graph: model.tabulate(graph, self.choices.options))
+        return self.tables_by(None)
 
-    @cached_property
-    def codebooks_refused(self) -> str:
-        """Why weights cannot be held as codebook indices: a cost model that does not say what that costs. Empty where they can."""
-        try:
-            for model in self._models:
-                charge_of(model)
-        except UsageError as error:
-            return str(error)
-        return ""
+    def tables_by(self, scheme: Scheme | None) -> Mapping[str, CostTable]:
+        """Every table, over the formats of some quantisers."""
+        choices = self.choices_for(scheme)
+        if choices.options not in self._tables:
+            self._tables[choices.options] = self._tabulated(choices)
+        return self._tables[choices.options]
 
-    @cached_property
-    def codebook_tables(self) -> Mapping[str, CostTable]:
-        """The same for weights held as codebook indices; unsupported on accelerators without look-up.
-
-        Raises:
-            UsageError: a cost model does not say what that costs.
-        """
-
-        def tabulate(model: CostModel, graph: LayerGraph) -> CostTable:
-            on = model.metric.on
-            return tabulate_codebook(model, graph, self.choices.options, on is None or self.targets[on].codebooks)
-
-        return self._tabulated(tabulate)
-
-    @cached_property
-    def _models(self) -> tuple[CostModel, ...]:
-        return (*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models()))
-
-    def _tabulated(self, tabulate: Callable[[CostModel, LayerGraph], CostTable]) -> dict[str, CostTable]:
-        models = self._models
+    def _tabulated(self, choices: Choices) -> dict[str, CostTable]:
+        every = [*self.cost_models, *(model for target in self.targets.values() for model in target.cost_models())]
+        names = [model.metric.name for model in every]
+        for name in self._metrics or ():
+            if name not in names:
+                raise UnknownName("metric", name, names)
+        models = [model for model in every if self._metrics is None or model.metric.name in self._metrics]
         step = None if self.decode is None else self.costed_graph
         floating = [layer.name for layer in self.graph.layers if not layer.quantisable]
         found: dict[str, CostTable] = {}
         for number, model in enumerate(models):
             self._say("cost tables", number, len(models))
             generating = step if model.metric.name in PER_TOKEN else None
-            table = tabulate(model, generating or self.graph).aligned(self.choices)
+            table = model.tabulate(generating or self.graph, choices.options).aligned(choices)
             if table.metric.key in found:
                 raise UsageError(f"two cost models give the metric {table.metric.key}; leave one out.")
             if floating:
@@ -220,10 +212,6 @@ class Workbench:
             "at 8 bits, all of which are read."
         )
 
-    def tables_by(self, scheme: Scheme | None) -> Mapping[str, CostTable]:
-        """Every table, as the quantisers of a scheme cost."""
-        return self.codebook_tables if scheme is not None and scheme.codebook else self.tables
-
     def tables_for(self, target: str | None, scheme: Scheme | None = None) -> tuple[CostTable, ...]:
         """The tables that apply on one accelerator: its own, and those that depend on none. None: all of them.
 
@@ -233,6 +221,13 @@ class Workbench:
         if target is not None and target not in self.targets:
             raise UnknownName("accelerator", target, self.targets)
         return tuple(t for t in self.tables_by(scheme).values() if target is None or t.metric.on in (None, target))
+
+    def cannot_run(self, scheme: Scheme | None, target: str | None) -> str:
+        """The weight formats of some quantisers that an accelerator cannot run at all, as text; empty where it runs one of them."""
+        choices, tables = self.choices_for(scheme), self.tables_for(target, scheme)
+        if target is None or any(np.isfinite(table.cells).all(axis=0).any() for table in tables if table.metric.on == target):
+            return ""
+        return ", ".join(map(str, choices.weight_formats))
 
     def problem(self, *budget: str, target: str | None = None, scheme: Scheme | None = None) -> Problem:
         """The problem under a budget.
@@ -254,8 +249,8 @@ class Workbench:
         """
         # limits relative to a uniform allocation are those of plain weights, whatever the scheme
         limits, tables = self.budget(*budget, target=target), self.tables_for(target, scheme)
-        nothing = loss_table(self.choices, np.zeros(self.choices.allowed.shape))
-        problem = Problem(self.choices, nothing, tables, limits)
+        choices = self.choices_for(scheme)
+        problem = Problem(choices, loss_table(choices, np.zeros(choices.allowed.shape)), tables, limits)
         if limits:
             with contextlib.suppress(SolverError):  # none found in time: who allocates has the last word
                 feasible(problem, time_limit=5)
@@ -269,7 +264,7 @@ class Workbench:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the task's code and data, of the traced graph, and of the code of the model's own modules."""
+        """Fingerprint of the task's code and data, of the traced graph, and of the code of the model's own modules."""
         self.notes  # noqa: B018  # data that cannot be read twice would be used up by this
         code = sources(type(module) for module in self._blank.modules())
         return key_of(fingerprint(self.task), self.graph.fingerprint, sorted(code))
@@ -389,7 +384,7 @@ class Workbench:
 
     @cached_property
     def weights_fingerprint(self) -> str:
-        """Of the trained FP32 weights."""
+        """Fingerprint of the trained FP32 weights."""
         return key_of(*(part for k, v in sorted(self._state.items()) for part in (k, bytes_of(v))))
 
     def loss(self, scheme: Scheme | None = None) -> CostTable:
@@ -401,10 +396,11 @@ class Workbench:
 
             def make() -> bytes:
                 torch.manual_seed(self.seed)
-                table = sensitivity(self.method, self.quantized(scheme), self.task, self.choices, partial(self._say, what))
+                table = sensitivity(self.method, self.quantized(scheme), self.task, choices, partial(self._say, what))
                 return tables_to_bytes({"loss": table})
 
-            options = [str(o) for o in self.choices.options]
+            choices = self.choices_for(scheme)
+            options = [str(o) for o in choices.options]
             key = key_of(
                 self.fingerprint,
                 self.weights_fingerprint,
@@ -412,21 +408,21 @@ class Workbench:
                 str(scheme),
                 sorted(sources([find("sensitivity method", SENSITIVITIES, self.method, GROUP), *scheme.classes])),
                 options,
-                self.choices.allowed.tobytes(),
+                choices.allowed.tobytes(),
                 self.seed,
                 self.device.type,
                 torch.__version__,
                 __version__,
             )
             found = self._kept(f"{self.task.name}.{self.method}.npz", key, make, tables_from_bytes)
-            self._losses[scheme] = found["loss"].aligned(self.choices)
+            self._losses[scheme] = found["loss"].aligned(choices)
         return self._losses[scheme]
 
     @cached_property
     def costs_fingerprint(self) -> str:
-        """Of every number in the cost tables: another accelerator file, or another version of a cost model, changes it."""
+        """Fingerprint of every number in the cost tables: another accelerator file, or another version of a cost model, changes it."""
         parts: list[Any] = []
-        for table in (*self.tables.values(), *({} if self.codebooks_refused else self.codebook_tables).values()):
+        for table in (*self.tables.values(), *self.tables_by(Scheme("codebook")).values()):
             parts += [table.metric.key, *(a.tobytes() for a in table.numbers)]
         return key_of(*parts)
 
@@ -451,7 +447,7 @@ class Workbench:
 
     @cached_property
     def reference_scores(self) -> FloatArray:
-        """Of the FP32 network, one for each validation sample."""
+        """Scores of the FP32 network, one for each validation sample."""
         return evaluate(self.network(), self.task, "validation").scores
 
     def provenance(self) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bits import Allocation, BitWidths
 from ..costs import CostTable
+from ..formats import Allocation, LayerFormat
 
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 MOST_CELLS = 400_000  # of all tables together: about 2 MB; what is beyond is left out, and said to be
@@ -38,7 +38,7 @@ def coded(indices: Iterable[int], of: int) -> str:
     return "".join(DIGITS[i // 64] + DIGITS[i % 64] for i in indices)
 
 
-def coded_allocation(allocation: Allocation | None, layers: Sequence[str], place: Mapping[BitWidths, int]) -> str:
+def coded_allocation(allocation: Allocation | None, layers: Sequence[str], place: Mapping[LayerFormat, int]) -> str:
     """The option of each layer, in order; option 0 stands for a layer that has no width."""
     if not allocation:
         return ""
@@ -46,7 +46,7 @@ def coded_allocation(allocation: Allocation | None, layers: Sequence[str], place
 
 
 def embedded_tables(
-    tables: Mapping[str, CostTable], layers: Sequence[str], place: Mapping[BitWidths, int]
+    tables: Mapping[str, CostTable], layers: Sequence[str], place: Mapping[LayerFormat, int]
 ) -> tuple[dict[str, Any], list[str]]:
     """Tables as JSON by key, and the keys of those left out for their size."""
     found: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def embedded_tables(
     return found, left
 
 
-def _table(table: CostTable, at: Mapping[str, int], place: Mapping[BitWidths, int]) -> dict[str, Any]:
+def _table(table: CostTable, at: Mapping[str, int], place: Mapping[LayerFormat, int]) -> dict[str, Any]:
     """``entries``: [row, layer, distinct values, which of them per option, source per option or one for all]."""
     entries = []
     for e in range(len(table.row)):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..bits import Allocation, BitWidths
 from ..choices import Choices
 from ..costs import CostTable
 from ..errors import UnknownName, UsageError
+from ..formats import Allocation, LayerFormat
 from ..records import SweepRecord, TrialResult
 from .limits import Limit, budget_limits, budget_of, inside, trial_limits
 
@@ -25,7 +25,7 @@ class Alternative:
         inside: whether the trial's budget still holds; None where it has none.
     """
 
-    widths: BitWidths
+    widths: LayerFormat
     loss: float
     costs: Mapping[str, float]
     inside: bool | None
@@ -44,7 +44,7 @@ class LayerFacts:
     """
 
     layer: str
-    widths: BitWidths
+    widths: LayerFormat
     loss: float
     share: float
     costs: Mapping[str, float]
@@ -86,8 +86,8 @@ def explain(record: SweepRecord, number: int) -> Explained:
     known = record.tables_of(trial)
     if not known:
         raise UsageError(
-            f"trial {number} holds its weights as indices into codebooks, whose tables are not in the run folder yet; those of plain "
-            "weights differ. They are written when the sweep ends (the same hwdse sweep command goes on). Or explain another trial."
+            f"trial {number} has formats whose tables are not in the run folder yet. They are written when the sweep ends (the same hwdse "
+            "sweep command goes on). Or explain another trial."
         )
     limits = budget_limits(record, budget_of(trial)) or ()
     aimed = trial_limits(record, trial) or ()
@@ -119,7 +119,7 @@ def _indices(table: CostTable, trial: TrialResult) -> np.ndarray[tuple[int], np.
     return np.array([column[trial.allocation[name]] for name in table.layers], np.intp)
 
 
-def _steps(choices: Choices | None, table: CostTable, allocation: Allocation, name: str) -> list[dict[str, BitWidths]]:
+def _steps(choices: Choices | None, table: CostTable, allocation: Allocation, name: str) -> list[dict[str, LayerFormat]]:
     """What changes, layer by layer, where one layer takes one step up or down in weights, then in activations.
 
     Only to widths that every layer which moves may take. Where a layer may take no other weight at its activation, or the reverse, one
@@ -130,24 +130,28 @@ def _steps(choices: Choices | None, table: CostTable, allocation: Allocation, na
     open_ = [option for option in options if moves[option] is not None]
     here = allocation[name]
     found = []
-    for part, other in (("weight", "activation"), ("activation", "weight")):
+    for other in ("activation", "weight"):
         same = [o for o in open_ if getattr(o, other) == getattr(here, other)]
-        found += sorted((o for o in same if getattr(o, part) < getattr(here, part)), key=lambda o: -_size(o))[:1]
-        found += sorted((o for o in same if getattr(o, part) > getattr(here, part)), key=_size)[:1]
+        found += sorted((o for o in same if o != here and here.refines(o)), key=lambda o: -stored_bits(o))[:1]
+        found += sorted((o for o in same if o != here and o.refines(here)), key=stored_bits)[:1]
     if choices is not None:
-        both = [o for o in open_ if (o.weight - here.weight) * (o.activation - here.activation) > 0]
-        if not any(_size(o) < _size(here) for o in found):
-            found += sorted((o for o in both if _size(o) < _size(here)), key=lambda o: -_size(o))[:1]
-        if not any(_size(o) > _size(here) for o in found):
-            found += sorted((o for o in both if _size(o) > _size(here)), key=_size)[:1]
+        narrower = [o for o in open_ if here.refines(o) and o.weight != here.weight and o.activation != here.activation]
+        wider = [o for o in open_ if o.refines(here) and o.weight != here.weight and o.activation != here.activation]
+        if not any(here.refines(o) for o in found):
+            found += sorted(narrower, key=lambda o: -stored_bits(o))[:1]
+        if not any(o.refines(here) for o in found):
+            found += sorted(wider, key=stored_bits)[:1]
     return [moved for moved in map(moves.get, found) if moved is not None]
 
 
-def _size(widths: BitWidths) -> int:
-    return widths.weight + widths.activation
+def stored_bits(formats: LayerFormat) -> float:
+    """Bits of an element of the weights and of one of the input together, for showing steps in order."""
+    return formats.weight.stored_bits + formats.activation.stored_bits
 
 
-def _moved(choices: Choices | None, table: CostTable, allocation: Allocation, name: str, option: BitWidths) -> dict[str, BitWidths] | None:
+def _moved(
+    choices: Choices | None, table: CostTable, allocation: Allocation, name: str, option: LayerFormat
+) -> dict[str, LayerFormat] | None:
     """The layer at the option and the layers tied to it at the shared width; None where one of them may not take it."""
     if choices is None:
         return {name: option}
@@ -174,7 +178,7 @@ def _alternative(
     trial: TrialResult,
     limits: tuple[Limit, ...],
     name: str,
-    moved: Mapping[str, BitWidths],
+    moved: Mapping[str, LayerFormat],
 ) -> Alternative | None:
     def changed(table: CostTable) -> tuple[float, float]:
         """(total now, total with what moves moved)."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..costs import CostTable
+from ..formats import listed
 from ..metrics import LOSS, Metric
 from ..records import SweepRecord, TrialResult
 from . import style
@@ -28,7 +29,7 @@ def explorer_data(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[st
     """JSON-able; see the keys. ``axes`` are all quantities of a point, one value per point each, the score's first."""
     points = [Point.of(record, t) for t in trials]
     layers, tables_used = _layers(record), _tables(record, trials)
-    options = sorted({o for t in tables_used.values() for o in t.options} | {w for t in trials for w in (t.allocation or {}).values()})
+    options = listed((*(o for t in tables_used.values() for o in t.options), *(w for t in trials for w in (t.allocation or {}).values())))
     place = {option: i for i, option in enumerate(options, 1)}
     tables, left = embedded_tables(tables_used, layers, place)
     made = [reproduction(record, t) for t in trials]
@@ -46,6 +47,7 @@ def explorer_data(record: SweepRecord, trials: Sequence[TrialResult]) -> dict[st
         "sources": {name: {"colour": colour, "hatch": hatch[:1]} for name, (colour, hatch) in style.SOURCES.items()},
         "layers": layers,
         "options": ["", *map(str, options)],
+        "operands": [None, *([[f.label, f.stored_bits] for f in (o.weight, o.activation)] for o in options)],
         "points": {
             "number": [p.number for p in points],
             "name": [p.name for p in points],

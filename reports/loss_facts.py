@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bits import BitWidths
 from ..costs import CostTable
+from ..formats import LayerFormat, NumberFormat
 
-Curve = tuple[tuple[int, float], ...]
+Curve = tuple[tuple[NumberFormat, float], ...]
 
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """One layer: expected loss increase by weight bits (activations as wide as the options allow) and by activation bits.
+    """One layer: expected loss increase by weight format (the activation in the last one listed beside it) and by activation format.
 
     ``worst`` is the largest finite cell of the layer.
     """
@@ -52,13 +52,13 @@ def _layers(table: CostTable) -> tuple[LayerSensitivity, ...]:
     column = {option: j for j, option in enumerate(table.options)}
     weights, activations = {o.weight for o in table.options}, {o.activation for o in table.options}
 
-    def curve(i: int, groups: list[list[BitWidths]], part: str) -> Curve:
+    def curve(i: int, groups: list[list[LayerFormat]], part: str) -> Curve:
         finite = ([o for o in group if np.isfinite(cells[i, column[o]])] for group in groups)
-        widest = [max(group) for group in finite if group]  # options of one group differ in the other width only
+        widest = [max(group, key=lambda o: o.order) for group in finite if group]  # options of one group differ in the other format only
         return tuple((getattr(o, part), float(cells[i, column[o]])) for o in widest)
 
-    by_weight = [[o for o in table.options if o.weight == w] for w in sorted(weights)]
-    by_activation = [[o for o in table.options if o.activation == a] for a in sorted(activations)]
+    by_weight = [[o for o in table.options if o.weight == w] for w in sorted(weights, key=lambda one: one.order)]
+    by_activation = [[o for o in table.options if o.activation == a] for a in sorted(activations, key=lambda one: one.order)]
 
     return tuple(
         LayerSensitivity(

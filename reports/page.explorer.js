@@ -136,9 +136,9 @@ function startExplorer(data, root) {
   function point(mark) {
     if (!mark) { tip.hidden = true; return; }
     const i = mark.i, ax = axes[mark.s.x], ay = axes[mark.s.y], interval = data.points.interval[i];
-    const most = Math.max(...data.options.filter(Boolean).flatMap((text) => text.slice(1).split("a").map(Number)));
+    const most = mostBits(data);
     const lines = [ay, ax, ...(ay !== axes[0] && ax !== axes[0] ? [axes[0]] : [])].map((axis) => make("div", null, axis.label + ": " + quantity(axis, axis.values[i]) + (axis === axes[0] && interval ? " (" + interval.map((v) => figure(axis, v)).join(" to ") + ")" : "")));
-    const chosen = chosenOptions(model, i).map((option) => widthsOf(model, option));
+    const chosen = chosenOptions(model, i).map((option) => formatsOf(model, option));
     const strip = chosen.length ? make("table", { class: "strip" }, [["W", 0], ["A", 1]].map(([head, k]) => make("tr", null, make("th", { scope: "row" }, head), chosen.slice(0, 32).map((pair) => bitsCell(pair[k], most))))) : null;
     tip.replaceChildren(make("strong", null, data.points.name[i]), ...lines, strip || "", ...(chosen.length > 32 ? [make("div", null, `the first 32 of ${chosen.length} layers`)] : []));
     tip.hidden = false;

@@ -8,8 +8,9 @@ function shade(bits, most) {
   return { background: `rgb(${mix.join(",")})`, color: light > 0.2 ? "#1f2933" : "#fff" };
 }
 
-function bitsCell(bits, most) {
-  const cell = make("td", { class: "bits" }, bits ? String(bits) : "–");
+// A format's label and its bits; [] where the record holds none.
+function bitsCell([label, bits], most) {
+  const cell = make("td", { class: "bits" }, label || "–");
   if (bits) Object.assign(cell.style, shade(bits, most));
   return cell;
 }
@@ -19,7 +20,8 @@ function chosenOptions(model, i) {
   return text ? decoded(text, model.data.options.length > 64) : [];
 }
 
-const widthsOf = (model, option) => (option ? model.data.options[option].slice(1).split("a").map(Number) : [0, 0]);
+const formatsOf = (model, option) => model.data.operands[option] || [[], []];
+const mostBits = (data) => Math.max(...data.operands.filter(Boolean).flat().map(([, bits]) => bits));
 
 function sourceFill(model, source, node) {
   const colours = { conversions: { colour: "#8c6d1f", hatch: "/" } };
@@ -78,7 +80,7 @@ function costsTable(model, i) {
 function layersTable(model, i, axis) {
   const chosen = chosenOptions(model, i);
   if (!chosen.length) return make("p", { class: "note" }, "The record holds no widths of this point.");
-  const most = Math.max(...model.data.options.filter(Boolean).flatMap((text) => text.slice(1).split("a").map(Number)));
+  const most = mostBits(model.data);
   const { why, found } = axis ? explained(model, i, axis) : { why: "The run has no cost." };
   const finite = !why && Number.isFinite(found.total);
   const top = finite ? Math.max(...found.layers, found.fixed) || 1 : 1;
@@ -88,11 +90,11 @@ function layersTable(model, i, axis) {
     return [make("td", { class: "n" }, quantity(axis, value)), make("td", { class: "n" }, share(value / (found.total || 1))), make("td", { class: "wide" }, bar, source)];
   };
   const rows = model.data.layers.map((name, k) => {
-    const [w, a] = widthsOf(model, chosen[k]);
+    const [w, a] = formatsOf(model, chosen[k]);
     return make("tr", null, make("th", { scope: "row" }, name), bitsCell(w, most), bitsCell(a, most), finite ? (found.layers[k] ? part(found.layers[k], found.sources[k]) : [make("td", { class: "n" }, "–"), make("td"), make("td")]) : null);
   });
   if (finite && found.fixed) rows.push(make("tr", null, make("th", { scope: "row" }, "(no layer's)"), make("td"), make("td"), part(found.fixed, "fixed")));
-  const heads = ["layer", "weight bits", "input bits", ...(finite ? [axis.label, "share", "how it is known"] : [])];
+  const heads = ["layer", "weights", "input", ...(finite ? [axis.label, "share", "how it is known"] : [])];
   const said = why || (Number.isFinite(found.total) ? (found.row ? "The largest of several sums: " + found.row + "; layers that add nothing to it have a dash." : "") : axis.on + " cannot run these widths.");
   return make("div", null, said ? make("p", { class: "note" }, said) : null, scrolling("Layers of the point", make("table", { class: "facts layers" },
     make("thead", null, make("tr", null, heads.map((h, k) => make("th", { scope: "col", class: k === 3 || k === 4 ? "n" : null }, h)))), make("tbody", null, rows))));
@@ -115,13 +117,13 @@ function budgetsTable(model, i, limits) {
   return scrolling("Budgets and the point", make("table", { class: "facts" }, make("thead", null, make("tr", null, ["budget", "limit", "room left", "the limit is"].map((h, k) => make("th", { scope: "col", class: k === 2 ? "n" : null }, h)))), make("tbody", null, rows)));
 }
 
-// the hand-off document, schema hwdse.allocation/1, with what the record knows
+// the hand-off document, schema hwdse.allocation/2, with what the record knows
 function allocationFile(model, i) {
   const { data, points } = model;
   const chosen = chosenOptions(model, i);
   const layers = Object.fromEntries(data.layers.map((name, k) => [name, chosen[k]]).filter(([, option]) => option).map(([name, option]) => [name, data.options[option]]));
   const measures = Object.fromEntries(model.axes.filter((axis) => ["score", "cost", "loss"].includes(axis.kind)).map((axis) => [axis.key, Number.isFinite(axis.values[i]) ? axis.values[i] : null]));
-  return JSON.stringify({ schema: "hwdse.allocation/1", layers, task: data.task, graph: data.graph, weights: data.weights, scheme: points.scheme[i], number: points.number[i], measures, samples: points.samples[i] }, null, 2) + "\n";
+  return JSON.stringify({ schema: "hwdse.allocation/2", layers, task: data.task, graph: data.graph, weights: data.weights, scheme: points.scheme[i], number: points.number[i], measures, samples: points.samples[i] }, null, 2) + "\n";
 }
 
 function pointPanel(model, box, table, close) {

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..bits import Allocation
 from ..costs import FloatArray
+from ..formats import Allocation
 from ..metrics import Metric
 from ..records import SweepRecord, TrialResult
 from ..sample_scores import FP32
@@ -147,8 +147,8 @@ def mean_bits(record: SweepRecord, allocation: Allocation | None) -> tuple[float
         weight = dict.fromkeys(allocation, 1.0)
     total = sum(weight.values())
     return (
-        sum(weight[name] * bits.weight for name, bits in allocation.items()) / total,
-        sum(bits.activation for bits in allocation.values()) / len(allocation),
+        sum(weight[name] * one.weight.stored_bits for name, one in allocation.items()) / total,
+        sum(one.activation.stored_bits for one in allocation.values()) / len(allocation),
     )
 
 

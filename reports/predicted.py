@@ -30,8 +30,8 @@ def predicted_front(cost: CostTable, loss: CostTable, choices: Choices | None = 
     column = {option: j for j, option in enumerate(cost.options)}
     shared = [j for j, option in enumerate(loss.options) if option in column]
     widths = {
-        "weight": np.array([loss.options[j].weight for j in shared]),
-        "activation": np.array([loss.options[j].activation for j in shared]),
+        "weight": np.array([str(loss.options[j].weight) for j in shared]),
+        "activation": np.array([str(loss.options[j].activation) for j in shared]),
     }
     points = {}
     for i, name in enumerate(loss.layers):
@@ -43,7 +43,7 @@ def predicted_front(cost: CostTable, loss: CostTable, choices: Choices | None = 
             points[name][~np.array(may, bool)] = np.inf
     hulls = []
     for names, part in _groups(loss.layers, choices):
-        values = np.unique(widths[part]) if part else [0]
+        values = np.unique(widths[part]) if part else [""]
         chosen = [widths[part] == value if part else np.ones(len(shared), bool) for value in values]
         sums = [_sum([_hull(points[name][keep]) for name in names]) for keep in chosen]
         hulls.append(_hull(np.concatenate(sums)) if sums else np.zeros((0, 2)))

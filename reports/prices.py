@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Prices:
-    """Of one cost, from the cheapest point to the best.
+    """The points of one cost, from the cheapest point to the best.
 
     Attributes:
         front: all points of the front. steps: of its envelope, in order of cost; their prices fall.

@@ -28,12 +28,12 @@ def draw_sensitivity(table: CostTable, path: Path) -> Path:
 
 
 def sensitivity_figure(facts: SensitivityFacts) -> Figure:
-    """Two panels of dots, one per width: weights narrowed, activations narrowed."""
+    """Two panels of dots, one per format: weights narrowed, activations narrowed."""
     from matplotlib import colormaps
 
     rows = len(facts.layers)
     curves = [c for x in facts.layers for c in (x.weights, x.activations)]
-    levels = sorted({bits for curve in curves for bits, _ in curve})
+    levels = sorted({number for curve in curves for number, _ in curve}, key=lambda one: one.order)
     shapes = dict(zip(levels, "ovsD^Pp*Xh" * 4, strict=False))
     shade = {b: colormaps["cividis"](0.05 + 0.8 * i / max(len(levels) - 1, 1)) for i, b in enumerate(levels)}
     positive = [v for curve in curves for _, v in curve if v > 0]
@@ -48,15 +48,16 @@ def sensitivity_figure(facts: SensitivityFacts) -> Figure:
                     axes.set_xscale("symlog", linthresh=max(max(positive) * 1e-4, min(positive)), linscale=0.6)
                 else:
                     axes.set_xscale("log")
-            for bits in levels:
-                dots = [(v, i) for i, x in enumerate(facts.layers) for b, v in getattr(x, part) if b == bits]
+            for number in levels:
+                dots = [(v, i) for i, x in enumerate(facts.layers) for one, v in getattr(x, part) if one == number]
                 if dots:
-                    axes.scatter(*zip(*dots, strict=True), marker=shapes[bits], s=26, color=shade[bits], linewidths=0, zorder=3)
+                    axes.scatter(*zip(*dots, strict=True), marker=shapes[number], s=26, color=shade[number], linewidths=0, zorder=3)
             axes.set_title(title)
             axes.set_xlabel("expected loss increase")
         left.set_yticks(range(rows), [short(x.layer) for x in facts.layers], fontsize="small")
         left.invert_yaxis()
-        for bits in levels:
-            left.plot([], [], shapes[bits], linestyle="none", color=shade[bits], markersize=5, label=f"{bits} bit")
+        for number in levels:
+            label = f"{number.label} bit" if number.plain else number.label
+            left.plot([], [], shapes[number], linestyle="none", color=shade[number], markersize=5, label=label)
         figure.legend(loc="outside upper right", ncols=style.columns(len(levels)), handletextpad=0.2, columnspacing=1.2)
     return figure

@@ -105,7 +105,7 @@ def looking(name: str) -> Iterator[None]:
 
 
 def columns(entries: int) -> int:
-    """Of a legend beside the axes: one row, or two where the text is large against the figure."""
+    """Columns of a legend beside the axes: all entries in one row, or in two where the text is large against the figure."""
     return entries if _look.get() is LOOKS[PAGE] else -(-entries // 2)
 
 

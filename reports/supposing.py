@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bits import Allocation
 from ..choices import Choices
 from ..constraints import Budget, Constraint, parse_budget, reference_notes
 from ..costs import CostTable, FloatArray
 from ..errors import UsageError
+from ..formats import Allocation
 from ..metrics import Metric
 from ..problem import Problem, Solution
 from ..records import SweepRecord, TrialResult
@@ -81,7 +81,7 @@ class Evidence:
         return cls(fidelity, tuple(trials), loss, losses, scores, anchor)
 
     def predict(self, at: FloatArray) -> Prediction:
-        """Of (M,) expected losses; see :func:`~hwdse.reports.predicting.predict`."""
+        """Prediction for (M,) expected losses; see :func:`~hwdse.reports.predicting.predict`."""
         return predict(self.losses, self.scores, at, anchor=self.anchor)
 
 
@@ -156,12 +156,13 @@ def _error(table: CostTable, indices: np.ndarray) -> float | None:
 def fidelity_of(record: SweepRecord) -> tuple[list[TrialResult], tuple[str, int]]:
     """The trials of one kind of quantisers and one length of training: without any if there are enough, else most; an allocation once.
 
-    Codebook weights are left out: they have costs and losses of their own, which a record's tables are not.
+    Those whose formats the record's own tables do not have, codebooks among them, are left out.
     """
     groups: dict[tuple[str, int], dict[Allocation | None, TrialResult]] = {}
     for trial in measured(record):
         kind = (str(trial.knobs.get("scheme", "unknown")), int(trial.knobs.get("epochs") or 0))
-        if not kind[0].startswith("codebook"):
+        known = next(iter(record.tables.values())).options if record.tables else ()
+        if set((trial.allocation or {}).values()) <= set(known):
             groups.setdefault(kind, {}).setdefault(trial.allocation, trial)
     if not groups:
         return [], ("unknown", 0)

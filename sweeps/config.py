@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from hwdse.bits import BitWidths
 from hwdse.errors import FileFormatError, UsageError
+from hwdse.formats import LayerFormat, grid, parse_options
 from hwdse.reading import read_text, toml_table
 
 SWEEP_SCHEMA = "hwdse.sweep/1"
@@ -39,7 +39,7 @@ class SweepConfig(BaseModel):
         objective: cost metrics (one or two) that the sampler trades against the score; None: the first metric of each budget.
         sampler: ``tpe``, ``random`` or ``nsgaii``.
         sensitivity: method behind the loss table.
-        weights, activations: bit-widths to choose from.
+        formats: what is chosen from, ``"int2..int8, mxfp4"``; None: every pair of ``weights`` and ``activations``, in bits.
         quantizers: ``WEIGHT+ACTIVATION@RANGES``, as ``lsq_channel+lsq@mse``; None: each allocator's own.
         rounding: of weights in post-training trials, ``adaptive`` (with bias correction) or ``nearest``.
         decode: tokens in the cache, where latency, energy and bit operations shall be those of generating a token; None: as traced.
@@ -69,6 +69,7 @@ class SweepConfig(BaseModel):
     objective: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=2)
     sampler: str = "tpe"
     sensitivity: str = "fit"
+    formats: str | None = None
     weights: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
     activations: tuple[Width, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8), min_length=1)
     quantizers: str | None = None
@@ -85,6 +86,18 @@ class SweepConfig(BaseModel):
 
         return None if value is None else str(Scheme.parse(value))
 
+    @field_validator("formats")
+    @classmethod
+    def _listed(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_options(value)
+        return value
+
+    @property
+    def options(self) -> tuple[LayerFormat, ...]:
+        """What is chosen from."""
+        return grid(self.weights, self.activations) if self.formats is None else parse_options(self.formats)
+
     @field_validator("budgets", mode="before")
     @classmethod
     def _lists(cls, value: Any) -> Any:
@@ -94,7 +107,7 @@ class SweepConfig(BaseModel):
     @field_validator("baselines")
     @classmethod
     def _widths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(BitWidths.parse(text)) for text in value)
+        return tuple(str(LayerFormat.parse(text)) for text in value)
 
     @field_validator("tightness")
     @classmethod

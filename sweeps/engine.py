@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from hwdse import __version__
-from hwdse.bits import BitWidths
 from hwdse.checksums import digest
 from hwdse.constraints import Budget, find_metric
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError, UsageError
+from hwdse.formats import LayerFormat
 from hwdse.interrupts import PARENT, check
 from hwdse.records import SweepRecord, TrialResult, learnt_nothing
 from hwdse.run_files import keep_files, refuse_links, sweep_up_run
@@ -177,7 +177,7 @@ class _Sweep:
         """
         if key not in self._scales:
             table, choices = self.bench.tables[key], self.bench.choices
-            pairs = sorted(choices.options, key=lambda o: (o != BitWidths(8, 8), -o.weight * o.activation))
+            pairs = sorted(choices.options, key=lambda o: (o != LayerFormat.of(8, 8), -o.weight.bits * o.activation.bits))
             uniform = []
             for pair in pairs:
                 with contextlib.suppress(UsageError):  # a pair that pins alone have

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, reference_notes
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName, UsageError
+from hwdse.formats import LayerFormat
 from hwdse.problem import Problem, loss_table
 from hwdse.quantizers import Scheme
 from hwdse.solvers import solve
@@ -127,7 +127,7 @@ def _possible(baselines: Sequence[str], choices: Choices) -> tuple[tuple[str, ..
     found, said = [], []
     for text in baselines:
         try:
-            note = choices.uniform_note(BitWidths.parse(text))
+            note = choices.uniform_note(LayerFormat.parse(text))
         except UsageError as error:
             said.append(f"the baseline {text} is left out: {str(error).rstrip('.')}")
             continue

@@ -76,7 +76,8 @@ def scheme_tables(bench: Workbench, results: Sequence[TrialResult]) -> dict[str,
     found: dict[str, Mapping[str, CostTable]] = {}
     for text in sorted({str(t.knobs["scheme"]) for t in results if t.state == "complete"} - {str(Scheme())}):
         scheme = Scheme.parse(text)
-        found[text] = {**(bench.tables_by(scheme) if scheme.codebook else {}), "loss": bench.loss(scheme)}
+        others = {} if bench.choices_for(scheme) is bench.choices else bench.tables_by(scheme)
+        found[text] = {**others, "loss": bench.loss(scheme)}
     return found
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwdse.bits import Allocation
 from hwdse.choices import BoolArray, Choices, IntArray
 from hwdse.costs import FloatArray
+from hwdse.formats import Allocation
 from hwdse.pareto import ParetoFront
 from hwdse.problem import Problem
 from hwdse.quantizers import Scheme
@@ -40,7 +40,7 @@ def refinement(bench: Workbench, plan: Plan, trials: Sequence[TrialResult], at_w
     for parent in _parents(bench, plan, trials):
         knobs = Knobs.from_dict({key: parent.knobs[key] for key in Knobs.__dataclass_fields__ if key in parent.knobs})
         scheme = Scheme.parse(str(parent.knobs["scheme"]))
-        problem = Problem(bench.choices, bench.loss(scheme), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs))
+        problem = Problem(bench.choices_for(scheme), bench.loss(scheme), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs))
         assert parent.allocation is not None  # complete trials have one
         found = neighbours(problem, parent.allocation)
         known = [(str(scheme), knobs.epochs, a) in done or (knobs.allocator, knobs.epochs, a) in taken for a in found]
@@ -112,7 +112,7 @@ def _down(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list
 
 
 def _up(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[IntArray]:
-    """Of ever wider widths, the last that costs what the present one does, and the last of those that cost the next more."""
+    """The last of ever wider widths that costs what the present one does, and the last of those that cost the next more."""
     others = np.vstack([now, costs])[None]
     alike: BoolArray = np.all(np.abs(costs[:, None] - others) <= SAME * np.abs(others), axis=2)  # (M, 1 + M)
     free = np.flatnonzero(alike[:, 0])
@@ -122,9 +122,9 @@ def _up(moves: Sequence[IntArray], costs: FloatArray, now: FloatArray) -> list[I
 
 
 def _ways(choices: Choices, start: IntArray, direction: int) -> list[list[IntArray]]:
-    """Of every layer, or group of tied ones, in weights or activations: the differences of option indices to each wider (1) or narrower
-    (-1) width, the nearest first."""
-    weights, activations = choices.weight_bits, choices.activation_bits
+    """Moves of every layer, or group of tied ones, in weights or activations: the differences of option indices to each format listed
+    after (1) or before (-1) its own, the nearest first."""
+    weights, activations = choices.weight_code, choices.activation_code
     found = []
     for own, other, ties in ((weights, activations, choices.weight_ties), (activations, weights, choices.activation_ties)):
         groups = [[choices.position[n] for n in tie] for tie in ties]
@@ -132,10 +132,10 @@ def _ways(choices: Choices, start: IntArray, direction: int) -> list[list[IntArr
         for group in (*groups, *single):
             moves = []
             here = own[start[group[0]]]
-            for width in sorted({int(w) for w in own if direction * (w - here) > 0}, reverse=direction < 0):
+            for code in sorted({int(c) for c in own if direction * (c - here) > 0}, reverse=direction < 0):
                 move = np.zeros_like(start)
                 for i in group:
-                    same = np.flatnonzero(choices.allowed[i] & (other == other[start[i]]) & (own == width))
+                    same = np.flatnonzero(choices.allowed[i] & (other == other[start[i]]) & (own == code))
                     if not len(same):
                         break
                     move[i] = same[0] - start[i]

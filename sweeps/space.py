@@ -21,7 +21,7 @@ class Space:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Of every parameter."""
+        """Distribution of every parameter."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution
 
         return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwdse.bits import Allocation
+from hwdse.formats import Allocation
 from hwdse.metrics import Metric
 from hwdse.records import TrialResult
 

@@ -27,6 +27,7 @@ seed = 0
 
 # allocators = ["qbitopt", "adaqat", "adq"]     # which methods choose widths
 # baselines = ["w8a8", "w6a6", "w4a4", "w3a3", "w2a2"]   # uniform widths, always measured
+# formats = "int2..int8, mxfp4:mxfp8"   # number formats to choose from, in place of weights and activations
 # weights = [2, 3, 4, 5, 6, 7, 8]   # widths to choose from
 # activations = [2, 3, 4, 5, 6, 7, 8]
 # cost_models = ["bitops", "weights", "activations", "average_bits"]   # beside those of the accelerators

@@ -16,12 +16,13 @@ import torch
 
 from hwdse.allocators import Fixed, Uniform, make_allocator
 from hwdse.allocators.reallocation import Reallocating
-from hwdse.bits import Allocation, BitWidths
 from hwdse.checkpoint import drop_damaged
 from hwdse.checksums import digest
+from hwdse.choices import Choices
 from hwdse.constraints import reference_notes
 from hwdse.errors import HwdseError, InfeasibleBudget, TrainingDiverged
 from hwdse.evaluation import evaluate
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -47,24 +48,22 @@ def scheme_for(knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tupl
     result says so. Post-training keeps the trained scale of the weights, which DoReFa does not.
     """
     scheme, notes = plan.scheme or make_allocator(knobs.allocator).scheme, []
-    if scheme.codebook and knobs.accelerator is not None and not bench.targets[knobs.accelerator].codebooks:
-        scheme = replace(scheme, weight="lsq")
-        notes.append(f"{knobs.accelerator} has no codebook look-up: weights on uniform levels (lsq)")
-    elif scheme.codebook and bench.codebooks_refused:
-        scheme = replace(scheme, weight="lsq")
-        notes.append(f"weights on uniform levels (lsq), for {bench.codebooks_refused}".rstrip("."))
-    elif scheme.codebook and not _possible(scheme, knobs, bench, plan):
-        scheme = replace(scheme, weight="lsq")
-        notes.append("codebook weights multiply at 8 bits, for which the budget has no room: weights on uniform levels (lsq)")
+    if bench.choices_for(scheme) is not bench.choices:
+        unable = bench.cannot_run(scheme, knobs.accelerator)
+        if unable or not _possible(scheme, knobs, bench, plan):
+            scheme = replace(scheme, weight="lsq")
+            why = f"{knobs.accelerator} cannot run {unable}" if unable else "the budget has no room for codebooks, which multiply at 8 bits"
+            notes.append(f"{why}: weights on uniform levels (lsq)")
     if not knobs.epochs:
         scheme, said = scheme.post_training()
         notes.extend(said)
-    return scheme, (*notes, *scheme.asks)
+    return scheme, tuple(notes)
 
 
 def _possible(scheme: Scheme, knobs: Knobs, bench: Workbench, plan: Plan) -> bool:
     try:
-        solve(Problem(bench.choices, no_loss(bench.choices), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs)), "greedy")
+        choices = bench.choices_for(scheme)
+        solve(Problem(choices, no_loss(choices), bench.tables_for(knobs.accelerator, scheme), plan.budget(knobs)), "greedy")
     except InfeasibleBudget:
         return False
     return True
@@ -126,11 +125,11 @@ def _measured(
 ) -> TrialResult:
     """One allocation at one fidelity."""
     began = time.perf_counter()
-    allocator = _allocator(knobs)
     scheme, notes = scheme_for(knobs, bench, plan)
+    allocator = _allocator(knobs, scheme)
     # a baseline belongs to no accelerator: it is costed on all, and one that cannot run it says so with an infinite cost
     tables = bench.tables_for(knobs.accelerator, scheme) if knobs.widths is None else ()
-    problem = Problem(bench.choices, bench.loss(scheme), tables, plan.budget(knobs))
+    problem = Problem(bench.choices_for(scheme), bench.loss(scheme), tables, plan.budget(knobs))
     said = {**about(knobs, plan), "scheme": str(scheme)}
     if isinstance(allocator, Reallocating) and not knobs.epochs:  # without training it answers what the solver does
         allocator = Fixed(solve(problem, allocator.solver))
@@ -156,7 +155,7 @@ def _measured(
         raise
     allocation = trained.solution.allocation
     score = evaluate(model.network, bench.task, "validation")
-    indices = bench.choices.indices(allocation)
+    indices = problem.choices.indices(allocation)
     measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables_by(scheme).items()}
     found = {key: table.error(indices) for key, table in bench.tables_by(scheme).items() if table.metric.on and np.isfinite(measures[key])}
     measures["loss"] = float(bench.loss(scheme).totals(indices)[0])
@@ -172,7 +171,13 @@ def _measured(
         errors={key: None if np.isnan(error) else error for key, error in found.items()},
         slack=dict(trained.solution.slack),
         seconds=time.perf_counter() - began + trained.earlier,
-        notes=(*notes, *_said(knobs, problem), *bench.notes, *trained.notes),
+        notes=(
+            *notes,
+            *scheme.requirements(allocation.values()),
+            *_said(knobs, problem, scheme, bench.choices),
+            *bench.notes,
+            *trained.notes,
+        ),
     )
     if folder is not None:
         files = _save(folder, number, model, result, bench, recipe)
@@ -183,17 +188,20 @@ def _measured(
     return result
 
 
-def _said(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
-    """Of a baseline what its widths stand for; of what is chosen what was said of the table and of the limits."""
+def _said(knobs: Knobs, problem: Problem, scheme: Scheme, plain: Choices) -> tuple[str, ...]:
+    """What the formats of a baseline stand for; for what is chosen, what was said of the table and of the limits.
+
+    ``plain``: the choices that relative limits are of.
+    """
     if knobs.widths:
-        return tuple(filter(None, [problem.choices.uniform_note(BitWidths.parse(knobs.widths))]))
-    return (*problem.loss.said, *reference_notes(problem.budget, problem.choices))
+        return tuple(filter(None, [problem.choices.uniform_note(scheme.formats(LayerFormat.parse(knobs.widths)))]))
+    return (*problem.loss.said, *reference_notes(problem.budget, plain))
 
 
-def _allocator(knobs: Knobs) -> Allocator:
+def _allocator(knobs: Knobs, scheme: Scheme) -> Allocator:
     if knobs.allocation is not None:
         return Fixed(Allocation.from_dict(knobs.allocation))
-    return Uniform(BitWidths.parse(knobs.widths)) if knobs.widths else make_allocator(knobs.allocator)
+    return Uniform(scheme.formats(LayerFormat.parse(knobs.widths))) if knobs.widths else make_allocator(knobs.allocator)
 
 
 def _again(

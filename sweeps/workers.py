@@ -62,7 +62,7 @@ def _orphaned() -> bool:
 
 
 def environment(number: int, count: int, gpus: Sequence[str] = ()) -> dict[str, str]:
-    """Of worker ``number`` of ``count`` on this machine: its share of the cores, and one of the GPUs by turns."""
+    """Environment of worker ``number`` of ``count`` on this machine: its share of the cores, and one of the GPUs by turns."""
     share = str(max(1, len(os.sched_getaffinity(0)) // count)) if hasattr(os, "sched_getaffinity") else "1"
     found = {**os.environ, PARENT: str(os.getpid())}
     found |= {name: os.environ.get(name, share) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}

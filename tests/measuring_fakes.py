@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels.measuring import INT8, Kernel, NoKernel
 from hwdse.costmodels.signature import Signature, work_of_signature
+from hwdse.formats import LayerFormat
 
 
 class Scripted:
@@ -29,11 +29,11 @@ class Scripted:
         yield
         self.inside = False
 
-    def kernel(self, signature: Signature, widths: BitWidths) -> Kernel:
+    def kernel(self, signature: Signature, widths: LayerFormat) -> Kernel:
         if signature.op == "conv_transpose" and widths == INT8:
             raise NoKernel("there is none")
         took = 1e-6 + 1e-9 * work_of_signature(signature).macs * (0.25 if widths == INT8 else 1.0)
-        return Kernel(lambda: took, f"{signature.op} at {widths}", widths.activation)
+        return Kernel(lambda: took, f"{signature.op} at {widths}", widths.activation.bits)
 
     def copy(self, count: int) -> Kernel:
         return Kernel(lambda: 1e-2, "copy")

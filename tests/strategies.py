@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable, FloatArray
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, grid, listed
 from hwdse.metrics import BITOPS, ENERGY, LATENCY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem
 from hwdse.testing import everything
@@ -22,8 +22,8 @@ OPTION_SETS = (
     grid([4, 8], [8]),
     grid([2, 4, 8], [4, 8]),
     grid([2, 3, 4], [2, 3, 4]),
-    (BitWidths(4, 4), BitWidths(8, 8)),
-    (BitWidths(4, 16), BitWidths(4, 4), BitWidths(8, 8)),
+    (LayerFormat.of(4, 4), LayerFormat.of(8, 8)),
+    (LayerFormat.of(4, 16), LayerFormat.of(4, 4), LayerFormat.of(8, 8)),
 )
 
 
@@ -32,7 +32,7 @@ def spaces(max_layers: int = 5, ties: bool = True) -> st.SearchStrategy[Choices]
 
     @st.composite
     def build(draw: st.DrawFn) -> Choices:
-        options = tuple(sorted(draw(st.sampled_from(OPTION_SETS))))
+        options = listed(draw(st.sampled_from(OPTION_SETS)))
         count = draw(st.integers(1, max_layers))
         layers = tuple(f"l{i}" for i in range(count))
         rng = np.random.default_rng(draw(st.integers(0, 2**32)))

@@ -56,7 +56,7 @@ def test_allocate_at_given_widths(toy: str, tmp_path: Path) -> None:
     ("words", "code", "sentence"),
     [
         (["--widths", "w4a4", "--allocator", "adq"], 2, "--allocator and --widths: give one"),
-        (["--widths", "w4"], 2, "'w4' is not a pair of bit-widths"),
+        (["--widths", "w4"], 2, "'w4' is not the format of a layer, such as w4a8"),
         (["--widths", "w4a4", "-b", "weights <= 20% of w8a8"], 1, "weights"),
         (["--allocation", "absent.json"], 2, "absent.json: cannot be read: No such file"),
         (

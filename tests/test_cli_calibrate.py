@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from commands import hwdse, task_file
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import check_accelerator, load_accelerator
 from hwdse.costmodels.file_edits import with_top_key
+from hwdse.formats import Allocation, LayerFormat
 
 WIDER = """
 class Wider(Toy):
@@ -98,7 +98,7 @@ def test_allocations_count_as_networks_and_tables_are_copied(networks: str) -> N
     Path("chip.csv").write_text("op,batch,in_channels,out_channels,w_bits,a_bits,latency_s\nlinear,1,24,24,8,8,0.001\n")
     Path("chip.toml").write_text(with_top_key(CHIP, "missing", "analytic") + "[[table]]\nfile = 'chip.csv'\n")
     Path("lab").mkdir()
-    mixed = Allocation({"0": BitWidths(8, 8), "2": BitWidths(4, 4), "4": BitWidths(4, 4), "6": BitWidths(8, 8)})
+    mixed = Allocation({"0": LayerFormat.of(8, 8), "2": LayerFormat.of(4, 4), "4": LayerFormat.of(4, 4), "6": LayerFormat.of(8, 8)})
     Path("lab/mixed.json").write_text(mixed.to_json())
     text = HEAD + rows(networks, *GOOD[:2]) + f"{networks}:Toy,mixed.json,1.2 ms\n"
     Path("lab/measured.csv").write_text(text)
@@ -127,7 +127,7 @@ BAD = {
     HEAD + "{rows}{m}:Toy,w4a4,1e400 ms\n": "line 5: .*1e400",
     HEAD + "{rows}{m}:Toy,w4a4,3\n": "line 5: .*no unit",
     HEAD + "{rows}{m}:Toy,w4a4,3 KiB\n": "line 5: .*KiB",
-    HEAD + "{rows}{m}:Toy,8 bit,3 ms\n": r"line 5: '8 bit' is not a pair.*Or give an allocation's \.json file",
+    HEAD + "{rows}{m}:Toy,8 bit,3 ms\n": r"line 5: '8 bit' is not the format of a layer.*Or give an allocation's \.json file",
     HEAD + "{rows}{m}:Toy,w99a8,3 ms\n": "line 5: .*w99a8|line 5: .*99",
     HEAD + "{rows}{m}:Toy,w16a16,3 ms\n": "line 5: chip cannot run .*:Toy at w16a16",
     HEAD + "{rows}{m}:Toy,none.json,3 ms\n": r"line 5: 'none\.json' is no allocation: .*No such file",
@@ -144,7 +144,7 @@ BAD = {
 @pytest.mark.parametrize("text", BAD)
 def test_bad_measurements_are_explained(text: str, networks: str) -> None:
     Path("chip.json").write_text("[1, 2]")
-    Path("toy.json").write_text(Allocation(dict.fromkeys(("0", "2", "4", "6"), BitWidths(8, 8))).to_json())
+    Path("toy.json").write_text(Allocation(dict.fromkeys(("0", "2", "4", "6"), LayerFormat.of(8, 8))).to_json())
     filled = text.replace("{rows2}", rows(networks, *GOOD[:2])).replace("{rows}", rows(networks, *GOOD)).replace("{m}", networks)
     Path("measured.csv").write_text(filled)
     ran = hwdse("accelerators", "calibrate", "chip.toml", "measured.csv")

@@ -11,8 +11,8 @@ import pytest
 from commands import hwdse, task_file
 from profiler_files import VELA, save, trt_profile
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels.table_file import read_table
+from hwdse.formats import Allocation, LayerFormat
 
 NAMES = {"0": "/0/Gemm + /1/Relu", "2": "/2/Gemm + /3/Relu || /4/Gemm", "6": "/6/Gemm"}
 
@@ -58,7 +58,7 @@ def test_the_printed_lines_name_the_table_in_an_accelerator_file(toy: str, profi
 
 
 def test_the_widths_of_each_layer_from_the_allocation_that_was_deployed(toy: str, profile: Path) -> None:
-    Path("a.json").write_text(Allocation({"0": BitWidths(8, 8), "2": BitWidths(4, 8), "6": BitWidths(2, 4)}).to_json())
+    Path("a.json").write_text(Allocation({"0": LayerFormat.of(8, 8), "2": LayerFormat.of(4, 8), "6": LayerFormat.of(2, 4)}).to_json())
     ran = hwdse("accelerators", "import", "trtexec", profile, "--task", toy, "--allocation", "a.json", "-o", "t.csv")
     assert ran.code == 0, ran.err
     assert [str(row.widths) for row in read_table(Path("t.csv"))] == ["w8a8", "w2a4"]
@@ -73,7 +73,7 @@ def test_the_widths_of_each_layer_from_the_allocation_that_was_deployed(toy: str
         ),
         (["trtexec", "none.json", "--widths", "w8a8"], r"none\.json: cannot be read: No such file"),
         (["trtexec", "p.json"], r"the file does not say at which widths '0' ran; give --widths"),
-        (["trtexec", "p.json", "--widths", "8x8"], r"'8x8' is not a pair of bit-widths"),
+        (["trtexec", "p.json", "--widths", "8x8"], r"'8x8' is not the format of a layer"),
         (["trtexec", "p.json", "--widths", "w8a8", "--allocation", "a.json"], "--widths and --allocation both say the widths"),
         (["trtexec", "p.json", "--allocation", "a.json"], r"a\.json: cannot be read: No such file"),
         (["trtexec", "p.json", "--widths", "w8a8", "--clock", "1e9"], "--clock is for cycles, but trtexec gives seconds"),

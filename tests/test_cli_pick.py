@@ -15,9 +15,9 @@ import pytest
 import torch
 from commands import hwdse, task_file
 
-from hwdse.bits import Allocation
 from hwdse.errors import FileFormatError, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.formats import Allocation
 from hwdse.handoff import CostMismatch, load
 from hwdse.handoff.folder import save
 from hwdse.record_text import record_text

@@ -30,7 +30,7 @@ def audited(task: str, figure: Path | None = None, *, as_json: bool = False, met
     """What the audit prints."""
     out = io.StringIO()
     with patch.dict(os.environ, {"HWDSE_CACHE": str(cache()), "COLUMNS": "160"}), contextlib.redirect_stdout(out):
-        run(task, method, True, figure, 0, as_json)
+        run(task, method, None, True, figure, 0, as_json)
     return out.getvalue()
 
 

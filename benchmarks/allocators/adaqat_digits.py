@@ -26,6 +26,7 @@ from hwdse import __version__
 from hwdse.allocators import AdaQAT, Uniform
 from hwdse.costmodels import cost_model
 from hwdse.evaluation import evaluate
+from hwdse.formats import plain_integer
 from hwdse.norms import reestimate_norms
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import DoReFa
@@ -62,8 +63,9 @@ def quantised(bench: Workbench, regime: str, seed: int, fan_out: bool) -> Quanti
     reestimate_norms(network, bench.task, seed)
     model = QuantizedModel(network, bench.graph, AdaQAT.scheme)
     for weight in model.weights.values():
-        assert isinstance(weight.quantizer, DoReFa)  # AdaQAT's scheme
-        weight.quantizer.rescale = "fan_out" if fan_out else "calibrated"
+        quantizer = weight.quantizer.of(plain_integer(8))
+        assert isinstance(quantizer, DoReFa)  # AdaQAT's scheme
+        quantizer.rescale = "fan_out" if fan_out else "calibrated"
     return model
 
 

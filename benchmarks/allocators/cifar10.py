@@ -23,9 +23,9 @@ import torch
 
 from hwdse import __version__
 from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
-from hwdse.bits import BitWidths
 from hwdse.costmodels import AverageBits, cost_model
 from hwdse.evaluation import evaluate
+from hwdse.formats import LayerFormat
 from hwdse.quantizers import Scheme
 from hwdse.task import Recipe
 from hwdse.tasks.cifar10 import Cifar10
@@ -53,8 +53,8 @@ def at(bits: int) -> tuple[str, ...]:
 ADQ_BUDGET = ("average_bits <= 2.81",)
 CASES: Mapping[str, Case | None] = {
     "fp32": None,  # the same recipe without quantisation: what training alone does to this network
-    "uniform-4": Case(lambda: Uniform(BitWidths(4, 4))),
-    "uniform-3": Case(lambda: Uniform(BitWidths(3, 3))),
+    "uniform-4": Case(lambda: Uniform(LayerFormat.of(4, 4))),
+    "uniform-3": Case(lambda: Uniform(LayerFormat.of(3, 3))),
     "qbitopt-4": Case(QBitOpt, at(4)),
     "qbitopt-3": Case(QBitOpt, at(3)),
     "qbitopt-3-average": Case(QBitOpt, ("average_bits <= 3",)),  # the paper's constraint alone
@@ -62,8 +62,8 @@ CASES: Mapping[str, Case | None] = {
     "adaqat-3-4": Case(AdaQAT, ("bitops <= 100% of w3a4",)),
     "adaqat-3-4-lsq": Case(AdaQAT, ("bitops <= 100% of w3a4",), Scheme("lsq", "lsq")),
     "adaqat-3-4-layer": Case(lambda: AdaQAT(granularity="layer"), ("bitops <= 100% of w3a4",)),
-    "uniform-3-codebook": Case(lambda: Uniform(BitWidths(3, 3)), scheme=Scheme("codebook", "n2uq")),
-    "uniform-3-4-dorefa": Case(lambda: Uniform(BitWidths(3, 4)), scheme=Scheme("dorefa", "pact")),
+    "uniform-3-codebook": Case(lambda: Uniform(LayerFormat.of(3, 3)), scheme=Scheme("codebook", "n2uq")),
+    "uniform-3-4-dorefa": Case(lambda: Uniform(LayerFormat.of(3, 4)), scheme=Scheme("dorefa", "pact")),
     "adq-2.81": Case(ADQ, ADQ_BUDGET),
     "adq-2.81-lsq": Case(ADQ, ADQ_BUDGET, Scheme("codebook", "lsq")),
     "adq-2.81-distilled": Case(ADQ, ADQ_BUDGET, distillation=0.5),

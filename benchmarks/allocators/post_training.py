@@ -20,9 +20,9 @@ import torch
 
 from hwdse import __version__
 from hwdse.allocators import QBitOpt, Uniform
-from hwdse.bits import BitWidths
 from hwdse.costmodels import AverageBits
 from hwdse.evaluation import evaluate
+from hwdse.formats import LayerFormat
 from hwdse.quantizers import Scheme
 from hwdse.task import Recipe
 from hwdse.tasks.cifar10 import Cifar10
@@ -41,7 +41,7 @@ def main() -> None:
     for what, limit in (("mixed", 4.0), ("mixed", 3.0), ("uniform", 4), ("uniform", 3)):
         for how, recipe in RECIPES.items():
             mixed = what == "mixed"
-            allocator: Allocator = QBitOpt() if mixed else Uniform(BitWidths(int(limit), 8))
+            allocator: Allocator = QBitOpt() if mixed else Uniform(LayerFormat.of(int(limit), 8))
             problem = bench.problem(*([f"average_bits <= {limit}"] if mixed else []), scheme=scheme)
             began = time.perf_counter()
             torch.manual_seed(0)
@@ -59,7 +59,7 @@ def main() -> None:
                     "test accuracy": score.mean,
                     "95 % interval": [round(score.mean - spread, 4), round(score.mean + spread, 4)],
                     "seconds": round(seconds, 1),
-                    "weight bits": [b.weight for b in trained.solution.allocation.values()],
+                    "weight bits": [b.weight.bits for b in trained.solution.allocation.values()],
                 }
             )
             print(rows[-1], flush=True)

@@ -31,9 +31,9 @@ from hwdse.allocators import AdaQAT, Uniform
 from hwdse.allocators.cost_slopes import Moves
 from hwdse.allocators.loss_slopes import ExpandedSlopes
 from hwdse.allocators.width_groups import WidthGroups
-from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model
 from hwdse.costs import FloatArray
+from hwdse.formats import LayerFormat
 from hwdse.quantized import QuantizedModel
 from hwdse.task import Recipe, Recipes, Task, batches_of, recipes_of
 from hwdse.tasks.digits import Digits
@@ -117,7 +117,7 @@ def measured(task: Task, seed: int) -> list[dict[str, Any]]:
         problem = bench.problem(f"average_bits <= 100% of w{bits}a{bits}", scheme=AdaQAT.scheme)
         recipe = replace(recipes_of(task).finetune, epochs=epochs, quantizer_lr=1e-2)
         train_quantized(model, task, problem, Uniform(), recipe, seed=seed)
-        if model.allocation != bench.choices.uniform(BitWidths(bits, bits)):
+        if model.allocation != bench.choices.uniform(LayerFormat.of(bits, bits)):
             raise SystemExit(f"{task.name}: {model.allocation} is not w{bits}a{bits}.")
         (first, curvature), true = averages(model, WidthGroups.layer(problem), task, bits)
         row: dict[str, Any] = {"network": task.name, "seed": seed, "bits": bits, "epochs": epochs, "tensors": len(true)}

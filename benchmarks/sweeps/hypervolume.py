@@ -29,9 +29,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import optuna
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.cli.worker import bench_of
 from hwdse.constraints import Budget, Constraint
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.ladder import ladder
 from hwdse.pareto import hypervolume
 from hwdse.problem import Problem, loss_table
@@ -74,7 +74,7 @@ class Digits:
 
     def point(self, result: TrialResult) -> tuple[float, float]:
         table = self.bench.tables[METRIC["digits"]]
-        widest = table.total(self.bench.choices.uniform(BitWidths(8, 8)))
+        widest = table.total(self.bench.choices.uniform(LayerFormat.of(8, 8)))
         return result.measures[METRIC["digits"]] / widest, result.measures[self.bench.task.metric.key]
 
     def sweep(self, trials: int, seed: int) -> list[tuple[float, float]]:
@@ -98,7 +98,7 @@ class Known:
         self.truth = loss_table(choices, cells)
         self.bench._losses[Scheme()] = loss_table(choices, cells * rng.lognormal(0, NOISE, size=cells.shape))
         self.table = self.bench.tables["bitops"]
-        self.widest = self.table.total(choices.uniform(BitWidths(8, 8)))
+        self.widest = self.table.total(choices.uniform(LayerFormat.of(8, 8)))
 
     def measure(self, allocation: Allocation, seed: int) -> tuple[float, float]:
         return self.table.total(allocation) / self.widest, float(np.exp(-self.truth.total(allocation)))
@@ -113,7 +113,7 @@ class Known:
             if knobs.allocation is not None:
                 allocation = Allocation.from_dict(knobs.allocation)
             elif knobs.widths is not None:
-                allocation = bench.choices.uniform(BitWidths.parse(knobs.widths))
+                allocation = bench.choices.uniform(LayerFormat.parse(knobs.widths))
             else:  # every allocator answers what the solver does, as without training
                 allocation = solve(Problem(bench.choices, bench.loss(), bench.tables_for(None), plan.budget(knobs))).allocation
             _, score = self.measure(allocation, 0)
@@ -176,10 +176,10 @@ def blind(problem: Digits | Known, name: str, trials: int, seed: int) -> list[tu
         widths = {}
         for i, layer in enumerate(choices.layers):
             allowed = [o for o, yes in zip(choices.options, choices.allowed[i], strict=True) if yes]
-            weights, activations = sorted({o.weight for o in allowed}), sorted({o.activation for o in allowed})
+            weights, activations = sorted({o.weight.bits for o in allowed}), sorted({o.activation.bits for o in allowed})
             w = trial.suggest_categorical(f"w {layer}", weights) if len(weights) > 1 else weights[0]
             a = trial.suggest_categorical(f"a {group.get(layer, layer)}", activations) if len(activations) > 1 else activations[0]
-            widths[layer] = BitWidths(w, a)
+            widths[layer] = LayerFormat.of(w, a)
         found.append(problem.measure(Allocation(widths), seed))
         study.tell(trial, found[-1])
     return found

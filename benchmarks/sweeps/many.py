@@ -19,8 +19,8 @@ import numpy as np
 import optuna
 import sqlalchemy
 
-from hwdse.bits import Allocation
 from hwdse.cli.worker import bench_of
+from hwdse.formats import Allocation
 from hwdse.records import TrialResult
 from hwdse.sweeps import Knobs, Place, SweepConfig
 from hwdse.sweeps.engine import _Sweep

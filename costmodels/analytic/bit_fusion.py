@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...bits import BitWidths
 from ...costs import FloatArray
+from ...formats import LayerFormat
 from ..signature import OpWork, Work
 from .protocol import Estimate
 from .tiling import Buffers, Tiled, Tiling, search
@@ -55,23 +55,25 @@ class BitFusion:
             f"{sizes} KiB for weights, inputs and outputs, {self.interface_bits:g} bit/cycle: the fastest over tiles and loop orders"
         )
 
-    def fuse(self, pair: BitWidths) -> int:
-        """Multipliers per unit; 0 for operands wider than a unit."""
-        return (self.max_bits // max(pair.activation, self.min_bits)) * (self.max_bits // max(pair.weight, self.min_bits))
+    def fuse(self, pair: LayerFormat) -> int:
+        """Multipliers per unit; 0 for operands wider than a unit, and for formats that are no integers of so many bits."""
+        if not pair.plain:
+            return 0
+        return (self.max_bits // max(pair.activation.bits, self.min_bits)) * (self.max_bits // max(pair.weight.bits, self.min_bits))
 
-    def cycles(self, op: OpWork, pair: BitWidths) -> Tiled | None:
-        """Compute, stalls and traffic of one operation; None where no tile fits, or an operand is wider than a unit."""
+    def cycles(self, op: OpWork, pair: LayerFormat) -> Tiled | None:
+        """Compute, stalls and traffic of one operation; None where no tile fits, or :meth:`fuse` is 0."""
         fused = self.fuse(pair)
         if not fused or not op.macs:
             return None
         unrolled = op.op == "conv" and op.in_channels_per_group <= self.unrolled
         return search(
-            Tiling(op, pair.weight, pair.activation, self.sum_bits, self.rows * fused, self.columns, unrolled),
+            Tiling(op, pair.weight.bits, pair.activation.bits, self.sum_bits, self.rows * fused, self.columns, unrolled),
             self.buffers,
             self.interface_bits,
         )
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """See the module's formula; what has no multiply-accumulates moves once."""
         shape = len(work), len(pairs)
         total, compute, moved = (np.full(shape, np.nan) for _ in range(3))
@@ -79,7 +81,9 @@ class BitFusion:
             for j, pair in enumerate(pairs):
                 op = work[i]
                 if not op.macs:
-                    moved[i, j] = op.weights * pair.weight + op.inputs * pair.activation + op.outputs * self.sum_bits
+                    moved[i, j] = (
+                        op.weights * pair.weight.stored_bits + op.inputs * pair.activation.stored_bits + op.outputs * self.sum_bits
+                    )
                     total[i, j], compute[i, j] = np.ceil(moved[i, j] / self.interface_bits), 0.0
                 elif found := self.cycles(op, pair):
                     total[i, j], compute[i, j], moved[i, j] = found.compute + found.stalled, found.compute, found.bits

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...bits import BitWidths
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import Estimate
 from .traffic import Interface
@@ -37,9 +37,9 @@ class BitSerial:
             f"weight bits x input bits x blocks, and {self.memory.sentence}"
         )
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """See the module's formula; operations without multiply-accumulates are all traffic."""
-        planes = np.array([p.weight * p.activation for p in pairs], np.float64)
+        planes = np.array([p.weight.bits * p.activation.bits if p.plain else np.nan for p in pairs], np.float64)
         blocks = (
             np.ceil(work.positions / self.rows)
             * np.ceil(work.out_channels / work.groups / self.columns)

@@ -17,9 +17,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ...bits import BitWidths
 from ...costs import FloatArray
 from ...errors import UsageError
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import ComputeModel
 from .rates import Rates
@@ -68,7 +68,7 @@ class Arithmetic(Protocol):
         """The rule in words."""
         ...
 
-    def pj(self, pairs: Sequence[BitWidths]) -> FloatArray:
+    def pj(self, pairs: Sequence[LayerFormat]) -> FloatArray:
         """(P,) picojoules."""
         ...
 
@@ -84,9 +84,10 @@ class Horowitz45nm:
         """The rule in words."""
         return f"45 nm multiply and {self.accumulator_bits}-bit add after Horowitz"
 
-    def pj(self, pairs: Sequence[BitWidths]) -> FloatArray:
-        """(P,) picojoules."""
-        return np.array([multiply_pj(p.weight, p.activation) + add_pj(self.accumulator_bits) for p in pairs])
+    def pj(self, pairs: Sequence[LayerFormat]) -> FloatArray:
+        """(P,) picojoules; NaN for formats that the fit, which is of integers, says nothing of."""
+        fixed_point = [multiply_pj(p.weight.bits, p.activation.bits) if p.plain else np.nan for p in pairs]
+        return np.array(fixed_point, np.float64) + add_pj(self.accumulator_bits)
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,13 @@ class Stated:
     @property
     def sentence(self) -> str:
         """The rule in words."""
-        return "stated pJ per multiply-accumulate (" + ", ".join(f"{p} {pj:g}" for p, pj in sorted(self.rates.listed.items())) + ")"
+        return (
+            "stated pJ per multiply-accumulate ("
+            + ", ".join(f"{p} {pj:g}" for p, pj in sorted(self.rates.listed.items(), key=lambda item: item[0].order))
+            + ")"
+        )
 
-    def pj(self, pairs: Sequence[BitWidths]) -> FloatArray:
+    def pj(self, pairs: Sequence[LayerFormat]) -> FloatArray:
         """(P,) picojoules."""
         return self.rates.of(pairs)
 
@@ -128,10 +133,10 @@ class Moved:
         ]
         return f"energy: {self.arithmetic.sentence}, plus bits moved: {', '.join(moved)}"
 
-    def joules(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
+    def joules(self, work: Work, pairs: Sequence[LayerFormat]) -> FloatArray:
         """(N, P) joules."""
-        w = np.array([p.weight for p in pairs], np.float64)
-        a = np.array([p.activation for p in pairs], np.float64)
+        w = np.array([p.weight.stored_bits for p in pairs], np.float64)
+        a = np.array([p.activation.stored_bits for p in pairs], np.float64)
         macs = work.macs[:, None]
         written = (work.outputs * self.output_bits)[:, None]
         total = macs * self.arithmetic.pj(pairs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...bits import BitWidths
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import Estimate
 from .rates import Rates
@@ -26,12 +26,12 @@ class MacsPerCycle:
     @property
     def sentence(self) -> str:
         """The rule in words."""
-        listed = ", ".join(f"{pair} {rate:g}" for pair, rate in sorted(self.rates.listed.items()))
+        listed = ", ".join(f"{pair} {rate:g}" for pair, rate in sorted(self.rates.listed.items(), key=lambda item: item[0].order))
         return (
             f"MACs over a measured rate (MACs per cycle: {listed}) at {self.clock:.3g} Hz; memory stalls only as far as the rates hold them"
         )
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """See the module's formula; NaN for operations without multiply-accumulates."""
         macs = np.where(work.macs > 0, work.macs, np.nan)
         rates = self.rates.of(pairs) * self.clock

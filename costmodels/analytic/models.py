@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...bits import BitWidths
 from ...errors import UnknownName, UsageError
+from ...formats import LayerFormat
 from .bit_fusion import BitFusion
 from .bit_serial import BitSerial
 from .energy import DRAM_PJ_PER_BIT, Horowitz45nm, Level, Moved, Stated, sram_pj_per_bit
@@ -78,7 +78,7 @@ def energy_model(keys: AcceleratorKeys) -> EnergyModel | None:
 
 
 def _rates(listed: Mapping[str, float]) -> Rates:
-    return Rates({BitWidths.parse(pair): rate for pair, rate in listed.items()})
+    return Rates({LayerFormat.parse(pair): rate for pair, rate in listed.items()})
 
 
 def _clock(keys: AcceleratorKeys, model: str) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...bits import BitWidths
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import Estimate
 from .rates import Rates
@@ -26,7 +26,7 @@ class Pipelined:
 
     folding: Mapping[str, tuple[int, int]]
     clock: float
-    macs_per_unit: Rates = field(default_factory=lambda: Rates({BitWidths(32, 32): 1.0}))
+    macs_per_unit: Rates = field(default_factory=lambda: Rates({LayerFormat.of(32, 32): 1.0}))
 
     @property
     def sentence(self) -> str:
@@ -37,7 +37,7 @@ class Pipelined:
             "interval: the slowest"
         )
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """Cycles of each layer's own unit; NaN for operations without multiply-accumulates."""
         folds = [self.folding.get(op, self.folding["default"]) for op in work.ops]
         pe, simd = np.array(folds, np.float64).reshape(-1, 2).T

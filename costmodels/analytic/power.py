@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...bits import BitWidths
 from ...costs import FloatArray
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import ComputeModel
 
@@ -23,6 +23,6 @@ class ConstantPower:
         """The rule in words."""
         return f"energy: {self.watts:.4g} W times the time; {self.time.sentence}"
 
-    def joules(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
+    def joules(self, work: Work, pairs: Sequence[LayerFormat]) -> FloatArray:
         """(N, P) joules."""
         return self.watts * self.time.estimate(work, pairs).seconds

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...bits import BitWidths
 from ...costs import FloatArray
+from ...formats import LayerFormat
 from ..signature import Work
 
 
@@ -54,7 +54,7 @@ class ComputeModel(Protocol):
         """The rule in words, with its parameters and units. Printed in reports."""
         ...
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """Every operation at every pair that it may be executed at."""
         ...
 
@@ -67,6 +67,6 @@ class EnergyModel(Protocol):
         """The rule in words, with its parameters and units."""
         ...
 
-    def joules(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
+    def joules(self, work: Work, pairs: Sequence[LayerFormat]) -> FloatArray:
         """(N, P) joules of every operation at every pair; NaN where the model has no answer."""
         ...

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...bits import BitWidths
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import Estimate
 from .rates import Rates
@@ -37,11 +37,11 @@ class Roofline:
     @property
     def sentence(self) -> str:
         """The rule in words."""
-        peak = ", ".join(f"{pair} {rate:.3g}" for pair, rate in sorted(self.rates.listed.items()))
+        peak = ", ".join(f"{pair} {rate:.3g}" for pair, rate in sorted(self.rates.listed.items(), key=lambda item: item[0].order))
         reached = ", ".join(f"{op} {share:g}" for op, share in self.efficiency.items()) or "default 1"
         return f"roofline: the longer of MACs at the peak rate (MAC/s: {peak}; share reached: {reached}) and {self.memory.sentence}"
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """See the module's formula."""
         fallback = self.efficiency.get("default", 1.0)
         reached = np.array([self.efficiency.get(op, fallback) for op in work.ops], np.float64)

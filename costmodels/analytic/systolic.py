@@ -19,8 +19,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...bits import BitWidths
 from ...costs import FloatArray
+from ...formats import LayerFormat
 from ..signature import Work
 from .protocol import Estimate
 from .rates import Rates
@@ -43,7 +43,7 @@ class Systolic:
     @property
     def sentence(self) -> str:
         """The rule in words."""
-        listed = ", ".join(f"{pair} {rate:g}" for pair, rate in sorted(self.macs_per_unit.listed.items()))
+        listed = ", ".join(f"{pair} {rate:g}" for pair, rate in sorted(self.macs_per_unit.listed.items(), key=lambda item: item[0].order))
         return (
             f"systolic array {self.rows}x{self.columns}, {self.dataflow.replace('_', ' ')}, at {self.clock:.3g} Hz "
             f"(MACs per unit and cycle: {listed}): the longer of its cycles and {self.memory.sentence}"
@@ -58,7 +58,7 @@ class Systolic:
             return np.ceil(k / r) * np.ceil(m / c) * (2 * r + c + n - 2)
         return np.ceil(m / r) * np.ceil(n / c) * (r + c + k - 2)
 
-    def estimate(self, work: Work, pairs: Sequence[BitWidths]) -> Estimate:
+    def estimate(self, work: Work, pairs: Sequence[LayerFormat]) -> Estimate:
         """See the module's formula; operations without multiply-accumulates are all traffic."""
         at_once = self.macs_per_unit.of(pairs)
         inner = np.ceil((work.in_channels_per_group * work.kernel)[:, None] / at_once)

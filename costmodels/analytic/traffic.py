@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...bits import BitWidths
 from ...costs import FloatArray
+from ...formats import LayerFormat
 from ..signature import Work
 
 
@@ -27,11 +27,13 @@ class Interface:
     output_bits: int
     scale_bits: float = 0.0
 
-    def bits(self, work: Work, pairs: Sequence[BitWidths]) -> FloatArray:
+    def bits(self, work: Work, pairs: Sequence[LayerFormat]) -> FloatArray:
         """(N, P) bits if every element moves once: ``weights · (w + scale bits) + inputs · a + outputs · output_bits``."""
-        w = np.array([p.weight for p in pairs], np.float64)
-        a = np.array([p.activation for p in pairs], np.float64)
-        return work.weights[:, None] * (w + self.scale_bits) + work.inputs[:, None] * a + work.outputs[:, None] * self.output_bits
+        w = np.array([p.weight.stored_bits for p in pairs], np.float64)
+        a = np.array([p.activation.stored_bits for p in pairs], np.float64)
+        beside = np.array([self.scale_bits if p.weight.plain else 0.0 for p in pairs])  # other formats bring their own scales
+        moved: FloatArray = work.weights[:, None] * (w + beside) + work.inputs[:, None] * a + work.outputs[:, None] * self.output_bits
+        return moved
 
     def seconds(self, bits: FloatArray) -> FloatArray:
         """Time to move them."""

@@ -60,7 +60,7 @@ class Match:
 
     @property
     def time_share(self) -> float | None:
-        """Of the seconds in the profile, those of ``pairs``; None where it has none, or they are not all in seconds."""
+        """Share of the seconds in the profile that are those of ``pairs``; None where it has none, or they are not all in seconds."""
         every = [pair.row for pair in self.pairs] + [left.row for left in self.rows]
         total = sum(row.seconds or 0.0 for row in every)
         if not total or any(row.cycles is not None for row in every):

@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...bits import BitWidths
 from ...errors import FileFormatError
+from ...formats import LayerFormat
 from ...numerals import sound
 from .facts import Facts
 from .profile import PART, Profile, ProfileRow, over_runs
@@ -166,7 +166,7 @@ def _tensor(args: Mapping[str, Any], key: str, number: int = 0) -> tuple[str, tu
     return str(kind), shape_of(shape)
 
 
-def _widths(op: str, args: Mapping[str, Any]) -> BitWidths | None:
+def _widths(op: str, args: Mapping[str, Any]) -> LayerFormat | None:
     """Operations whose weights have the type of their input; others (MatMulNBits) do not say it."""
     bits = _BITS.get(_tensor(args, "input_type_shape")[0])
-    return BitWidths(bits, bits) if bits and _OF_ITS_INPUT.fullmatch(op) else None
+    return LayerFormat.of(bits, bits) if bits and _OF_ITS_INPUT.fullmatch(op) else None

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ...bits import BitWidths
 from ...errors import FileFormatError, UsageError
+from ...formats import LayerFormat
 from .facts import Facts
 
 PART = "the whole network, or a part of it, in one row"  # the reason why such a row is no layer's
@@ -45,7 +45,7 @@ class ProfileRow:
     runs: int | None = None
     joules: float | None = None
     facts: Facts = Facts()  # noqa: RUF009  # immutable
-    widths: BitWidths | None = None
+    widths: LayerFormat | None = None
     opaque: str = ""
     lacks: str = ""
 

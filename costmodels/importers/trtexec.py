@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...bits import BitWidths
 from ...errors import FileFormatError, UsageError
+from ...formats import LayerFormat
 from .facts import Facts
 from .layer_names import word_of
 from .ops import kinds_of
@@ -163,7 +163,7 @@ def _dimensions(tensors: Any) -> tuple[int, ...] | None:
     return shape_of(first.get("Dimensions")) if isinstance(first, Mapping) else None
 
 
-def _widths(layer: Mapping[str, Any]) -> BitWidths | None:
+def _widths(layer: Mapping[str, Any]) -> LayerFormat | None:
     """From the types of the weights and of the first input; None where one of them is not said in a known word."""
     weights, inputs = layer.get("Weights"), layer.get("Inputs")
     first = inputs[0] if isinstance(inputs, list) and inputs else None
@@ -171,7 +171,7 @@ def _widths(layer: Mapping[str, Any]) -> BitWidths | None:
         return None
     w = _bits(str(weights.get("Type") or ""))
     a = _bits(str(first.get("Datatype") or first.get("Format/Datatype") or ""))
-    return BitWidths(w, a) if w and a else None
+    return LayerFormat.of(w, a) if w and a else None
 
 
 def _bits(text: str) -> int | None:

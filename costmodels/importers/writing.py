@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...bits import BitWidths
 from ...errors import UsageError
+from ...formats import LayerFormat
 from ...reading import read_bytes
 from ..signature import signature_of
 from ..table_writing import number_cell, shape_cells, table_file_text
@@ -16,7 +16,7 @@ from .matching import LeftRow, Match, Pair
 from .profile import Profile
 
 
-def at_widths(found: Match, asked: Callable[[str], BitWidths | None]) -> tuple[Match, Mapping[str, BitWidths]]:
+def at_widths(found: Match, asked: Callable[[str], LayerFormat | None]) -> tuple[Match, Mapping[str, LayerFormat]]:
     """The widths of every matched layer; pairs whose file says other widths than asked for are moved to the rows left over.
 
     Args:
@@ -25,7 +25,7 @@ def at_widths(found: Match, asked: Callable[[str], BitWidths | None]) -> tuple[M
     Raises:
         UsageError: neither the user nor the file says it; or the file contradicts the user everywhere.
     """
-    widths: dict[str, BitWidths] = {}
+    widths: dict[str, LayerFormat] = {}
     kept, refused = [], []
     for pair in found.pairs:
         said, want = pair.row.widths, asked(pair.layer.name)
@@ -35,7 +35,7 @@ def at_widths(found: Match, asked: Callable[[str], BitWidths | None]) -> tuple[M
             refused.append((pair, f"it ran at {said}, not at {want}"))
             continue
         kept.append(pair)
-        widths[pair.layer.name] = want or said or BitWidths(8, 8)
+        widths[pair.layer.name] = want or said or LayerFormat.of(8, 8)
     if not kept:
         raise UsageError(f"no row ran at the given widths: '{refused[0][0].row.label}': {refused[0][1]}.")
     rows = [*found.rows, *(LeftRow(pair.row, "refused", reason, (pair.layer.name,)) for pair, reason in refused)]
@@ -45,7 +45,7 @@ def at_widths(found: Match, asked: Callable[[str], BitWidths | None]) -> tuple[M
     return replace(found, pairs=tuple(kept), rows=tuple(rows), layers=tuple(layers), share=share), widths
 
 
-def table_text(profile: Profile, pairs: Sequence[Pair], widths: Mapping[str, BitWidths], about: Sequence[str] = ()) -> str:
+def table_text(profile: Profile, pairs: Sequence[Pair], widths: Mapping[str, LayerFormat], about: Sequence[str] = ()) -> str:
     """The CSV file, with comments that say where it comes from.
 
     Args:
@@ -61,14 +61,14 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def _cells(pair: Pair, widths: BitWidths, source: str) -> dict[str, object]:
+def _cells(pair: Pair, widths: LayerFormat, source: str) -> dict[str, object]:
     signature, row = signature_of(pair.layer), pair.row
     if signature is None or not (row.seconds or row.joules):
         raise UsageError(f"layer '{pair.layer.name}' cannot be in a table: it has no signature, or no cost in seconds or joules.")
     return {
         **shape_cells(signature),
-        "w_bits": widths.weight,
-        "a_bits": widths.activation,
+        "w_bits": widths.weight.bits,
+        "a_bits": widths.activation.bits,
         "instance": pair.layer.name,
         "latency_s": number_cell(row.seconds),
         "latency_std_s": number_cell(row.spread),

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...bits import BitWidths
 from ...errors import FileFormatError
+from ...formats import LayerFormat
 from .facts import Facts
 from .profile import Profile, ProfileRow
 from .reading import cost_of, count_of, json_of, need_files, number_of
@@ -87,10 +87,10 @@ def _facts(path: Path, layer: Mapping[str, Any]) -> Facts:
     return Facts(macs=macs)
 
 
-def _widths(layer: Mapping[str, Any]) -> BitWidths | None:
+def _widths(layer: Mapping[str, Any]) -> LayerFormat | None:
     widths = layer.get("operand_precision")
     if not isinstance(widths, dict):
         return None
     w, a = widths.get("W"), widths.get("I")
     whole = isinstance(w, int) and isinstance(a, int) and 1 <= w <= 32 and 1 <= a <= 32
-    return BitWidths(int(w), int(a)) if whole and w is not None and a is not None else None
+    return LayerFormat.of(int(w), int(a)) if whole and w is not None and a is not None else None

@@ -24,7 +24,7 @@ class Extents:
 
 
 def extents(signature: Signature) -> Extents:
-    """Of an embedding, the input is a tensor of indices; tokens are a second dimension where there are several."""
+    """The input of an embedding is a tensor of indices; tokens are a second dimension where there are several."""
     s = signature
     rows = (s.batch, s.tokens) if s.tokens > 1 else (s.batch,)
     if s.op == "linear":

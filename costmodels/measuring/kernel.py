@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ...bits import FLOAT_BITS, BitWidths
+from ...formats import FLOAT_BITS, LayerFormat
 from ..signature import Signature
 
-FP32, INT8 = BitWidths(FLOAT_BITS, FLOAT_BITS), BitWidths(8, 8)
+FP32, INT8 = LayerFormat.of(FLOAT_BITS, FLOAT_BITS), LayerFormat.of(8, 8)
 WIDTHS = (FP32, INT8)
 _NAMES = {FP32: "FP32", INT8: "INT8"}
 
@@ -54,7 +54,7 @@ class Backend(Protocol):
         """Everything below is called inside it. Whatever it sets is put back at its end."""
         ...
 
-    def kernel(self, signature: Signature, widths: BitWidths) -> Kernel:
+    def kernel(self, signature: Signature, widths: LayerFormat) -> Kernel:
         """The operation alone, with random weights, bias and input.
 
         Raises:
@@ -79,7 +79,7 @@ class Backend(Protocol):
         ...
 
 
-def name_of(widths: BitWidths) -> str:
+def name_of(widths: LayerFormat) -> str:
     """``INT8`` for w8a8, ``FP32`` for w32a32."""
     return _NAMES.get(widths, str(widths))
 

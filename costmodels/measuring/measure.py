@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...bits import BitWidths
 from ...errors import UsageError
+from ...formats import LayerFormat, listed
 from ...graph import LayerGraph
 from ..signature import Signature, work_of_signature
 from .kernel import WIDTHS, Backend, Kernel, NoKernel
@@ -30,7 +30,7 @@ class Measured:
     """One shape at one pair of widths: its time, and what ran (see :class:`Kernel`)."""
 
     signature: Signature
-    widths: BitWidths
+    widths: LayerFormat
     timing: Timing
     ran: str
     output_bits: int
@@ -54,21 +54,21 @@ class Measurement:
     shapes: tuple[Shape, ...]
     rows: tuple[Measured, ...]
     left: tuple[NotTimed, ...]
-    empty: Mapping[BitWidths, Timing]
+    empty: Mapping[LayerFormat, Timing]
     copy_rate: float
     network: Timing | None
     no_network: str = ""
 
-    def time(self, signature: Signature, widths: BitWidths) -> Timing | None:
-        """Of one shape; None where it was not measured."""
+    def time(self, signature: Signature, widths: LayerFormat) -> Timing | None:
+        """Time of one shape; None where it was not measured."""
         return next((row.timing for row in self.rows if (row.signature, row.widths) == (signature, widths)), None)
 
     @property
-    def widths(self) -> tuple[BitWidths, ...]:
+    def widths(self) -> tuple[LayerFormat, ...]:
         """The pairs that anything was measured at, ascending."""
-        return tuple(sorted({row.widths for row in self.rows}))
+        return listed(row.widths for row in self.rows)
 
-    def total(self, widths: BitWidths) -> tuple[float, int]:
+    def total(self, widths: LayerFormat) -> tuple[float, int]:
         """Seconds summed over all layers that have a time at these widths, each layer counted; and how many they are."""
         uses = Counter({shape.signature: len(shape.layers) for shape in self.shapes})
         rows = [row for row in self.rows if row.widths == widths]
@@ -79,7 +79,7 @@ class Measurement:
         """Rows that take less than :data:`MOSTLY_CALL` empty calls."""
         return tuple(row for row in self.rows if row.timing.seconds < MOSTLY_CALL * self.empty[row.widths].seconds)
 
-    def best_rate(self, widths: BitWidths) -> float | None:
+    def best_rate(self, widths: LayerFormat) -> float | None:
         """The most multiply-accumulates a second that any shape reached; None where none has any."""
         rates = (work_of_signature(row.signature).macs / row.timing.seconds for row in self.rows if row.widths == widths)
         return max((rate for rate in rates if rate > 0), default=None)
@@ -107,7 +107,7 @@ def measure(
     check_effort(repeats, seconds)
     shapes, left = distinct_shapes(graph)
     with backend.running():
-        built: list[tuple[Shape, BitWidths, Kernel]] = []
+        built: list[tuple[Shape, LayerFormat, Kernel]] = []
         for number, shape in enumerate(shapes):
             say("preparing layers", number, len(shapes))
             for widths in WIDTHS:
@@ -117,7 +117,7 @@ def measure(
                     left.append(NotTimed(shape.layers, str(widths), str(error)))
         if not built:
             raise UsageError("no layer of this model can be timed alone: " + "; ".join(dict.fromkeys(one.reason for one in left)) + ".")
-        pairs = sorted({widths for _, widths, _ in built})
+        pairs = listed(widths for _, widths, _ in built)
         beside, no_network = [*(backend.kernel(EMPTY, widths) for widths in pairs), backend.copy(COPIED)], ""
         try:
             beside.append(backend.network(model, inputs))

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from ...bits import BitWidths
 from ...errors import UsageError
+from ...formats import LayerFormat
 from ..signature import Signature
 from .kernel import INT8, WIDTHS, Kernel, NoKernel, wall_clock
 from .machine import cpu_name
@@ -53,7 +53,7 @@ class OnnxBackend:
         """Nothing to set: threads belong to each session."""
         return nullcontext()
 
-    def kernel(self, signature: Signature, widths: BitWidths) -> Kernel:
+    def kernel(self, signature: Signature, widths: LayerFormat) -> Kernel:
         """The operation alone."""
         if widths not in WIDTHS:
             raise NoKernel(f"ONNX Runtime is not timed at {widths}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ...bits import BitWidths
+from ...formats import LayerFormat
 from ..signature import Signature
 from .extents import Extents, extents
 from .kernel import INT8, NoKernel
@@ -26,7 +26,7 @@ class OneNode:
     x: Any
 
 
-def one_node(signature: Signature, widths: BitWidths) -> OneNode:
+def one_node(signature: Signature, widths: LayerFormat) -> OneNode:
     """The operation at FP32 or INT8; a linear layer's batch and tokens are the rows of one product.
 
     Raises:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from ...bits import BitWidths
 from ...devices import find_device
+from ...formats import LayerFormat
 from ..signature import Signature
 from . import torch_int8
 from .extents import extents
@@ -58,7 +58,7 @@ class TorchBackend:
             finally:
                 torch.set_num_threads(before)
 
-    def kernel(self, signature: Signature, widths: BitWidths) -> Kernel:
+    def kernel(self, signature: Signature, widths: LayerFormat) -> Kernel:
         """The operation alone."""
         if widths == INT8:
             if self._device.type == "cuda":

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from datetime import date
 
-from ...bits import BitWidths
 from ...errors import UsageError
+from ...formats import LayerFormat
 from ..loading import accelerator_names
 from ..table_writing import number_cell, shape_cells, table_file_text
 from .kernel import FP32, name_of
@@ -40,8 +40,8 @@ def notes_of(found: Measurement) -> list[str]:
 def _cells(found: Measurement, row: Measured) -> dict[str, object]:
     return {
         **shape_cells(row.signature),
-        "w_bits": row.widths.weight,
-        "a_bits": row.widths.activation,
+        "w_bits": row.widths.weight.bits,
+        "a_bits": row.widths.activation.bits,
         "o_bits": row.output_bits,
         "latency_s": number_cell(row.timing.seconds),
         "latency_std_s": number_cell(row.timing.spread),
@@ -136,8 +136,8 @@ def _gaps(found: Measurement) -> list[str]:
     return said
 
 
-def _widths(pairs: Sequence[BitWidths], which: str) -> str:
-    return str(sorted({getattr(pair, which) for pair in pairs}))
+def _widths(pairs: Sequence[LayerFormat], which: str) -> str:
+    return str(sorted({getattr(pair, which).bits for pair in pairs}))
 
 
 def _text(text: str) -> str:

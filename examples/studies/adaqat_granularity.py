@@ -12,7 +12,7 @@ from functools import partial
 from study import Case, arguments, study
 
 from hwdse.allocators import AdaQAT, Uniform
-from hwdse.bits import BitWidths
+from hwdse.formats import LayerFormat
 
 WIDTHS = ("w4a4", "w3a3")
 
@@ -22,7 +22,7 @@ def cases() -> dict[str, Case]:
     made = {}
     for at in WIDTHS:
         budget = (f"bitops <= 100% of {at}",)
-        made[f"{at}: uniform"] = Case(partial(Uniform, BitWidths.parse(at)), budget, AdaQAT.scheme)
+        made[f"{at}: uniform"] = Case(partial(Uniform, LayerFormat.parse(at)), budget, AdaQAT.scheme)
         made[f"{at}: AdaQAT, network-wide"] = Case(AdaQAT, budget)
         made[f"{at}: AdaQAT, per layer"] = Case(partial(AdaQAT, granularity="layer"), budget)
     return made

@@ -13,7 +13,7 @@ from functools import partial
 from study import Case, arguments, study
 
 from hwdse.allocators import QBitOpt, Uniform
-from hwdse.bits import BitWidths
+from hwdse.formats import LayerFormat
 
 WIDTHS = "w3a3"
 METRICS = ("average_bits", "bitops", "latency", "activations", "largest_bits")
@@ -23,7 +23,7 @@ def cases() -> dict[str, Case]:
     """Uniform widths, which meet all limits; one limit at a time; all together."""
     limits = {metric: f"{metric} <= 100% of {WIDTHS}" for metric in METRICS}
     return {
-        "uniform": Case(partial(Uniform, BitWidths.parse(WIDTHS)), tuple(limits.values())),
+        "uniform": Case(partial(Uniform, LayerFormat.parse(WIDTHS)), tuple(limits.values())),
         **{metric: Case(QBitOpt, (limit,)) for metric, limit in limits.items()},
         "all five": Case(QBitOpt, tuple(limits.values())),
     }

@@ -1,6 +1,6 @@
 """What makes ADQ (arXiv 2510.19760) work: how codebooks start, that they move, mixed widths, or the teacher?
 
-One part is changed at a time. The budget counts index bits; what codes cost beyond that is in ``hwdse.codebook_costs``.
+One part is changed at a time. The budget counts index bits; memory and arithmetic charge the codes too (:class:`hwdse.formats.Codebook`).
 
     python examples/studies/codebooks.py [TASK] [--seeds N] [--epochs E] [--output results.csv]
 """
@@ -12,7 +12,7 @@ from functools import partial
 from study import Case, arguments, study
 
 from hwdse.allocators import ADQ, Uniform
-from hwdse.bits import BitWidths
+from hwdse.formats import LayerFormat
 from hwdse.quantizers import Scheme
 
 WIDTHS = "w3a3"
@@ -27,7 +27,7 @@ def cases() -> dict[str, Case]:
         "codes start at quantiles (the paper's)": adq(Scheme("codebook_quantile", "n2uq")),
         "codes start on an even grid": adq(Scheme("codebook_grid", "n2uq")),
         "codes never move": adq(Scheme("codebook_fixed", "n2uq")),
-        "uniform widths": Case(partial(Uniform, BitWidths.parse(WIDTHS)), BUDGET, ADQ.scheme),
+        "uniform widths": Case(partial(Uniform, LayerFormat.parse(WIDTHS)), BUDGET, ADQ.scheme),
         "evenly spaced levels": adq(Scheme("lsq", "lsq")),
         "half the loss from the FP32 network": adq(distillation=0.5),
     }

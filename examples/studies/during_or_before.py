@@ -12,7 +12,7 @@ from functools import partial
 from study import Case, arguments, study
 
 from hwdse.allocators import QBitOpt, Uniform
-from hwdse.bits import BitWidths
+from hwdse.formats import LayerFormat
 
 WIDTHS = ("w3a3", "w2a3")
 
@@ -22,7 +22,7 @@ def cases() -> dict[str, Case]:
     made = {}
     for at in WIDTHS:
         budget = (f"average_bits <= 100% of {at}",)
-        made[f"{at}: uniform"] = Case(partial(Uniform, BitWidths.parse(at)), budget)
+        made[f"{at}: uniform"] = Case(partial(Uniform, LayerFormat.parse(at)), budget)
         made[f"{at}: allocated before training"] = Case(partial(QBitOpt, reallocate=False), budget)
         made[f"{at}: re-allocated during training"] = Case(QBitOpt, budget)
     return made

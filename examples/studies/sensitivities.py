@@ -12,7 +12,7 @@ from functools import partial
 from study import Case, arguments, study
 
 from hwdse.allocators import QBitOpt, Uniform
-from hwdse.bits import BitWidths
+from hwdse.formats import LayerFormat
 from hwdse.registry import names
 from hwdse.sensitivity import GROUP, SENSITIVITIES
 
@@ -22,7 +22,7 @@ def cases() -> dict[str, Case]:
     made = {}
     for at, epochs, when in (("w4a4", 0, "post-training"), ("w3a3", 0, "post-training"), ("w3a3", None, "fine-tuned")):
         budget = (f"average_bits <= 100% of {at}",)
-        made[f"{at} {when}: uniform"] = Case(partial(Uniform, BitWidths.parse(at)), budget, epochs=epochs)
+        made[f"{at} {when}: uniform"] = Case(partial(Uniform, LayerFormat.parse(at)), budget, epochs=epochs)
         for method in names(SENSITIVITIES, GROUP):
             made[f"{at} {when}: {method}"] = Case(partial(QBitOpt, reallocate=False), budget, method=method, epochs=epochs)
     return made

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..bits import Allocation
 from ..choices import IntArray
 from ..costs import CostTable, FloatArray
 from ..errors import UsageError
+from ..formats import Allocation
 from ..metrics import LOSS
 from ..problem import Problem, Solution
 from ..quantized import QuantizedModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..bits import Allocation, BitWidths
+from ..formats import Allocation, LayerFormat
 from ..problem import Problem, Solution
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme
@@ -25,7 +25,7 @@ class Fixed:
     scheme = Scheme("lsq", "lsq")
     post_training_steps = 0
 
-    def __init__(self, allocation: Mapping[str, BitWidths] | Solution) -> None:
+    def __init__(self, allocation: Mapping[str, LayerFormat] | Solution) -> None:
         self._given = self._solution = allocation if isinstance(allocation, Solution) else None
         self.allocation = allocation.allocation if isinstance(allocation, Solution) else Allocation(allocation)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..choices import IntArray
 from ..costs import FloatArray
 from ..errors import UsageError
+from ..formats import NumberFormat
 from ..quantized import QuantizedModel
 from ..training import Step
 from .cost_slopes import Moves
@@ -77,7 +78,7 @@ class ExpandedSlopes:
     """
 
     def __init__(self, model: QuantizedModel, groups: WidthGroups, order: int = 2) -> None:
-        self.model, self.order = model, order
+        self.model, self.groups, self.order = model, groups, order
         self._group: dict[tuple[str, str], int] = {}  # ("weight" or "input", module path) -> group
         for i, layer in enumerate(groups.problem.choices.layers):
             path = model.module[layer]
@@ -95,15 +96,16 @@ class ExpandedSlopes:
         """While open, every backward pass is looked at."""
         return self.model.watched(self._watch)
 
-    def _watch(self, path: str, what: str, x: Tensor, q: Tensor, bits: int) -> None:
+    def _watch(self, path: str, what: str, x: Tensor, q: Tensor, number: NumberFormat) -> None:
         group = self._group[what, path]
         other = int(self.moves.other[group])
-        if other == bits or self.moves.bits[group] == 0:
+        if other == number.bits or self.moves.bits[group] == 0:
             return
         self._waiting.append(path)
         if not torch.is_grad_enabled():
             return
         quantizer = self.model.weights[path].quantizer if what == "weight" else self.model.inputs[path]
+        neighbour = self.groups.format_of(group, other)
         stride = 1 if what == "weight" else STRIDE
         floating, present = x.detach()[::stride], q.detach()[::stride]  # q itself in its own hook would be a circle
         share = len(x) / max(len(present), 1)
@@ -111,7 +113,7 @@ class ExpandedSlopes:
         def hook(gradient: Tensor) -> None:
             self._waiting.remove(path)
             with torch.no_grad():
-                product = (gradient[::stride].float() * (quantizer.quantize(floating, other).float() - present.float())).flatten()
+                product = (gradient[::stride].float() * (quantizer.quantize(floating, neighbour).float() - present.float())).flatten()
                 self._sums.append((group, torch.stack([product.sum(), product.dot(product)]) * share))
 
         if not q.requires_grad:  # a frozen weight or an image, behind a quantiser without parameters

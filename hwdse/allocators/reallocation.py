@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from ..bits import Allocation
+from ..formats import Allocation
 from ..problem import Problem, Solution
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bits import Allocation, BitWidths
 from ..errors import InfeasibleBudget, UsageError
+from ..formats import Allocation, LayerFormat
 from ..problem import Problem, Solution
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme
@@ -30,7 +30,7 @@ class Uniform:
     scheme = Scheme("lsq", "lsq")
     post_training_steps = 0
 
-    def __init__(self, widths: BitWidths | None = None) -> None:
+    def __init__(self, widths: LayerFormat | None = None) -> None:
         self.widths = widths
 
     def start(self, model: QuantizedModel, problem: Problem) -> Allocation:

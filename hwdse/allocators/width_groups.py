@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from ..choices import BoolArray, IntArray
 from ..constraints import Budget
 from ..costs import CostTable
+from ..errors import UsageError
+from ..formats import NumberFormat
 from ..metrics import LOSS
 from ..problem import Problem
 from ..solvers import solve
@@ -23,12 +26,14 @@ class WidthGroups:
         problem: what is decided.
         weight, activation: (L,) group of each layer's weights, and of its input activation.
         levels: (G, K) the widths that each group may take, ascending, the widest repeated at the end.
+        chains: of each group, the formats behind its widths: each refines the one before.
     """
 
     problem: Problem
     weight: IntArray
     activation: IntArray
     levels: IntArray
+    chains: tuple[tuple[NumberFormat, ...], ...]
     _repaired: dict[tuple[int, ...], IntArray] = field(default_factory=dict)
 
     @classmethod
@@ -38,8 +43,8 @@ class WidthGroups:
         free = choices.allowed.sum(axis=1) > 1
         used = choices.allowed[free].any(axis=0) if free.any() else choices.allowed.any(axis=0)
         count = len(choices.layers)
-        lists = [sorted(set(bits[used].tolist())) for bits in (choices.weight_bits, choices.activation_bits)]
-        return cls(problem, np.zeros(count, np.intp), np.ones(count, np.intp), _padded(lists))
+        sets = [{getattr(choices.options[j], part) for j in np.flatnonzero(used)} for part in ("weight", "activation")]
+        return cls._over(problem, np.zeros(count, np.intp), np.ones(count, np.intp), sets)
 
     @classmethod
     def layer(cls, problem: Problem) -> WidthGroups:
@@ -51,11 +56,20 @@ class WidthGroups:
 
         weight = _united(len(choices.layers), rows(choices.weight_ties))
         activation = _united(len(choices.layers), rows(choices.activation_ties)) + weight.max() + 1
-        lists: list[set[int]] = [set() for _ in range(int(activation.max()) + 1)]
-        for group_of, bits in ((weight, choices.weight_bits), (activation, choices.activation_bits)):
+        sets: list[set[NumberFormat]] = [set() for _ in range(int(activation.max()) + 1)]
+        for group_of, part in ((weight, "weight"), (activation, "activation")):
             for i, group in enumerate(group_of):
-                lists[group].update(bits[choices.allowed[i]].tolist())
-        return cls(problem, weight, activation, _padded([sorted(widths) for widths in lists]))
+                sets[group].update(getattr(choices.options[j], part) for j in np.flatnonzero(choices.allowed[i]))
+        return cls._over(problem, weight, activation, sets)
+
+    @classmethod
+    def _over(cls, problem: Problem, weight: IntArray, activation: IntArray, sets: Sequence[set[NumberFormat]]) -> WidthGroups:
+        chains = tuple(_chain(formats) for formats in sets)
+        return cls(problem, weight, activation, _padded([[one.bits for one in chain] for chain in chains]), chains)
+
+    def format_of(self, group: int, bits: int) -> NumberFormat:
+        """The format of a group at one of its widths."""
+        return next(one for one in self.chains[group] if one.bits == bits)
 
     @property
     def count(self) -> int:
@@ -89,6 +103,22 @@ class WidthGroups:
             table = CostTable.one_row(LOSS, choices.layers, choices.options, cells)
             self._repaired[key] = choices.indices(solve(self.problem.with_budget(Budget()).with_loss(table)).allocation)
         return self._repaired[key]
+
+
+def _chain(formats: Iterable[NumberFormat]) -> tuple[NumberFormat, ...]:
+    """The formats by their widths, where each refines the one before.
+
+    Raises:
+        UsageError: two families, or two formats of one width: a width that is learnt would not say which is meant.
+    """
+    chain = sorted(formats, key=lambda one: one.order)
+    for narrow, wide in pairwise(chain):
+        if narrow.bits == wide.bits or not wide.refines(narrow):
+            raise UsageError(
+                f"adaqat walks from one format to the next finer one of a family, and {wide} is not finer than {narrow}. Give it one "
+                "chain, such as int2..int8, or mxfp4, mxfp6, mxfp8; qbitopt chooses among any."
+            )
+    return tuple(chain)
 
 
 def _padded(lists: list[list[int]]) -> IntArray:

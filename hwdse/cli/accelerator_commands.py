@@ -44,7 +44,7 @@ def accelerators_check(file: Annotated[Path, typer.Argument(metavar="FILE", help
     "new", epilog=examples("hwdse accelerators new my_chip --like npu", "hwdse accelerators new my_gpu --like t4 -o hardware")
 )
 def accelerators_new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of your accelerator, as in latency@NAME.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of your accelerator, as in latency@NAME.")],
     like: Annotated[str, typer.Option(help="Shipped name or path of the file to start from.")] = "npu",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(),
     json: Json = False,
@@ -57,7 +57,7 @@ def accelerators_new(
 
 @accelerators.command("schema")
 def accelerators_schema(
-    table: Annotated[bool, typer.Option("--table", help="Of a row of a look-up table instead.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="The schema of a row of a look-up table instead.")] = False,
 ) -> None:
     """The file format as JSON Schema, for editors and programs."""
     from .accelerators import run_schema

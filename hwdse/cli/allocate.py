@@ -13,12 +13,12 @@ import torch
 
 from hwdse.allocation_files import read_allocation, replaceable
 from hwdse.allocators import Fixed, Uniform, make_allocator
-from hwdse.bits import BitWidths
 from hwdse.choices import ENDS
 from hwdse.constraints import reference_notes
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.formats import LayerFormat, NumberFormat, grid, listed, parse_options
 from hwdse.names import file_name
 from hwdse.numerals import whole
 from hwdse.problem import Problem, Solution, Status
@@ -49,6 +49,7 @@ class Request:
     allocator: str | None = None
     widths: str | None = None
     allocation: Path | None = None
+    formats: str | None = None
     weight_bits: str | None = None
     activation_bits: str | None = None
     epochs: int = 0
@@ -96,6 +97,8 @@ def run(asked: Request, json: bool) -> None:
         bench = _bench(asked, given, say)
         target = next(iter(bench.targets), None)
         scheme, notes = _scheme(_quantisers(asked, allocator, given), bench, target, asked.epochs)
+        if asked.widths is not None:
+            allocator = Uniform(scheme.formats(LayerFormat.parse(asked.widths)))
         path = asked.output or Path(f"{file_name(bench.task.name, 'task')}-allocation.json")
         writable(path)
         replaceable(path)
@@ -108,7 +111,14 @@ def run(asked: Request, json: bool) -> None:
         measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
         score = None if measured is None else (measured, bench.reference["validation"])
         doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
-    notes = (*filter(None, [doubt]), *_elsewhere(given, bench), *notes, *_of_the_tables(asked, bench, problem), *trained.notes)
+    notes = (
+        *filter(None, [doubt]),
+        *_elsewhere(given, bench),
+        *notes,
+        *scheme.requirements(trained.solution.allocation.values()),
+        *_of_the_tables(asked, bench, problem, scheme),
+        *trained.notes,
+    )
     solution = trained.solution if asked.given else _judged(problem, trained.solution)
     more = None if asked.given or not len(problem.budget) else more_of(problem, solution)
     about = _about(asked, bench, problem, solution, scheme, recipe, notes, score, more)
@@ -144,24 +154,40 @@ def _allocator(asked: Request) -> tuple[Allocator, Mapping[str, Any]]:
         widths, said = read_allocation(asked.allocation)
         return Fixed(widths), {**said, "layers": widths}
     if asked.widths is not None:
-        return Uniform(BitWidths.parse(asked.widths)), {}
+        return Uniform(LayerFormat.parse(asked.widths)), {}
     return make_allocator(asked.chooser), {}
 
 
 def _bench(asked: Request, given: Mapping[str, Any], say: Say) -> Workbench:
     """The workbench, where given widths are among the choices; layers that are held are held at theirs."""
-    widths: Mapping[str, BitWidths] = given.get("layers", {})
-    uniform = [BitWidths.parse(asked.widths)] if asked.widths is not None else []
+    widths: Mapping[str, LayerFormat] = given.get("layers", {})
+    uniform = [LayerFormat.parse(asked.widths)] if asked.widths is not None else []
     more = [*widths.values(), *uniform]
     bench = partial(
         make_bench, asked.task, [asked.accelerator] if asked.accelerator else [], method=asked.method, seed=asked.seed, device=asked.device,
-        weights={*_bits(asked.weight_bits, "--weight-bits"), *(w.weight for w in more)},
-        activations={*_bits(asked.activation_bits, "--activation-bits"), *(w.activation for w in more)},
-        decode=asked.decode, say=say,
+        formats=_options(asked, more), decode=asked.decode, say=say,
     )  # fmt: skip
     made = bench()
     ends = {name: widths[name] for name in made.choices.pinned if widths.get(name, ENDS) != ENDS}
     return bench(pins=ends) if ends else made
+
+
+def _options(asked: Request, given: Sequence[LayerFormat]) -> tuple[LayerFormat, ...]:
+    """What is chosen from: as asked, and what was given.
+
+    Raises:
+        UsageError: formats and widths both.
+    """
+    if asked.formats is not None:
+        if asked.weight_bits is not None or asked.activation_bits is not None:
+            raise UsageError(
+                '--formats lists all that may be chosen; write "int2..int8" there in place of --weight-bits and --activation-bits.'
+            )
+        return listed((*parse_options(asked.formats), *given))
+    plain = [one for one in given if one.plain]
+    weights: set[int | NumberFormat] = {*_bits(asked.weight_bits, "--weight-bits"), *(one.weight for one in plain)}
+    activations: set[int | NumberFormat] = {*_bits(asked.activation_bits, "--activation-bits"), *(one.activation for one in plain)}
+    return listed((*grid(weights, activations), *given))
 
 
 def _bits(text: str | None, option: str) -> list[int]:
@@ -282,14 +308,14 @@ def _scheme(scheme: Scheme, bench: Workbench, target: str | None, epochs: int) -
     Raises:
         UsageError: codebooks on a device without look-up.
     """
-    if scheme.codebook and target is not None and not bench.targets[target].codebooks:
+    if bench.choices_for(scheme) is not bench.choices and bench.cannot_run(scheme, target):
         raise UsageError(
             f"{scheme} stores weights as indices into a codebook, as adq does by default, and {target} has no codebook look-up "
             "(its file says codebooks = false); use --allocator qbitopt, --quantizers lsq+lsq, or an accelerator with codebooks "
             f"({_with_codebooks()})."
         )
     scheme, said = (scheme, ()) if epochs else scheme.post_training()
-    return scheme, (*said, *scheme.asks)
+    return scheme, said
 
 
 def _with_codebooks() -> str:
@@ -297,7 +323,7 @@ def _with_codebooks() -> str:
     return f"shipped: {', '.join(names)}" if names else "none is shipped"
 
 
-def _of_the_tables(asked: Request, bench: Workbench, problem: Problem) -> tuple[str, ...]:
-    """What must be said of the losses, of the task, and of uniform widths that some layers hold otherwise."""
-    given = [] if asked.widths is None else [problem.choices.uniform_note(BitWidths.parse(asked.widths))]
-    return tuple(filter(None, [*problem.loss.said, *bench.notes, *given, *reference_notes(problem.budget, problem.choices)]))
+def _of_the_tables(asked: Request, bench: Workbench, problem: Problem, scheme: Scheme) -> tuple[str, ...]:
+    """What must be said of the losses, of the task, and of uniform formats that some layers hold otherwise."""
+    given = [] if asked.widths is None else [problem.choices.uniform_note(scheme.formats(LayerFormat.parse(asked.widths)))]
+    return tuple(filter(None, [*problem.loss.said, *bench.notes, *given, *reference_notes(problem.budget, bench.choices)]))

@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 
 from hwdse.constraints import Constraint
+from hwdse.formats import NumberFormat
 from hwdse.margins import standing
 from hwdse.problem import Problem, Solution
 from hwdse.workbench import Workbench
 
 from .next_steps import More, sentence
 from .show import print_table, print_text
+
+
+def _format(number: NumberFormat) -> str:
+    return f"{number.bits} bit" if number.plain else number.name
 
 
 def print_allocation(
@@ -26,7 +31,7 @@ def print_allocation(
     graph = bench.graph
     print_table(
         ["layer", "weights", "inputs", "MACs share"],
-        [[n, f"{w.weight} bit", f"{w.activation} bit", f"{graph[n].macs / graph.macs:.1%}"] for n, w in solution.allocation.items()],
+        [[n, _format(w.weight), _format(w.activation), f"{graph[n].macs / graph.macs:.1%}"] for n, w in solution.allocation.items()],
         title=f"{bench.task.name}: {solution.status.lower()} by {solution.solver}, {solution.seconds * 1e3:.0f} ms",
     )
     print_text()

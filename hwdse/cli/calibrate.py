@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwdse.allocation_files import read_allocation
-from hwdse.bits import Allocation, BitWidths
 from hwdse.contract import example_of, model_of
 from hwdse.costmodels import Accelerator, check_accelerator, load_accelerator
 from hwdse.costmodels.calibration import Calibrated, calibrate, with_calibration
 from hwdse.costmodels.file_edits import confirmed, with_files, with_top_key
 from hwdse.costmodels.measuring import check_name
 from hwdse.errors import FileFormatError, UsageError
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.metrics import LATENCY
 from hwdse.reading import csv_records, read_text
 from hwdse.storage import write
@@ -131,7 +131,7 @@ def modelled(accelerator: Accelerator, network: Measured, file: Path) -> float:
 def _allocation(network: Measured, layers: Sequence[str], file: Path) -> Allocation:
     if not network.widths.endswith(".json"):
         try:
-            return Allocation(dict.fromkeys(layers, BitWidths.parse(network.widths)))
+            return Allocation(dict.fromkeys(layers, LayerFormat.parse(network.widths)))
         except UsageError as error:
             raise FileFormatError(file, f"{error} Or give an allocation's .json file.", f"line {network.line}") from None
     try:

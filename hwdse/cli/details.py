@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import Accelerator
 from hwdse.costmodels.details import Detail, details
+from hwdse.formats import LayerFormat
 from hwdse.graph import LayerGraph
 from hwdse.metrics import LATENCY, WEIGHTS
 
 from .show import print_json, print_table, print_text
 
 
-def print_details(accelerators: Sequence[Accelerator], graph: LayerGraph, pairs: Sequence[BitWidths], json: bool) -> None:
+def print_details(accelerators: Sequence[Accelerator], graph: LayerGraph, pairs: Sequence[LayerFormat], json: bool) -> None:
     """One table for each accelerator and pair."""
     found = [(a, pair, details(a, graph.layers, pair)) for a in accelerators for pair in pairs]
     if json:
@@ -31,7 +31,7 @@ def _plain(detail: Detail) -> dict[str, Any]:
     return {**asdict(detail), "runs": None if detail.runs is None else str(detail.runs)}
 
 
-def _print(accelerator: Accelerator, pair: BitWidths, rows: Sequence[Detail]) -> None:
+def _print(accelerator: Accelerator, pair: LayerFormat, rows: Sequence[Detail]) -> None:
     levels = list(dict.fromkeys(name for d in rows for name in d.memory or {}))
     print_table(
         ["layer", "runs as", "time", "source ", "arithmetic", *(f"{n}\ntime" for n in levels), *(f"{n}\ntraffic" for n in levels),

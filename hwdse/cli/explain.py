@@ -10,7 +10,7 @@ from hwdse.errors import UnknownName
 from hwdse.metrics import LOSS
 from hwdse.records import SweepRecord
 from hwdse.reports.comparing import compare
-from hwdse.reports.explaining import LayerFacts, explain
+from hwdse.reports.explaining import LayerFacts, explain, stored_bits
 from hwdse.reports.limits import budget_of
 
 from .opened import open_run
@@ -90,7 +90,7 @@ def _signed(metric: Any, value: float) -> str:
 
 def _up(facts: LayerFacts, record: SweepRecord) -> str:
     """What a wider weight, or input, would win, and whether there is room for it."""
-    wider = [a for a in facts.alternatives if a.widths.weight + a.widths.activation > facts.widths.weight + facts.widths.activation]
+    wider = [a for a in facts.alternatives if stored_bits(a.widths) > stored_bits(facts.widths)]
     if not wider:
         return "- (it has its widest)" if facts.alternatives else "- (it may take no other)"
     best = min(wider, key=lambda a: a.loss)

@@ -12,12 +12,12 @@ import torch
 import typer
 
 from hwdse.allocators import Fixed
-from hwdse.bits import BitWidths
-from hwdse.constraints import find_metric
+from hwdse.constraints import find_metric, metric_names
 from hwdse.costmodels import Accelerator, cost_model, load_accelerator
 from hwdse.costmodels.variants import parse_vary, variants
 from hwdse.errors import InfeasibleBudget, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.formats import parse_options
 from hwdse.ladder import Rung, at, ladder, merged, solved
 from hwdse.metrics import Metric
 from hwdse.names import file_name
@@ -77,6 +77,7 @@ class Request:
     task: str
     metric: str
     budget: Sequence[str]
+    formats: str | None
     points: int
     measure: bool
     decode: int | None
@@ -121,7 +122,20 @@ def _run(request: Request, accelerators: Sequence[tuple[Accelerator, str]], what
     writable(path)
     with telling(request.json) as say:
         task, models = load_task(request.task), [cost_model(name) for name in COST_MODELS]
-        bench = prepared(Workbench(task, [a for a, _ in accelerators], models, decode=request.decode, seed=request.seed, say=say))
+        options = None if request.formats is None else parse_options(request.formats)
+        wanted = {request.metric.partition("@")[0], *metric_names(request.budget)}
+        bench = prepared(
+            Workbench(
+                task,
+                [a for a, _ in accelerators],
+                models,
+                formats=options,
+                metrics=wanted,
+                decode=request.decode,
+                seed=request.seed,
+                say=say,
+            )
+        )
         _any_reachable(bench, request, accelerators)
         columns, fronts = _compared([_front(bench, request, a, label, say) for a, label in accelerators], relative)
         if request.measure:
@@ -171,7 +185,8 @@ def _front(bench: Workbench, request: Request, accelerator: Accelerator, label: 
     except InfeasibleBudget as error:
         problem, reason = bench.problem(target=accelerator.name), str(error)
     metric = find_metric(request.metric, [t.metric for t in problem.costs])
-    widest = BitWidths(max(o.weight for o in bench.choices.options), max(o.activation for o in bench.choices.options))
+    options = bench.choices.options
+    widest = max((o for o in options if o.plain), key=lambda o: o.order, default=options[-1])  # integers where there are any
     cost = float(problem.table[metric.key].totals(bench.choices.indices(bench.choices.uniform(widest)))[0])
     if reason:
         return Front(accelerator, label, problem, metric, cost, (), reason=reason)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hwdse.allocation_files import read_allocation
-from hwdse.bits import BitWidths
 from hwdse.costmodels.importers import LeftRow, Match, Profile, at_widths, importer, in_seconds, match, table_text
 from hwdse.costmodels.table_file import read_table
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat
 from hwdse.metrics import Metric
 from hwdse.storage import write
 from hwdse.tasks import load_task
@@ -76,12 +76,12 @@ def run(
     print_text(f"Then: hwdse accelerators check FILE.{rest if found.layers else ''}")
 
 
-def _asked(widths: str | None, allocation: Path | None) -> Callable[[str], BitWidths | None]:
+def _asked(widths: str | None, allocation: Path | None) -> Callable[[str], LayerFormat | None]:
     """Layer name -> the widths that the user says it ran at."""
     if widths is not None and allocation is not None:
         raise UsageError("--widths and --allocation both say the widths; give one of them.")
     if allocation is None:
-        uniform = None if widths is None else BitWidths.parse(widths)
+        uniform = None if widths is None else LayerFormat.parse(widths)
         return lambda layer: uniform
     return read_allocation(allocation)[0].get
 

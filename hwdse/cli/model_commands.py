@@ -12,6 +12,7 @@ from .options import (
     Budgets,
     Decode,
     Device,
+    Formats,
     Json,
     MeasureFront,
     Method,
@@ -59,6 +60,7 @@ def profile(
 def sensitivity(
     task: TaskName,
     method: Method = "fit",
+    formats: Formats = None,
     audit: Annotated[
         bool,
         typer.Option("--audit", help="Rank correlation of every method's prediction with the measured loss: which to trust on this model."),
@@ -72,7 +74,7 @@ def sensitivity(
     """Expected loss increase per layer and width, as a table and a figure."""
     from .sensitivity import run
 
-    run(task, method, audit, figure, seed, json)
+    run(task, method, formats, audit, figure, seed, json)
 
 
 @app.command(epilog=examples("hwdse audit digits -a t4 -a mpic", "hwdse audit digits --count 1000 --figure proxies.svg"))
@@ -110,6 +112,7 @@ def allocate(
     allocation: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Instead of choosing: the widths in an allocation file, edited or not.")
     ] = None,
+    formats: Formats = None,
     weight_bits: Annotated[str | None, typer.Option(metavar="LIST", help="Widths to choose from, such as 2,4,8; default: 2 to 8.")] = None,
     activation_bits: Annotated[str | None, typer.Option(metavar="LIST", help="The same for activations.")] = None,
     epochs: Annotated[int, typer.Option(parser=whole_number(0), metavar="INTEGER", help="Fine-tuning epochs; 0 is post-training.")] = 0,
@@ -144,7 +147,7 @@ def allocate(
     from .allocate import Request, expected, run
 
     asked = Request(
-        task, budget or [], accelerator, allocator, widths, allocation, weight_bits, activation_bits, epochs, method, quantizers,
+        task, budget or [], accelerator, allocator, widths, allocation, formats, weight_bits, activation_bits, epochs, method, quantizers,
         rounding.value, distillation, measure, output, decode, device, seed,
     )  # fmt: skip
     if what_if is not None:
@@ -164,6 +167,7 @@ def compare(
     accelerator: Accelerators = None,
     metric: Annotated[str, typer.Option(help="What to compare by: latency, energy, interval or weights.")] = "latency",
     budget: Budgets = None,
+    formats: Formats = None,
     points: Points = 16,
     measure: MeasureFront = False,
     decode: Decode = None,
@@ -174,13 +178,15 @@ def compare(
     """The front that each of several accelerators allows, from the same sensitivities, in one table and one figure."""
     from .fronts import Request, run_compare
 
-    run_compare(Request(task, metric, budget or [], points, measure, decode, figure, seed, json), accelerator or [])
+    run_compare(Request(task, metric, budget or [], formats, points, measure, decode, figure, seed, json), accelerator or [])
 
 
 @app.command(
     "explore-hardware",
     epilog=examples(
         "hwdse explore-hardware digits npu --vary 'precision.weights=[4, 8];[2, 4, 8]'",
+        "hwdse explore-hardware digits npu --vary 'precision.native=[];[\"mxfp4\"]' --vary compute.macs_per_s.mxfp4=4e12 "
+        "--formats 'int2..int8, mxfp4'",
         "hwdse explore-hardware digits npu --vary 'memory[dram].bytes_per_s=6.4e9;12.8e9;25.6e9' --metric latency --measure",
         last="A key is written as in the file, dotted; values as TOML writes them, apart by semicolons. Several --vary are combined.",
     ),
@@ -191,6 +197,7 @@ def explore_hardware(
     vary: Annotated[list[str] | None, typer.Option("--vary", metavar="KEY=VALUES", help="A key of the file and its values.")] = None,
     metric: Annotated[str, typer.Option(help="What to compare by: latency, energy, interval or weights.")] = "latency",
     budget: Budgets = None,
+    formats: Formats = None,
     points: Points = 16,
     measure: MeasureFront = False,
     decode: Decode = None,
@@ -201,4 +208,4 @@ def explore_hardware(
     """Is INT2 worth it here? Varies keys of an accelerator's file and shows the front that each variant allows."""
     from .fronts import Request, run_explore
 
-    run_explore(Request(task, metric, budget or [], points, measure, decode, figure, seed, json), accelerator, vary or [])
+    run_explore(Request(task, metric, budget or [], formats, points, measure, decode, figure, seed, json), accelerator, vary or [])

@@ -80,6 +80,13 @@ Trust = Annotated[
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as left by hwdse sweep.")]
 Method = Annotated[str, typer.Option("--method", help="fit (Fisher trace, measured error), fit_noise, fit_exact, hessian or measured.")]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help='Formats to choose from, such as "int2..int8, mxfp4, int4.g128:int8, nf4.toml:int8"; default: int2..int8.',
+    ),
+]
 Budgets = Annotated[
     list[str] | None,
     typer.Option("--budget", "-b", help='Hard limit, such as "latency <= 3 ms" or "weights <= 50% of w8a8"; repeat for several.'),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.costmodels import load_accelerator
 from hwdse.costs import CostTable
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import Layer, LayerGraph
 from hwdse.metrics import Metric
 from hwdse.reports.commands import quoted
@@ -30,12 +30,13 @@ def _count(value: float) -> str:
 
 def run(task: str, accelerators: list[str], at: list[str], decode: int | None, detail: bool, json: bool) -> None:
     """Prints the table."""
-    pairs = [BitWidths.parse(text) for text in at]
+    pairs = [LayerFormat.parse(text) for text in at]
+    plain = [pair for pair in pairs if pair.plain]
     if detail and not accelerators:
         raise UsageError("--detail is about accelerators: name one with -a.")
     with telling(json) as say:
         bench = make_bench(
-            task, accelerators, say=say, weights={p.weight for p in pairs} | {8}, activations={p.activation for p in pairs} | {8},
+            task, accelerators, say=say, formats=[*grid({8, *(p.weight for p in plain)}, {8, *(p.activation for p in plain)}), *pairs],
             decode=decode,
         )  # fmt: skip
         graph, tables = bench.costed_graph, bench.tables
@@ -80,7 +81,7 @@ def run(task: str, accelerators: list[str], at: list[str], decode: int | None, d
     _print_coverage(graph)
 
 
-def _row(layer: Layer, graph: LayerGraph, choices: Choices, tables: Sequence[CostTable], pairs: Sequence[BitWidths]) -> dict[str, Any]:
+def _row(layer: Layer, graph: LayerGraph, choices: Choices, tables: Sequence[CostTable], pairs: Sequence[LayerFormat]) -> dict[str, Any]:
     """What the table says of a layer; without costs where no width of it can be chosen."""
     costs = {}
     if layer.name in choices.position:
@@ -100,7 +101,7 @@ def _row(layer: Layer, graph: LayerGraph, choices: Choices, tables: Sequence[Cos
     }
 
 
-def _print_layers(rows: Sequence[dict[str, Any]], shown: Sequence[tuple[CostTable, BitWidths]]) -> None:
+def _print_layers(rows: Sequence[dict[str, Any]], shown: Sequence[tuple[CostTable, LayerFormat]]) -> None:
     print_table(
         ["layer", "kind ", "input ", "output ", "MACs", "share", "weights", *(f"{t.metric.key}\n{p}" for t, p in shown)],
         [
@@ -119,7 +120,7 @@ def _print_layers(rows: Sequence[dict[str, Any]], shown: Sequence[tuple[CostTabl
     )
 
 
-def _print_conventions(tables: Mapping[str, CostTable], pair: BitWidths) -> None:
+def _print_conventions(tables: Mapping[str, CostTable], pair: LayerFormat) -> None:
     print_text("What the numbers are", style="bold")
     said: dict[str, list[str]] = {}
     for key, table in tables.items():
@@ -154,7 +155,7 @@ def _print_coverage(graph: LayerGraph) -> None:
         print_text("Every operation with multiply-accumulates and every parameter was counted.")
 
 
-def _sources(table: CostTable, pair: BitWidths) -> str:
+def _sources(table: CostTable, pair: LayerFormat) -> str:
     """How much of a number was looked up, and how much estimated; nothing where all of it is computed."""
     shares = {k: v for k, v in table.by_source(np.full(len(table.layers), table.options.index(pair))).items() if v >= 0.005}
     return "" if set(shares) <= {"computed"} else f"; at {pair}: {', '.join(f'{k} {v:.0%}' for k, v in shares.items())}"
@@ -183,6 +184,6 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _uniform(table: CostTable, pair: BitWidths) -> float:
+def _uniform(table: CostTable, pair: LayerFormat) -> float:
     """Every layer at one pair, the first and last too: a property of the network, not of any policy."""
     return float(table.totals(np.full(len(table.layers), table.options.index(pair)))[0])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Accelerators, Budgets, Decode, Json, Onnx, RunFolder, Storage, Trust, decimal, examples, whole_number
+from .options import Accelerators, Budgets, Decode, Formats, Json, Onnx, RunFolder, Storage, Trust, decimal, examples, whole_number
 
 app = typer.Typer()
 
@@ -26,6 +26,7 @@ def sweep(
     task: Annotated[str | None, typer.Option(help="Task; in place of, or overriding, the file's.")] = None,
     accelerator: Accelerators = None,
     budget: Budgets = None,
+    formats: Formats = None,
     allocator: Annotated[list[str] | None, typer.Option(help="Allocators to use; default all three.")] = None,
     trials: Annotated[
         int | None, typer.Option(parser=whole_number(1), metavar="INTEGER", help="Trials in all, baselines included.")
@@ -64,7 +65,7 @@ def sweep(
     from .sweep import run
 
     values = {
-        "task": task, "accelerators": accelerator, "budgets": budget, "allocators": allocator,
+        "task": task, "accelerators": accelerator, "budgets": budget, "formats": formats, "allocators": allocator,
         "trials": trials, "epochs": epochs, "seed": seed, "decode": decode, "device": device,
         "keep_checkpoints": keep_checkpoints,
     }  # fmt: skip
@@ -110,8 +111,8 @@ def status(
 @app.command(epilog=examples("hwdse report runs/demo", "hwdse report runs/demo --figures pdf,svg --style paper"))
 def report(
     run: RunFolder,
-    figures: Annotated[str, typer.Option(metavar="FORMATS", help="Of the figure files: pdf, png, svg, apart by commas; none.")] = "png,svg",
-    style: Annotated[str, typer.Option(help="Of the figure files: page, paper (a column of 3.5 inches), slides.")] = "page",
+    figures: Annotated[str, typer.Option(metavar="FORMATS", help="Formats of figure files: pdf, png, svg, with commas; none.")] = "png,svg",
+    style: Annotated[str, typer.Option(help="Style of figure files: page, paper (a column of 3.5 inches), slides.")] = "page",
     json: Json = False,
 ) -> None:
     """Writes report.html, the figures with their captions, and tables as CSV and LaTeX, from the run's records alone."""
@@ -141,7 +142,7 @@ def pick(
     sure: Annotated[
         list[str] | None, typer.Option(help='Score that the confidence bound must keep, such as "accuracy >= 97 %" or "mse <= 0.1".')
     ] = None,
-    confidence: Annotated[str | None, typer.Option(help="Of --sure: one-sided, from the validation samples; default 95%.")] = None,
+    confidence: Annotated[str | None, typer.Option(help="For --sure: one-sided, from the validation samples; default 95%.")] = None,
     knee: Annotated[
         str | None, typer.Option(metavar="METRIC", help="The knee of the front against this cost, in place of the best score.")
     ] = None,

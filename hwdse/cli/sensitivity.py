@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwdse.bits import BitWidths
+from hwdse.formats import parse_options
 from hwdse.names import file_name
 from hwdse.reports import draw_sensitivity, style
 from hwdse.reports.figures import figure_format, save_figure
+from hwdse.reports.loss_facts import sensitivity_facts
 from hwdse.sensitivity.audit import Audit, within_noise
 from hwdse.sensitivity.audit import audit as run_audit
 from hwdse.workbench import Workbench
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 _MARKS = {"weight": ("#0072b2", "o", "weights of a layer"), "activation": ("#d55e00", "^", "input of a layer")}
 
 
-def run(task: str, method: str, audit: bool, figure: Path | None, seed: int, json: bool) -> None:
+def run(task: str, method: str, formats: str | None, audit: bool, figure: Path | None, seed: int, json: bool) -> None:
     """Prints the table and draws the figure; with ``audit``, of all methods against measurement."""
     if figure is not None:
         writable(figure)
         figure_format(figure)
     with telling(json) as say:
-        bench = make_bench(task, method=method, seed=seed, say=say)
+        options = None if formats is None else parse_options(formats)
+        bench = make_bench(task, method=method, formats=options, seed=seed, say=say)
         if audit:
             found = run_audit(bench.quantized, bench.task, bench.choices, seed=seed, say=say)
         else:
@@ -47,13 +49,12 @@ def run(task: str, method: str, audit: bool, figure: Path | None, seed: int, jso
 
 def _show_table(bench: Workbench, figure: Path | None, json: bool) -> None:
     table = bench.loss()
-    cells, column = table.dense[0], {option: j for j, option in enumerate(table.options)}
-    weights, activations = sorted({o.weight for o in table.options}), sorted({o.activation for o in table.options})
-    rows: list[dict[str, Any]] = []
-    for i, name in enumerate(table.layers):
-        narrow_w = {w: float(cells[i, column[BitWidths(w, activations[-1])]]) for w in weights}
-        narrow_a = {a: float(cells[i, column[BitWidths(weights[-1], a)]]) for a in activations}
-        rows.append({"layer": name, "weights": narrow_w, "activations": narrow_a})
+    facts, choices = sensitivity_facts(table), bench.choices
+    weights, activations = ([one.label for one in found] for found in (choices.weight_formats, choices.activation_formats))
+    rows: list[dict[str, Any]] = [
+        {"layer": x.layer, "weights": {f.label: v for f, v in x.weights}, "activations": {f.label: v for f, v in x.activations}}
+        for x in facts.layers
+    ]
     if json:
         said = {"convention": table.convention, "notes": table.notes, "unit": "nat"}
         print_json({"task": bench.task.name, "method": bench.method, **said, "layers": rows})
@@ -62,9 +63,12 @@ def _show_table(bench: Workbench, figure: Path | None, json: bool) -> None:
         return
     print_text(f"{bench.task.name}: expected loss increase, nats", style="bold")
     first, second = (
-        f"{what}{bits[0]} ... {what}{bits[-2]}" if len(bits) > 1 else what for what, bits in (("w", weights), ("a", activations))
+        f"{what}{names[0]} ... {what}{names[-2]}" if len(names) > 1 else what for what, names in (("w", weights), ("a", activations))
     )
-    print_text(f"{first}: weights narrowed, inputs at {activations[-1]} bits; {second}: inputs narrowed, weights at {weights[-1]} bits.")
+    print_text(
+        f"{first}: weights narrowed, inputs in the last format beside them ({activations[-1]}); {second}: inputs narrowed, weights in "
+        f"theirs ({weights[-1]})."
+    )
     print_text(f"{table.convention}.")
     for note in table.notes:
         print_text(f"Note: {note}", indent=2)
@@ -74,8 +78,8 @@ def _show_table(bench: Workbench, figure: Path | None, json: bool) -> None:
         [
             [
                 str(row["layer"]),
-                *(f"{row['weights'][w]:.2e}" for w in weights[:-1]),
-                *(f"{row['activations'][a]:.2e}" for a in activations[:-1]),
+                *(_loss(row["weights"].get(w)) for w in weights[:-1]),
+                *(_loss(row["activations"].get(a)) for a in activations[:-1]),
             ]
             for row in rows
         ],
@@ -85,6 +89,10 @@ def _show_table(bench: Workbench, figure: Path | None, json: bool) -> None:
     draw_sensitivity(table, path)
     print_text()
     print_text(f"Figure: {path}")
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2e}"
 
 
 def _show_audit(bench: Workbench, found: Audit, figure: Path | None, json: bool) -> None:
@@ -118,7 +126,7 @@ def _show_audit(bench: Workbench, found: Audit, figure: Path | None, json: bool)
 def _audit_facts(bench: Workbench, found: Audit) -> dict[str, Any]:
     best = found.methods[0]
     cells = [
-        {"layer": found.layers[c.layer], "tensor": c.part, "bits": c.bits, "measured": float(value)}
+        {"layer": found.layers[c.layer], "tensor": c.part, "format": str(c.format), "bits": c.format.bits, "measured": float(value)}
         for c, value in zip(found.cells, found.measured_cells, strict=True)
     ]
     allocations = [

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model, load_accelerator
+from hwdse.formats import LayerFormat
 from hwdse.names import visible
 from hwdse.reports.commands import COST_MODELS
 from hwdse.storage import StorageError
@@ -31,9 +31,8 @@ def make_bench(
     method: str = "fit",
     seed: int = 0,
     device: str = "cpu",
-    weights: Iterable[int] = range(2, 9),
-    activations: Iterable[int] = range(2, 9),
-    pins: Mapping[str, BitWidths] | None = None,
+    formats: Iterable[LayerFormat] | None = None,
+    pins: Mapping[str, LayerFormat] | None = None,
     decode: int | None = None,
     say: Say | None = None,
 ) -> Workbench:
@@ -48,8 +47,7 @@ def make_bench(
         loaded,
         [load_accelerator(name) for name in dict.fromkeys(accelerators)],
         [cost_model(name) for name in cost_models],
-        weights=weights,
-        activations=activations,
+        formats=formats,
         pins=pins,
         method=method,
         seed=seed,

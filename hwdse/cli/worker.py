@@ -47,7 +47,7 @@ def bench_of(config: SweepConfig, say: Say) -> Workbench:
     """The workbench of a sweep, with what takes time done: the FP32 network trained, its sensitivities taken."""
     bench = make_bench(
         config.task, config.accelerators, cost_models=config.cost_models, method=config.sensitivity, seed=config.seed,
-        weights=config.weights, activations=config.activations, device=config.device, decode=config.decode, say=say,
+        formats=config.options, device=config.device, decode=config.decode, say=say,
     )  # fmt: skip
     Plan.of(config, bench)  # a budget that nobody can meet is said before anything is trained
     bench.reference  # noqa: B018  # trains the FP32 network now, under its own progress line

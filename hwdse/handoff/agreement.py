@@ -180,7 +180,7 @@ def _run(
 def _steps(model: QuantizedModel, mark: Mark, before: FloatArray, after: FloatArray) -> float:
     """Largest difference between PyTorch's quantiser and the file's for the same numbers, in steps of the levels."""
     with torch.no_grad():
-        wanted = model.inputs[mark.path].quantize(torch.from_numpy(before), model.input_bits[mark.path]).numpy()
+        wanted = model.inputs[mark.path].quantize(torch.from_numpy(before), model.input_formats[mark.path]).numpy()
     return float(np.abs(after - wanted).max(initial=0.0) / float(mark.levels.scale))  # type: ignore[union-attr]  # inputs are no weights
 
 

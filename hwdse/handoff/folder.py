@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bits import Allocation
 from ..contract import example_of, model_of
 from ..errors import FileFormatError, UsageError
+from ..formats import Allocation
 from ..metrics import Metric
 from ..quantized import QuantizedModel
 from ..quantizers import Scheme

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..bits import FLOAT_BITS
 from ..errors import UsageError
+from ..formats import FP32, NumberFormat
 from ..quantized import QuantizedModel
-from .levels import Grid, Thresholds, input_of, weight_of
+from ..quantizers.levels import Grid, Thresholds
+from .levels import input_of, weight_of
 
 
 def layers_text(model: QuantizedModel) -> list[dict[str, Any]]:
@@ -17,51 +18,55 @@ def layers_text(model: QuantizedModel) -> list[dict[str, Any]]:
     for layer in model.layers:
         path = model.module[layer]
         if path not in known:
-            weight, bits = model.weights[path], model.input_bits.get(path, FLOAT_BITS)
+            weight, number = model.weights[path], model.input_formats.get(path, FP32)
             known[path] = (
-                _weight(model, path) if weight.bits < FLOAT_BITS else None,
-                _input(model, path, bits) if bits < FLOAT_BITS else None,
+                None if weight.format.floating else _weight(model, path),
+                None if number.floating else _input(model, path, number),
             )
         rows.append({"layer": layer, "module": path, "weight": known[path][0], "input": known[path][1]})
     return rows
 
 
 def _weight(model: QuantizedModel, path: str) -> dict[str, Any]:
-    bits = model.weights[path].bits
+    number = model.weights[path].format
+    bits, said = number.bits, {"format": str(number), "bits": number.bits}
     try:
-        found = weight_of(model.weights[path].quantizer, model.original(path), bits, path)
+        found = weight_of(model.weights[path].quantizer, model.original(path), number, path)
     except UsageError as error:
-        return {"bits": bits, "levels": f"unknown: {error}"}
+        return {**said, "levels": f"unknown: {error}"}
     if found.table is not None:
         table = "no integers" if found.grid is None else f"integers of {found.grid.bits} bits with one scale"
         return {
-            "bits": bits, "levels": f"codebook: indices of {bits} bits into {len(found.table)} levels, which are {table}",
+            **said, "levels": f"codebook: indices of {bits} bits into {len(found.table)} levels, which are {table}",
             "stored_as": "indices in uint8, gathered" if bits <= 8 else "indices in uint16, gathered", "stored_wider": True,
             "codebook": found.table.tolist(),
         }  # fmt: skip
     assert found.grid is not None  # one of the two
-    return {"bits": bits, **_grid(found.grid)}
+    return {**said, **_grid(found.grid)}
 
 
-def _input(model: QuantizedModel, path: str, bits: int) -> dict[str, Any]:
+def _input(model: QuantizedModel, path: str, number: NumberFormat) -> dict[str, Any]:
+    bits, said = number.bits, {"format": str(number), "bits": number.bits}
     try:
-        found = input_of(model.inputs[path], bits, path)
+        found = input_of(model.inputs[path], number, path)
     except UsageError as error:
-        return {"bits": bits, "levels": f"unknown: {error}"}
+        return {**said, "levels": f"unknown: {error}"}
     if isinstance(found, Thresholds):
         return {
-            "bits": bits, "levels": "code * scale, the code being the number of thresholds below x / divisor", "stored_as": "uint8",
+            **said, "levels": "code * scale, the code being the number of thresholds below x / divisor", "stored_as": "uint8",
             "stored_wider": bits < 8, "scale": found.scale, "divisor": found.half, "thresholds": found.thresholds.tolist(),
         }  # fmt: skip
-    return {"bits": bits, **_grid(found)}
+    return {**said, **_grid(found)}
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
-    formula = "code * scale" + (" - offset" if grid.offset else "")
+    formula = ("(code - zero_point) * scale" if grid.zero else "code * scale") + (" - offset" if grid.offset else "")
     said: dict[str, Any] = {
         "levels": f"{formula}, code from {grid.low} to {grid.high}", "stored_as": grid.kind, "stored_wider": grid.stored > grid.bits,
         "scale": grid.scale.tolist(),
     }  # fmt: skip
+    if grid.zero:
+        said["zero_point"] = grid.zero
     if grid.scale.ndim:
         said["axis"] = grid.axis
     if grid.offset:

@@ -13,69 +13,11 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..quantizers import N2UQ, Codebook, DoReFa, LearntRange, Quantizer
-from ..quantizers.codebook import code_bits
+from ..formats import Codebook, NumberFormat
+from ..quantizers.by_format import ByFormat
+from ..quantizers.levels import Floats, Grid, Integers, Thresholds
 
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int32]
-STORED = (2, 4, 8, 16)  # integer widths that ONNX has
 ROUNDED = 1e-6  # how far a value may be off by float32's rounding, relative to the largest
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Uniform levels: ``value = code * scale - offset``, with ``low <= code <= high``.
-
-    Attributes:
-        bits: width that was allocated.
-        scale: () or (C,), one per output channel; axis: the dimension that those are along.
-        offset: half-steps of levels without a zero (DoReFa), ``scale * (2^bits - 1) / 2``; 0 for all others.
-    """
-
-    bits: int
-    low: int
-    high: int
-    scale: Floats
-    axis: int = 0
-    offset: float = 0.0
-
-    @property
-    def stored(self) -> int:
-        """The narrowest integer width of ONNX that holds the codes."""
-        return next(b for b in STORED if b >= self.bits)
-
-    @property
-    def signed(self) -> bool:
-        """Whether codes are signed integers."""
-        return self.low < 0
-
-    @property
-    def kind(self) -> str:
-        """``"int4"``, ``"uint8"``: the type that codes are stored in."""
-        return f"{'int' if self.signed else 'uint'}{self.stored}"
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """Lowest and highest integer of the stored type."""
-        return (-(2 ** (self.stored - 1)), 2 ** (self.stored - 1) - 1) if self.signed else (0, 2**self.stored - 1)
-
-    def spread(self, ndim: int) -> Floats:
-        """The scale in a shape that multiplies a tensor of ``ndim`` dimensions."""
-        return self.scale.reshape([-1 if d == self.axis else 1 for d in range(ndim)]) if self.scale.ndim else self.scale
-
-    def values(self, codes: Integers) -> Floats:
-        """What codes stand for."""
-        return (codes.astype(np.float32) * self.spread(codes.ndim) - np.float32(self.offset)).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Thresholds:
-    """Uneven steps to uniform levels (N2UQ): ``value = scale * (number of thresholds below x / half)``."""
-
-    bits: int
-    half: float
-    thresholds: Floats
-    scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,70 +46,50 @@ class Weight:
         return replace(self, values=self.values.transpose(order), codes=self.codes.transpose(order), grid=grid)
 
 
-def weight_of(quantizer: Quantizer, weight: Tensor, bits: int, name: str) -> Weight:
-    """A weight at its width.
+def weight_of(quantizer: ByFormat, weight: Tensor, number: NumberFormat, name: str) -> Weight:
+    """A weight in its format.
 
     Raises:
-        UsageError: a quantiser with more than 2^bits levels in a tensor that is on no uniform grid: nothing of that width can hold it.
+        UsageError: a format that is not of integers or a codebook, or a quantiser with more than 2^bits levels on no uniform grid: no
+            exporter can write it.
     """
+    method = quantizer.of(number)
+    if number.scaling.per != "plain":
+        raise UsageError(f"the weight of '{name}' is in {number}, which no exporter writes yet.")
     with torch.no_grad():
-        quantised = quantizer.quantize(weight.detach(), bits).detach().float().cpu()
+        quantised = method.quantize(weight.detach(), number).detach().float().cpu()
     values = quantised.numpy()
-    for grid in _grids(quantizer, quantised, bits):
+    grid = method.levels(quantised, number)
+    codebook = isinstance(number.element, Codebook)
+    if isinstance(grid, Grid) and not codebook:
         spread = torch.from_numpy(np.asarray(grid.spread(values.ndim)))
-        codes = ((quantised + grid.offset) / spread).round().clamp(grid.low, grid.high).numpy().astype(np.int32)
+        codes = ((quantised + grid.offset) / spread + grid.zero).round().clamp(grid.low, grid.high).numpy().astype(np.int32)
         if np.abs(grid.values(codes) - values).max(initial=0.0) <= ROUNDED * np.abs(values).max(initial=0.0):
-            return Weight(values, codes, grid, bits)
+            return Weight(values, codes, grid, number.bits)
     table, indices = np.unique(values, return_inverse=True)
-    if len(table) > 2**bits:
+    if len(table) > 2**number.bits:
         raise UsageError(
-            f"the weight of '{name}' has {len(table)} values at {bits} bits, and they lie on no uniform grid: {type(quantizer).__name__} "
-            "cannot be handed over as integers of that width."
+            f"the weight of '{name}' has {len(table)} values at {number.bits} bits, and they lie on no uniform grid: "
+            f"{type(method).__name__} cannot be handed over as integers of that width."
         )
-    book = _book(quantizer, table, bits) if isinstance(quantizer, Codebook) else (None, None)
-    return Weight(values, indices.reshape(values.shape).astype(np.int32), book[0], bits, table.astype(np.float32), book[1])
+    book = _book(grid, table) if codebook and isinstance(grid, Grid) else (None, None)
+    return Weight(values, indices.reshape(values.shape).astype(np.int32), book[0], number.bits, table.astype(np.float32), book[1])
 
 
-def _grids(quantizer: Quantizer, quantised: Tensor, bits: int) -> list[Grid]:
-    if isinstance(quantizer, LearntRange):
-        return [_of_range(quantizer, bits)]
-    largest = float(quantised.abs().max()) if quantised.numel() else 0.0
-    if isinstance(quantizer, DoReFa) and largest > 0:  # levels (2 k - n) / n of the largest
-        steps = 2**bits - 1
-        return [Grid(bits, 0, steps, np.array(2 * largest / steps, np.float32), offset=float(np.float32(largest)))]
-    return []
-
-
-def _of_range(quantizer: LearntRange, bits: int) -> Grid:
-    low, high, _ = quantizer.levels(bits)
-    scale = quantizer.scale(bits).detach().float().cpu().numpy()
-    return Grid(bits, low, high, scale.reshape(-1) if scale.ndim else scale, quantizer.axis)
-
-
-def _book(quantizer: Codebook, table: npt.NDArray[np.float32], bits: int) -> tuple[Grid | None, Integers | None]:
-    """The codes behind indices as the device holds them: integers of 8 bits with one scale."""
-    width = code_bits(bits)
-    high = 2 ** (width - 1) - 1
-    scale = (quantizer.codes(bits).abs().max().clamp_min(1e-12) / high).cpu().numpy().astype(np.float32)
-    grid = Grid(width, -high, high, scale)
-    codes = np.round(table / scale).astype(np.int32)
+def _book(grid: Grid, table: npt.NDArray[np.float32]) -> tuple[Grid | None, Integers | None]:
+    """The codes behind indices as the device holds them: integers with one scale."""
+    codes = np.round(table / grid.scale).astype(np.int32)
     return (grid, codes) if np.array_equal(grid.values(codes), table) else (None, None)
 
 
-def input_of(quantizer: Quantizer, bits: int, name: str) -> Grid | Thresholds:
+def input_of(quantizer: ByFormat, number: NumberFormat, name: str) -> Grid | Thresholds:
     """The levels of a layer's input.
 
     Raises:
-        UsageError: a quantiser that hwdse does not know the levels of.
+        UsageError: a quantiser that does not say its levels.
     """
-    if isinstance(quantizer, LearntRange):
-        return _of_range(quantizer, bits)
-    if isinstance(quantizer, N2UQ):
-        if quantizer.clip.is_signed or str(bits) not in quantizer.widths:
-            return _of_range(quantizer.clip, bits)
-        with torch.no_grad():
-            widths = quantizer.widths[str(bits)].clamp_min(1e-3).float()
-            thresholds = (quantizer.start + torch.cumsum(widths, 0) - widths / 2).cpu().numpy()
-            half = float(quantizer.clip.range.abs().clamp_min(1e-8) / 2)
-        return Thresholds(bits, half, thresholds.astype(np.float32), 2.0 / len(thresholds) * half)
-    raise UsageError(f"the input of '{name}' is quantised by {type(quantizer).__name__}, of which no exporter knows the levels.")
+    method = quantizer.of(number)
+    found = method.levels(None, number)
+    if found is None:
+        raise UsageError(f"the input of '{name}' is in {number} by {type(method).__name__}, of which no exporter knows the levels.")
+    return found

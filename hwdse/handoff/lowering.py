@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .levels import Grid, Thresholds, Weight
+from ..quantizers.levels import Grid, Thresholds
+from .levels import Weight
 from .marking import DOMAIN, Mark, Marked
 
 if TYPE_CHECKING:

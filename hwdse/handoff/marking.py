@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..bits import FLOAT_BITS
 from ..errors import HwdseError, UsageError
+from ..formats import NumberFormat
 from ..inputs import arguments
 from ..quantized import QuantizedModel, evaluating
-from .levels import Grid, Thresholds, Weight, input_of, weight_of
+from ..quantizers.levels import Grid, Thresholds
+from .levels import Weight, input_of, weight_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -62,7 +63,7 @@ class Marked:
 
     @property
     def opset(self) -> int:
-        """Of ONNX's own nodes."""
+        """Version of ONNX's own nodes."""
         return max(int(o.version) for o in self.graph.opset_import if o.domain in ("", "ai.onnx"))
 
 
@@ -73,7 +74,7 @@ class _Marking(nn.Module):
         super().__init__()
         self.index = index
 
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
+    def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
         """The marker's node."""
         marked: Tensor = _operator()(x, self.index)
         return marked
@@ -121,12 +122,12 @@ def _marking(model: QuantizedModel) -> Iterator[tuple[Mark, ...]]:
     inputs = dict(model.inputs)
     try:
         for path, weight in reversed(list(weights.values())):
-            if weight.bits < FLOAT_BITS:
-                marks.append(Mark(path, f"{path}.weight", weight_of(weight.quantizer, model.original(path), weight.bits, path)))
+            if not weight.format.floating:
+                marks.append(Mark(path, f"{path}.weight", weight_of(weight.quantizer, model.original(path), weight.format, path)))
                 weight.quantizer = _Marking(len(marks) - 1)  # type: ignore[assignment]  # for as long as this is open
         for path, quantizer in inputs.items():
-            if model.input_bits[path] < FLOAT_BITS:
-                marks.append(Mark(path, f"{path}.input", input_of(quantizer, model.input_bits[path], path)))
+            if not model.input_formats[path].floating:
+                marks.append(Mark(path, f"{path}.input", input_of(quantizer, model.input_formats[path], path)))
                 model.inputs[path] = _Marking(len(marks) - 1)  # type: ignore[assignment]  # likewise
         yield tuple(marks)
     finally:

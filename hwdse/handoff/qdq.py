@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .levels import Grid, Thresholds, Weight
+from ..quantizers.levels import Grid, Thresholds
+from .levels import Weight
 from .lowering import Lowered, Writer, lowered, table_nodes, threshold_nodes
 from .marking import Mark, Marked
 
@@ -97,7 +98,7 @@ def _write(to: Writer, levels: Weight | Grid | Thresholds) -> None:
         assert levels.grid is not None  # a weight has one of the two
         grid = levels.grid
         # the zero point is spelled out: without it, runtimes have taken signed codes for unsigned ones
-        zero = to.constant("zero", np.zeros(grid.scale.shape), grid.kind)
+        zero = to.constant("zero", np.full(grid.scale.shape, grid.zero), grid.kind)
         inputs = [to.constant("codes", levels.codes, grid.kind), to.constant("scale", grid.scale), zero]
         more: dict[str, Any] = {"axis": grid.axis} if grid.scale.ndim else {}
         if not grid.offset:
@@ -110,13 +111,13 @@ def _write(to: Writer, levels: Weight | Grid | Thresholds) -> None:
 def _quantise(to: Writer, grid: Grid) -> None:
     assert to.x is not None  # an input is no constant
     x = to.x
-    scale, zero = to.constant("scale", grid.scale), to.constant("zero", 0, grid.kind)
+    scale, zero = to.constant("scale", grid.scale), to.constant("zero", grid.zero, grid.kind)
     # Max and Min, not Clip: ONNX Runtime 1.31 fails on a Clip before a QuantizeLinear of four bits. Two bits have them although they change
     # nothing: else it moves the QuantizeLinear ahead of a Reshape, which it then cannot run on two bits.
     lowest, highest = grid.ends if grid.stored > 2 else (grid.low - 1, grid.high + 1)
     if grid.low > lowest:
-        x = to.node("Max", [x, to.constant("low", np.float32(grid.low * grid.scale))])
+        x = to.node("Max", [x, to.constant("low", np.float32((grid.low - grid.zero) * grid.scale))])
     if grid.high < highest:
-        x = to.node("Min", [x, to.constant("high", np.float32(grid.high * grid.scale))])
+        x = to.node("Min", [x, to.constant("high", np.float32((grid.high - grid.zero) * grid.scale))])
     codes = to.node("QuantizeLinear", [x, scale, zero], f"{to.name}.codes")
     to.node("DequantizeLinear", [codes, scale, zero], to.y)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .levels import Grid, Thresholds, Weight
+from ..quantizers.levels import Grid, Thresholds
+from .levels import Weight
 from .lowering import Writer, lowered, table_nodes, threshold_nodes
 from .marking import Marked
 
@@ -42,8 +43,8 @@ def _write(to: Writer, levels: Weight | Grid | Thresholds) -> None:
 
 def _quant(to: Writer, x: str, grid: Grid, ndim: int) -> None:
     scale = to.constant("scale", grid.spread(ndim))
-    half = (2**grid.bits - 1) / 2 if grid.offset else 0.0
-    inputs = [x, scale, to.constant("zero", np.float32(half)), to.constant("bits", np.float32(grid.bits))]
+    zero = (2**grid.bits - 1) / 2 if grid.offset else float(grid.zero)
+    inputs = [x, scale, to.constant("zero", np.float32(zero)), to.constant("bits", np.float32(grid.bits))]
     narrow = int(grid.signed and grid.low == -grid.high)
     to.node("Quant", inputs, to.y, QUANT_DOMAIN, signed=int(grid.signed), narrow=narrow, rounding_mode="ROUND")
 

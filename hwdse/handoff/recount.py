@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ..bits import BitWidths
 from ..costs import CostTable
 from ..errors import HwdseError, UsageError
+from ..formats import LayerFormat
 from ..metrics import Metric
 
 
@@ -16,7 +16,7 @@ class CostMismatch(HwdseError, ValueError):
 
 
 def recounted(
-    allocation: Mapping[str, BitWidths],
+    allocation: Mapping[str, LayerFormat],
     tables: Mapping[str, CostTable],
     recorded: Mapping[str, float],
     metrics: tuple[Metric, ...],

@@ -74,10 +74,10 @@ def hand_off(
     state = read_checkpoint(content, checkpoint)
     scheme = Scheme(*state["scheme"])
     tables = {key: table for key, table in record.tables_of(trial).items() if key != "loss"}
-    if scheme.codebook and not tables:
+    if not tables:
         raise UsageError(
-            f"trial {number} has codebook weights, whose cost tables are not in the run folder yet: they are written when the sweep ends "
-            "(the same hwdse sweep command goes on)."
+            f"trial {number} has formats whose cost tables are not in the run folder yet: they are written when the sweep ends (the same "
+            "hwdse sweep command goes on)."
         )
     costs = recounted(trial.allocation, tables, trial.measures, record.costs, f"trial {number}")
     say("loading the checkpoint", 0, 1)

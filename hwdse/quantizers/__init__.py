@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from ..errors import UsageError
+from ..formats import EXAMPLES, LayerFormat, NumberFormat
 from ..registry import find
+from .affine import Affine
 from .base import MAX_BITS, MIN_BITS, Quantizer
 from .calibrators import CALIBRATORS
 from .codebook import Codebook
 from .dorefa import DoReFa, Pact
 from .n2uq import N2UQ
+from .scaled import Scaled
 from .uniform import LearntRange
 
 WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
@@ -24,8 +27,13 @@ WEIGHT_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
     "codebook_quantile": partial(Codebook, "quantile"),
     "codebook_grid": partial(Codebook, "grid"),
     "codebook_fixed": partial(Codebook, decay=1.0),
+    "affine": Affine,
+    "scaled": Scaled,
 }
-ACTIVATION_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {"lsq": LearntRange, "pact": Pact, "n2uq": N2UQ}
+ACTIVATION_QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
+    "lsq": LearntRange, "pact": Pact, "n2uq": N2UQ, "affine": Affine,
+    "scaled": Scaled,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,43 +65,67 @@ class Scheme:
     def __str__(self) -> str:
         return f"{self.weight}+{self.activation}@{self.calibrator}"
 
-    @property
-    def codebook(self) -> bool:
-        """Whether weights are indices into codebooks."""
-        return self.weight.partition("_")[0] == "codebook"
+    def formats(self, chosen: LayerFormat) -> LayerFormat:
+        """The formats that stand for two widths under these quantisers: a codebook quantiser makes ``w4a8`` ``cb4:int8``."""
+        return LayerFormat(self.make_weight().counterpart(chosen.weight), self.make_activation().counterpart(chosen.activation))
 
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """What the device must do for these quantisers beyond multiplying integers; said beside every result."""
-        codes = "weights are indices into codebooks of 8-bit codes, which the costs include"
-        thresholds = "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
-        channels = "weights have one scale per output channel, which the device must apply"
-        said = codes if self.codebook else channels if self.weight == "lsq_channel" else ""
-        return (*((said,) if said else ()), *((thresholds,) if self.activation == "n2uq" else ()))
+    def requirements(self, formats: Iterable[LayerFormat]) -> tuple[str, ...]:
+        """What the device must do for some layers' formats beyond multiplying numbers; said beside every result."""
+        found: dict[str, None] = {}
+        for one in formats:
+            for number, method, make in (
+                (one.weight, self.weight_method, self.make_weight),
+                (one.activation, self.activation_method, self.make_activation),
+            ):
+                if not number.floating:
+                    found[make(method(number)).requirement(number)] = None
+        return tuple(filter(None, found))
 
     def post_training(self) -> tuple[Scheme, tuple[str, ...]]:
-        """The scheme where no weight is trained, and what must be said: DoReFa bends the weights and needs training to make up for it."""
-        if self.weight.partition("_")[0] != "dorefa":
+        """The scheme where no weight is trained, and what must be said: some quantisers need training to make up for what they bend."""
+        if self.make_weight().post_training and self.make_activation().post_training:
             return self, ()
         plain = Scheme("lsq", "lsq", self.calibrator)
         return plain, (f"post-training: {plain} quantisers in place of {self}, which need training",)
 
     @property
     def classes(self) -> tuple[type[Quantizer], type[Quantizer]]:
-        """Of the weight and the activation quantiser: their code is part of what a stored result depends on."""
+        """Classes of the weight and the activation quantiser: their code is part of what a stored result depends on."""
         return type(self.make_weight()), type(self.make_activation())
 
-    def make_weight(self) -> Quantizer:
-        """A fresh weight quantiser."""
-        return self._made(find("weight quantiser", WEIGHT_QUANTIZERS, self.weight, "hwdse.weight_quantizers")())
+    def weight_method(self, number: NumberFormat) -> str:
+        """Name of the quantiser that rounds weights to a format: the scheme's own where it serves it, else the first that does.
 
-    def make_activation(self) -> Quantizer:
-        """A fresh activation quantiser."""
-        return self._made(find("activation quantiser", ACTIVATION_QUANTIZERS, self.activation, "hwdse.activation_quantizers")())
+        Raises:
+            UsageError: none does.
+        """
+        return _serving(self, "weights", number)
+
+    def activation_method(self, number: NumberFormat) -> str:
+        """The same for activations."""
+        return _serving(self, "activations", number)
+
+    def make_weight(self, method: str | None = None) -> Quantizer:
+        """A fresh weight quantiser: the scheme's, or that of another method."""
+        return self._made(find("weight quantiser", WEIGHT_QUANTIZERS, method or self.weight, "hwdse.weight_quantizers")())
+
+    def make_activation(self, method: str | None = None) -> Quantizer:
+        """A fresh activation quantiser: the scheme's, or that of another method."""
+        return self._made(find("activation quantiser", ACTIVATION_QUANTIZERS, method or self.activation, "hwdse.activation_quantizers")())
 
     def _made(self, quantizer: Quantizer) -> Quantizer:
         quantizer.calibrator = find("range calibrator", CALIBRATORS, self.calibrator, "hwdse.calibrators")
         return quantizer
+
+
+@cache
+def _serving(scheme: Scheme, what: str, number: NumberFormat) -> str:
+    own, make = (scheme.weight, scheme.make_weight) if what == "weights" else (scheme.activation, scheme.make_activation)
+    methods = (own, "lsq", "affine", *(["codebook"] if what == "weights" else []), "scaled")
+    found = next((method for method in methods if make(method).serves(number)), None)
+    if found is None:
+        raise UsageError(f"no quantiser rounds {what} to {number}; known formats: {EXAMPLES}.")
+    return found
 
 
 __all__ = [
@@ -103,10 +135,12 @@ __all__ = [
     "MIN_BITS",
     "N2UQ",
     "WEIGHT_QUANTIZERS",
+    "Affine",
     "Codebook",
     "DoReFa",
     "LearntRange",
     "Pact",
     "Quantizer",
+    "Scaled",
     "Scheme",
 ]

@@ -1,7 +1,7 @@
 """Adaptive weight codebooks: the weight quantiser of ADQ (arXiv 2510.19760).
 
 A non-uniform codebook needs a table look-up on the device; an accelerator's file says whether it has one. Indices have b bits, the
-codes behind them 8 (:func:`code_bits`), and :mod:`hwdse.codebook_costs` charges both.
+codes behind them 8 (:attr:`hwdse.formats.Codebook.code`), and costs count both.
 """
 
 from __future__ import annotations
@@ -9,24 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Quantizer, check_bits
+from ..formats import Codebook as CodebookElement
+from ..formats import NumberFormat
+from .base import Quantizer, StraightThrough
+from .levels import Grid
 
 _LLOYD = 30  # full-batch adaptation steps at calibration, at most
-
-
-class _StraightThrough(torch.autograd.Function):
-    """The second argument forward, the identity to the first backward."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor, q: Tensor) -> Tensor:
-        return q
-
-    @staticmethod
-    def backward(ctx: object, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
 
 
 class Codebook(Quantizer):
@@ -58,13 +50,21 @@ class Codebook(Quantizer):
         self._books = {int(bits): _Book(*parts) for bits, parts in state["books"].items()}
         self._adapted = state["adapted"]
 
+    def serves(self, number: NumberFormat) -> bool:
+        """Codebook formats, ``cb4``."""
+        return isinstance(number.element, CodebookElement)
+
+    def counterpart(self, number: NumberFormat) -> NumberFormat:
+        """A codebook of as many bits."""
+        return NumberFormat.parse(f"cb{number.bits}") if number.plain and not number.floating else number
+
     def codes(self, bits: int) -> Tensor:
         """(2^b - 1,) the codes at a width, ascending."""
         return self._books[bits].codes
 
-    def calibrate(self, sample: Tensor, bits: int) -> None:
+    def calibrate(self, sample: Tensor, number: NumberFormat) -> None:
         """A codebook for the weight itself, by the rule of ``start``."""
-        check_bits(bits)
+        bits = self.check(number)
         with torch.no_grad():
             flat = sample.detach().float().flatten()
             if self.start != "settled":
@@ -73,10 +73,11 @@ class Codebook(Quantizer):
                 return
             self._books[bits] = min((_settled(codes, flat) for codes in _first_codes(flat, bits)), key=lambda book: book.error(flat))
 
-    def adapt(self, x: Tensor, bits: int) -> None:
+    def adapt(self, x: Tensor, number: NumberFormat) -> None:
         """One step of the moving averages on the current weight; at a width just changed to, the codebook is made anew."""
+        bits = self.check(number)
         if bits != self._adapted or bits not in self._books:
-            self.calibrate(x, bits)
+            self.calibrate(x, number)
             self._adapted = bits
             return
         if self.decay == 1:
@@ -89,20 +90,26 @@ class Codebook(Quantizer):
             book.mass = self.decay * book.mass + (1 - self.decay) * mass
             book.update(flat)
 
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
+    def levels(self, quantised: Tensor | None, number: NumberFormat) -> Grid:
+        """The grid of the codes behind the indices."""
+        code = CodebookElement(number.bits).code
+        high = int(code.largest)
+        scale = (self.codes(number.bits).abs().max().clamp_min(1e-12) / high).cpu().numpy().astype(np.float32)
+        return Grid(code.bits, -high, high, scale)
+
+    def requirement(self, number: NumberFormat) -> str:
+        """Indices have to be looked up."""
+        return f"weights are indices into codebooks of {CodebookElement(number.bits).code.bits}-bit codes, which the costs include"
+
+    def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
         """Nearest code; a codebook that the width lacks is made from ``x``."""
-        check_bits(bits)
+        bits = self.check(number)
         if bits not in self._books:
-            self.calibrate(x, bits)
+            self.calibrate(x, number)
         book = self._books[bits].on(x.device)
         q = book.stored(bits)[book.nearest(x.detach().float())].to(x.dtype)
-        result: Tensor = _StraightThrough.apply(x, q)  # type: ignore[no-untyped-call]  # torch's stub
+        result: Tensor = StraightThrough.apply(x, q)  # type: ignore[no-untyped-call]  # torch's stub
         return result
-
-
-def code_bits(bits: int) -> int:
-    """Width of the codes behind indices of ``bits``: 8, or the index's own where that is wider (ours: the paper leaves it open)."""
-    return max(8, bits)
 
 
 @dataclass
@@ -124,8 +131,8 @@ class _Book:
         return torch.bucketize(x, (self.codes[1:] + self.codes[:-1]) / 2)
 
     def stored(self, bits: int) -> Tensor:
-        """The codes as a device holds them: integers of :func:`code_bits` bits, symmetric, with one scale."""
-        steps = 2 ** (code_bits(bits) - 1) - 1
+        """The codes as a device holds them: integers as wide as the element's codes, symmetric, with one scale."""
+        steps = CodebookElement(bits).code.largest
         scale = self.codes.abs().max().clamp_min(1e-12) / steps
         stored: Tensor = torch.round(self.codes / scale) * scale
         return stored

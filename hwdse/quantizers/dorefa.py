@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Quantizer, check_bits, round_ste
+from ..formats import NumberFormat
+from .base import Quantizer, round_ste
+from .levels import Grid
 from .uniform import LearntRange, _Uniform
 
 
@@ -33,6 +36,7 @@ class DoReFa(Quantizer):
     """
 
     elementwise = False
+    post_training = False  # tanh bends the weights, and training has to make up for it
 
     def __init__(self, rescale: Literal["calibrated", "fan_out"] = "calibrated") -> None:
         super().__init__()
@@ -40,27 +44,34 @@ class DoReFa(Quantizer):
         self.register_buffer("spread", torch.ones(()))
         self.spread: Tensor
 
-    def prepare(self, weight: Tensor, axis: int) -> None:
+    def prepare(self, weight: Tensor, axis: int, groups: int = 1) -> None:
         """Takes the fan-out from the shape: output channels times kernel size."""
         self.fan_out = weight.numel() / max(weight.shape[1 - axis] if weight.ndim > 1 else 1, 1)
 
-    def calibrate(self, sample: Tensor, bits: int) -> None:
+    def calibrate(self, sample: Tensor, number: NumberFormat) -> None:
         """Sets the root mean square to keep."""
-        check_bits(bits)
+        self.check(number)
         with torch.no_grad():
             own = sample.detach().float().pow(2).mean().sqrt()
             self.spread.copy_(own if self.rescale == "calibrated" else torch.tensor(self.fan_out**-0.5))
 
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
+    def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
         """See the class's formula. Worked out in float32 at least: bfloat16 cannot count the levels."""
-        check_bits(bits)
-        steps = 2**bits - 1
+        steps = 2 ** self.check(number) - 1
         squashed = torch.tanh(x if x.dtype == torch.float64 else x.float())
         largest = squashed.detach().abs().max()
         q = 2 * round_ste((squashed / (2 * largest.clamp_min(1e-30)) + 0.5) * steps) / steps - 1
         gain = torch.where(largest > 0, self.spread / q.detach().square().mean().sqrt(), 0.0)
         scaled: Tensor = (q * gain).to(x.dtype)
         return scaled
+
+    def levels(self, quantised: Tensor | None, number: NumberFormat) -> Grid | None:
+        """Half-steps of the largest weight: ``(2 k - n) / n``."""
+        largest = 0.0 if quantised is None or not quantised.numel() else float(quantised.abs().max())
+        if not largest > 0:
+            return None
+        steps = 2**number.bits - 1
+        return Grid(number.bits, 0, steps, np.array(2 * largest / steps, np.float32), offset=float(np.float32(largest)))
 
 
 class Pact(LearntRange):
@@ -74,14 +85,14 @@ class Pact(LearntRange):
     def __init__(self) -> None:
         super().__init__()
 
-    def levels(self, bits: int) -> tuple[int, int, float]:
+    def code_range(self, bits: int) -> tuple[int, int, float]:
         """Lowest and highest level, and the number of steps in alpha."""
-        check_bits(bits)
         high = 2 ** (bits - 1) - 1 if self.is_signed else 2**bits - 1
         return -high if self.is_signed else 0, high, float(high)
 
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
+    def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
         """See the class's formula."""
-        low, high, _ = self.levels(bits)
+        bits = self.check(number)
+        low, high, _ = self.code_range(bits)
         result: Tensor = _Uniform.apply(x, self.scale(bits), low, high, 1.0)  # type: ignore[no-untyped-call]  # torch's stub
         return result

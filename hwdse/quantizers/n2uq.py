@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from .base import MIN_BITS, Quantizer, check_bits
+from ..formats import NumberFormat
+from .base import MIN_BITS, Quantizer
+from .levels import Grid, Thresholds
 from .uniform import LearntRange
 
 _NONUNIFORM = 8  # widest threshold set; 255 thresholds follow any distribution
@@ -86,16 +89,30 @@ class N2UQ(Quantizer):
             for widths in self.widths.values():
                 widths.fill_(2.0 / len(widths))
 
-    def calibrate(self, sample: Tensor, bits: int) -> None:
+    def calibrate(self, sample: Tensor, number: NumberFormat) -> None:
         """Finds the range and starts at uniform thresholds."""
-        self.clip.calibrate(sample, bits)
+        self.clip.calibrate(sample, number)
         self._reset()
 
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
+    def levels(self, quantised: Tensor | None, number: NumberFormat) -> Grid | Thresholds:
+        """Counts of thresholds; a plain grid where the input takes negative values or the format is wide."""
+        if self.clip.is_signed or str(number.bits) not in self.widths:
+            return self.clip.levels(quantised, number)
+        with torch.no_grad():
+            widths = self.widths[str(number.bits)].clamp_min(1e-3).float()
+            thresholds = (self.start + torch.cumsum(widths, 0) - widths / 2).cpu().numpy()
+            half = float(self.clip.range.abs().clamp_min(1e-8) / 2)
+        return Thresholds(number.bits, half, thresholds.astype(np.float32), 2.0 / len(thresholds) * half)
+
+    def requirement(self, number: NumberFormat) -> str:
+        """Thresholds have to be applied."""
+        return "activations are rounded at learnt, unevenly spaced thresholds, which the device must apply"
+
+    def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
         """See the class's formula."""
-        check_bits(bits)
+        bits = self.check(number)
         if self.clip.is_signed or bits > _NONUNIFORM:
-            return self.clip.quantize(x, bits)
+            return self.clip.quantize(x, number)
         half = (self.clip.range.abs().clamp_min(1e-8) / 2).to(x.dtype)
         out: Tensor = _N2UQ.apply(x / half, self.start, self.widths[str(bits)].clamp_min(1e-3))  # type: ignore[no-untyped-call]  # torch's stub
         return out * half

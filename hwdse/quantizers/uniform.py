@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from .base import Quantizer, check_bits
+from ..formats import NumberFormat
+from .base import Quantizer
 from .calibrators import mean_square
+from .levels import Grid
 
 _SEARCHED = 1 << 12  # elements of each channel (or of the tensor) looked at by the search of a range
 
@@ -82,21 +84,21 @@ class LearntRange(Quantizer):
         super()._load_from_state_dict(*args, **kwargs)
         self.is_signed = bool(self.signed)
 
-    def prepare(self, weight: Tensor, axis: int) -> None:
+    def prepare(self, weight: Tensor, axis: int, groups: int = 1) -> None:
         """One range per slice along ``axis``, where ranges are per channel."""
         if self.per_channel:
             self.axis = axis
             self.range = nn.Parameter(torch.ones([n if d == axis else 1 for d, n in enumerate(weight.shape)]))
 
-    def levels(self, bits: int) -> tuple[int, int, float]:
+    def code_range(self, bits: int) -> tuple[int, int, float]:
         """Lowest and highest level, and the number of steps in the range."""
-        check_bits(bits)
         if self.is_signed:
             return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, float(2 ** (bits - 1))
         return 0, 2**bits - 1, float(2**bits - 1)
 
-    def calibrate(self, sample: Tensor, bits: int) -> None:
+    def calibrate(self, sample: Tensor, number: NumberFormat) -> None:
         """Sets sign and range by the calibrator's rule; a channel of zeros is exact at any range, and gets 1."""
+        bits = self.check(number)
         with torch.no_grad():
             sample = sample.detach().float()
             self.is_signed = bool((sample < 0).any())
@@ -106,7 +108,7 @@ class LearntRange(Quantizer):
                 return
             if rows.shape[1] > _SEARCHED:
                 rows = self._thinned(rows)
-            found = self.calibrator(rows, *self.levels(bits))
+            found = self.calibrator(rows, *self.code_range(bits))
             found = torch.where(torch.isfinite(found) & (found > 0), found, torch.ones_like(found))
             self.range.copy_(found.reshape(self.range.shape))
 
@@ -128,11 +130,22 @@ class LearntRange(Quantizer):
 
     def scale(self, bits: int) -> Tensor:
         """The step of each range."""
-        return self.range.abs().clamp_min(1e-8) / self.levels(bits)[2]
+        return self.range.abs().clamp_min(1e-8) / self.code_range(bits)[2]
 
-    def quantize(self, x: Tensor, bits: int) -> Tensor:
+    def levels(self, quantised: Tensor | None, number: NumberFormat) -> Grid:
+        """Integers with a scale for the tensor, or for each channel."""
+        low, high, _ = self.code_range(number.bits)
+        scale = self.scale(number.bits).detach().float().cpu().numpy()
+        return Grid(number.bits, low, high, scale.reshape(-1) if scale.ndim else scale, self.axis)
+
+    def requirement(self, number: NumberFormat) -> str:
+        """A scale per channel has to be applied."""
+        return "weights have one scale per output channel, which the device must apply" if self.per_channel else ""
+
+    def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
         """See the module's formula."""
-        low, high, _ = self.levels(bits)
+        bits = self.check(number)
+        low, high, _ = self.code_range(bits)
         gain = math.sqrt(max(self.range.numel(), 1) / (max(x.numel(), 1) * max(high, 1)))
         result: Tensor = _Uniform.apply(x, self.scale(bits), low, high, gain)  # type: ignore[no-untyped-call]  # torch's stub
         return result

@@ -31,7 +31,7 @@ from ..quantized import QuantizedModel
 from ..task import Task, batches_of, device_of
 from .measured import mixed_table, names_of
 from .noise import Noise, Part, mean_square_errors, tensor_of
-from .parts import Progress, quiet, table_of, widths
+from .parts import Progress, formats, quiet, table_of
 from .reach import Reach, Unknown
 
 
@@ -164,13 +164,13 @@ class FitLosses:
 
 
 def errors_of(model: QuantizedModel, choices: Choices, part: Part, noise: Noise = "measured") -> FloatArray:
-    """(L, W) or (L, A) ``mean e^2`` of each layer's weight, or input, at each width; 0 where the input is not quantised."""
-    at = widths(choices)[part == "activation"]
+    """(L, W) or (L, A) ``mean e^2`` of each layer's weight, or input, in each format; 0 where the input is not quantised."""
+    at = formats(choices)[part == "activation"]
     found = np.zeros((len(choices.layers), len(at)))
     for i, name in enumerate(choices.layers):
         tensor = tensor_of(model, name, part)
         if tensor is not None:
-            found[i] = list(mean_square_errors(*tensor, at, noise).values())
+            found[i] = mean_square_errors(tensor, at, noise)
     return found
 
 

@@ -7,22 +7,24 @@ backward pass, ``mean over samples of (dl/dx_i)^2 (Q_b(x_i) - x_i)^2``, at all w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..bits import FLOAT_BITS
 from ..choices import Choices
 from ..contract import differentiate, loss_of
 from ..costs import CostTable
+from ..formats import NumberFormat
 from ..inputs import run
 from ..quantized import QuantizedModel, evaluating
 from ..quantizers import Quantizer
 from ..task import Task
 from .fit import check_finite, finite, own
 from .measured import mixed_table
-from .noise import at_width, tensor_of
-from .parts import Progress, calibration, quiet, widths
+from .noise import Sample, in_number_format, tensor_of
+from .parts import Progress, calibration, formats, quiet
 from .reach import Reach
 
 
@@ -30,12 +32,12 @@ class _InputErrors:
     """``sum_i g_i^2 (Q_b(x_i) - x_i)^2`` of every input at every width, of the present batch."""
 
     def __init__(self, model: QuantizedModel, choices: Choices) -> None:
-        self.widths = widths(choices)[1]
+        self.formats = formats(choices)[1]
         self.quantizers: dict[str, list[Quantizer | None]] = {}  # by module path; None leaves the input in floating point
         for name in choices.layers:
             tensor = tensor_of(model, name, "activation")
             if tensor is not None:
-                self.quantizers[model.module[name]] = [None if b >= FLOAT_BITS else at_width(*tensor, b) for b in self.widths]
+                self.quantizers[model.module[name]] = [None if one.floating else in_number_format(tensor, one) for one in self.formats]
         self.sums: dict[str, Tensor] = {}
         self.reach = Reach(model)
 
@@ -48,18 +50,18 @@ class _InputErrors:
 
         def collect(gradient: Tensor) -> None:
             self.reach.arrived(path)
-            at = zip(self.quantizers[path], self.widths, strict=True)
-            found = [self._square(quantizer, bits, value, gradient) for quantizer, bits in at]
+            at = zip(self.quantizers[path], self.formats, strict=True)
+            found = [self._square(quantizer, one, value, gradient) for quantizer, one in at]
             self.sums[path] = self.sums.get(path, 0.0) + torch.stack(found)
 
         x.register_hook(collect)  # type: ignore[no-untyped-call]  # torch's stub
         return x
 
-    def _square(self, quantizer: Quantizer | None, bits: int, value: Tensor, gradient: Tensor) -> Tensor:
+    def _square(self, quantizer: Quantizer | None, number: NumberFormat, value: Tensor, gradient: Tensor) -> Tensor:
         if quantizer is None:
             return torch.zeros((), device=value.device)
         with torch.no_grad():
-            square: Tensor = torch.linalg.vector_norm(((quantizer.quantize(value, bits) - value) * gradient).float()) ** 2
+            square: Tensor = torch.linalg.vector_norm(((quantizer.quantize(value, number) - value) * gradient).float()) ** 2
             return square
 
 
@@ -94,8 +96,8 @@ def fit_exact(model: QuantizedModel, task: Task, choices: Choices, *, progress: 
     finally:
         network.zero_grad(set_to_none=True)
     traces = np.array([float(fisher[name].sum()) for name in choices.layers])
-    weight = np.array([_weight_losses(model, name, fisher[name], widths(choices)[0]) for name in choices.layers])
-    nothing = torch.zeros(len(errors.widths))
+    weight = np.array([_weight_losses(model, name, fisher[name], formats(choices)[0]) for name in choices.layers])
+    nothing = torch.zeros(len(errors.formats))
     activation = 0.5 * np.array([inputs_loss.get(model.module[name], nothing).tolist() for name in choices.layers])
     check_finite(choices.layers, traces, activation.sum(axis=1))
     unknown = errors.reach.unknown(choices.layers, traces, activation.sum(axis=1))
@@ -105,14 +107,15 @@ def fit_exact(model: QuantizedModel, task: Task, choices: Choices, *, progress: 
     )  # fmt: skip
 
 
-def _weight_losses(model: QuantizedModel, name: str, fisher: Tensor, at: list[int]) -> list[float]:
+def _weight_losses(model: QuantizedModel, name: str, fisher: Tensor, at: Sequence[NumberFormat]) -> list[float]:
     """(W,) of one weight."""
-    quantizer, weight = model.weight_quantizer(name), model.weight_of(name).detach()
+    weight = model.weight_of(name).detach()
+    sample = Sample(model.weight_quantizer(name), weight, weight)
     found = torch.zeros(len(at), device=weight.device)
     with torch.no_grad():
-        for k, bits in enumerate(at):
-            if bits < FLOAT_BITS and weight.numel():
-                error = (at_width(quantizer, weight, bits).quantize(weight, bits) - weight).float()
+        for k, number in enumerate(at):
+            if not number.floating and weight.numel():
+                error = (in_number_format(sample, number).quantize(weight, number) - weight).float()
                 found[k] = 0.5 * torch.sum(fisher * error**2)
     losses: list[float] = found.tolist()
     return losses

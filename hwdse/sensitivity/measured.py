@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..bits import FLOAT_BITS
 from ..choices import Choices
 from ..contract import loss_of
 from ..costs import CostTable, FloatArray
 from ..errors import TrainingDiverged
+from ..formats import FP32
 from ..inputs import run
 from ..quantized import QuantizedModel, evaluating
 from ..task import Task
 from .noise import tensor_of
-from .parts import Progress, calibration, named, quiet, table_of, widths
+from .parts import Progress, calibration, formats, named, quiet, table_of
 from .reach import Unknown
 
 
@@ -48,7 +48,7 @@ def float_loss(model: QuantizedModel, task: Task, data: Sequence[Any]) -> float:
 def changes(
     model: QuantizedModel, task: Task, choices: Choices, progress: Progress = quiet, of: Unknown | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """(L, W) and (L, A): calibration loss with one tensor at one width, minus the floating-point loss, as measured, noise and all.
+    """(L, W) and (L, A): calibration loss with one tensor in one format, minus the floating-point loss, as measured, noise and all.
 
     Args:
         of: the tensors to measure, the others are left at 0; None measures all.
@@ -59,7 +59,7 @@ def changes(
     data = calibration(model, task)
     model.observe(data)
     base = float_loss(model, task, data)
-    by_weight, by_activation = widths(choices)
+    by_weight, by_activation = formats(choices)
     weight, activation = (np.zeros((len(choices.layers), len(at))) for at in (by_weight, by_activation))
     every = np.ones(len(choices.layers), bool)
     of_weight, of_activation = (every, every) if of is None else of
@@ -68,19 +68,19 @@ def changes(
         for done, (i, name) in enumerate(layers):
             progress(done, len(layers))
             path, of_input = model.module[name], tensor_of(model, name, "activation") if of_activation[i] else None
-            for k, bits in enumerate(by_weight if of_weight[i] else ()):
-                if bits < FLOAT_BITS:
-                    model.weight_quantizer(name).calibrate(model.weight_of(name), bits)
-                    model.weights[path].bits = bits
+            for k, number in enumerate(by_weight if of_weight[i] else ()):
+                if not number.floating:
+                    model.weight_quantizer(name).calibrate(model.weight_of(name), number)
+                    model.weights[path].format = number
                     weight[i, k] = mean_loss(model, task, data) - base
-            model.weights[path].bits = FLOAT_BITS
-            for k, bits in enumerate(by_activation if of_input else ()):
-                if of_input and bits < FLOAT_BITS:
-                    of_input[0].calibrate(of_input[1], bits)
-                    model.input_bits[path] = bits
+            model.weights[path].format = FP32
+            for k, number in enumerate(by_activation if of_input else ()):
+                if of_input and not number.floating:
+                    of_input.quantizer.calibrate(of_input.of(number), number)
+                    model.input_formats[path] = number
                     activation[i, k] = mean_loss(model, task, data) - base
             if of_input:
-                model.input_bits[path] = FLOAT_BITS
+                model.input_formats[path] = FP32
     if not (np.isfinite(weight).all() and np.isfinite(activation).all()):
         raise TrainingDiverged("a quantised network's calibration loss is not finite; its sensitivity is unknown.")
     return weight, activation

@@ -1,4 +1,4 @@
-"""What every method ends in: one loss per (layer, tensor, width), put together into a loss table."""
+"""What every method ends in: one loss per (layer, tensor, format), put together into a loss table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..choices import Choices
 from ..costs import CostTable, FloatArray
 from ..errors import TrainingDiverged
+from ..formats import NumberFormat
 from ..problem import loss_table
 from ..quantized import QuantizedModel
 from ..task import Task, batches_of, device_of
@@ -28,9 +29,12 @@ def calibration(model: QuantizedModel, task: Task) -> list[Any]:
     return list(batches_of(task, "calibration", device=device_of(model.network)))
 
 
-def widths(choices: Choices) -> tuple[list[int], list[int]]:
-    """The distinct weight widths (W of them) and activation widths (A of them) of the options, ascending."""
-    return np.unique(choices.weight_bits).tolist(), np.unique(choices.activation_bits).tolist()
+Formats = Sequence[NumberFormat]
+
+
+def formats(choices: Choices) -> tuple[Formats, Formats]:
+    """The distinct weight formats (W of them) and activation formats (A of them) of the options: columns are per format, never per pair."""
+    return choices.weight_formats, choices.activation_formats
 
 
 def sharers(model: QuantizedModel, choices: Choices) -> tuple[FloatArray, FloatArray]:
@@ -52,18 +56,17 @@ def combined(model: QuantizedModel, choices: Choices, weight: FloatArray, activa
     Args:
         model: says which layers share a tensor.
         choices: the options.
-        weight, activation: (L, W) and (L, A) losses of each tensor at each of :func:`widths`, the rest in floating point.
+        weight, activation: (L, W) and (L, A) losses of each tensor at each of :func:`formats`, the rest in floating point.
     """
-    by_weight, by_activation = widths(choices)
     of_weight, of_activation = sharers(model, choices)
-    cells: FloatArray = (weight / of_weight[:, None])[:, np.searchsorted(by_weight, choices.weight_bits)]
-    return cells + (activation / of_activation[:, None])[:, np.searchsorted(by_activation, choices.activation_bits)]
+    cells: FloatArray = (weight / of_weight[:, None])[:, choices.weight_code]
+    return cells + (activation / of_activation[:, None])[:, choices.activation_code]
 
 
 def table_of(
     model: QuantizedModel, choices: Choices, weight: FloatArray, activation: FloatArray, convention: str, notes: Sequence[str] = ()
 ) -> CostTable:
-    """The loss table of :func:`combined` losses >= 0, monotone in both widths.
+    """The loss table of :func:`combined` losses >= 0, monotone in both formats.
 
     Raises:
         TrainingDiverged: a loss that is not finite.

@@ -9,29 +9,30 @@ import numpy as np
 
 from ..choices import Choices, IntArray
 from ..costs import FloatArray
+from ..formats import NumberFormat
 from .noise import Part
 
 
 class Cell(NamedTuple):
-    """One tensor of one layer at one width; ``option`` and ``widest`` are the columns that are compared."""
+    """One tensor of one layer in one format; ``option`` and ``last`` are the columns that are compared."""
 
     layer: int
     part: Part
-    bits: int
+    format: NumberFormat
     option: int
-    widest: int
+    last: int
 
 
 def cells_of(choices: Choices) -> list[Cell]:
-    """Every tensor of every layer at every allowed width but the widest, the layer's other tensor at its widest."""
+    """Every tensor of every layer in every allowed format but the last listed, the layer's other tensor in its last listed."""
     found: list[Cell] = []
-    bits: dict[Part, IntArray] = {"weight": choices.weight_bits, "activation": choices.activation_bits}
+    codes: dict[Part, IntArray] = {"weight": choices.weight_code, "activation": choices.activation_code}
     parts: tuple[tuple[Part, Part], ...] = (("weight", "activation"), ("activation", "weight"))
     for i, allowed in enumerate(choices.allowed):
         for part, other in parts:
-            there = np.flatnonzero(allowed & (bits[other] == bits[other][allowed].max()))
-            there = there[np.argsort(bits[part][there])]
-            found += [Cell(i, part, int(bits[part][j]), int(j), int(there[-1])) for j in there[:-1]]
+            there = np.flatnonzero(allowed & (codes[other] == codes[other][allowed].max()))
+            there = there[np.argsort(codes[part][there])]
+            found += [Cell(i, part, getattr(choices.options[j], part), int(j), int(there[-1])) for j in there[:-1]]
     return found
 
 
@@ -52,5 +53,5 @@ def random_allocations(choices: Choices, count: int, seed: int) -> IntArray:
 
 
 def narrowed(losses: FloatArray, cells: Sequence[Cell]) -> FloatArray:
-    """(C,) what each cell loses by its width, of (L, O) losses; the layer's other tensor is the same on both sides and drops out."""
-    return np.array([losses[c.layer, c.option] - losses[c.layer, c.widest] for c in cells])
+    """(C,) what each cell loses by its format, of (L, O) losses; the layer's other tensor is the same on both sides and drops out."""
+    return np.array([losses[c.layer, c.option] - losses[c.layer, c.last] for c in cells])

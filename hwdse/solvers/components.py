@@ -132,8 +132,8 @@ class _Tree:
             for here, there in (ends, ends[::-1]):
                 self.edges.setdefault(here, {}).setdefault(there, []).append(i)
 
-    def bits(self, node: Node) -> IntArray:
-        return self.choices.weight_bits if node[0] == "weight" else self.choices.activation_bits
+    def codes(self, node: Node) -> IntArray:
+        return self.choices.weight_code if node[0] == "weight" else self.choices.activation_code
 
     def root(self) -> tuple[Front, list[int]]:
         start = max(self.edges, key=lambda node: len(self.edges[node]))
@@ -141,28 +141,28 @@ class _Tree:
         return _union(list(fronts.values()), len(order)), [self.position[i] for i in order]
 
     def below(self, node: Node, parent: Node | None) -> tuple[dict[int, Front], list[int]]:
-        """By the node's width: the front of everything behind it, seen from ``parent``; and the layers in it, in order."""
-        widths = sorted(set(self.bits(node).tolist()))
-        total: dict[int, Front] = {b: Front(np.zeros(1), np.zeros(1), np.zeros((1, 0), np.intp)) for b in widths}
+        """By the code of the node's format: the front of everything behind it, seen from ``parent``; and the layers in it, in order."""
+        codes = sorted(set(self.codes(node).tolist()))
+        total: dict[int, Front] = {c: Front(np.zeros(1), np.zeros(1), np.zeros((1, 0), np.intp)) for c in codes}
         order: list[int] = []
         for child, layers in self.edges[node].items():
             if child == parent:
                 continue
             behind, inner = self.below(child, node)
             usable = self.active[layers].all(axis=0)
-            for b in list(total):
+            for c in list(total):
                 branches = []
-                for j in np.flatnonzero(usable & (self.bits(node) == b)):
-                    rest = behind.get(int(self.bits(child)[j]))
+                for j in np.flatnonzero(usable & (self.codes(node) == c)):
+                    rest = behind.get(int(self.codes(child)[j]))
                     if rest is None:
                         continue
                     options = np.concatenate([np.full((len(rest.cost), len(layers)), j), rest.options], axis=1)
                     step = (self.cost[layers, j].sum(), self.loss[layers, j].sum())
                     branches.append(Front(rest.cost + step[0], rest.loss + step[1], options))
                 if branches:
-                    total[b] = total[b] + _union(branches, len(layers) + len(inner))
+                    total[c] = total[c] + _union(branches, len(layers) + len(inner))
                 else:
-                    del total[b]
+                    del total[c]
             order += [*layers, *inner]
         return total, order
 

@@ -140,9 +140,9 @@ def _joint(component: Component, rows: Rows, active: BoolArray, load: FloatArray
     try:
         found = [front(component, choices, active, load, loss).options]
         if rows.edges is not None and np.isin(rows.edges.ends, component.members).any():
-            # what the neighbours ask for may lie behind the front: the best at each activation width too
-            widths = np.unique(choices.activation_bits)
-            found += [front(component, choices, active & (choices.activation_bits == b), load, loss).options for b in widths]
+            # what the neighbours ask for may lie behind the front: the best in each activation format too
+            codes = np.unique(choices.activation_code)
+            found += [front(component, choices, active & (choices.activation_code == c), load, loss).options for c in codes]
         return np.unique(np.concatenate(found), axis=0) if len(found) > 1 else found[0]
     except SolverError:
         common = np.flatnonzero(active[list(component.members)].all(axis=0))

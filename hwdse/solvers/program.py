@@ -122,9 +122,9 @@ def _dominated(choices: Choices, loss: FloatArray, blocks: tuple[Block, ...]) ->
                 parts.append(_toward(block.edges, i, choices.allowed)[:, open_])
         values = np.concatenate(parts)
         below = (values[:, None, :] <= values[:, :, None]).all(axis=0)  # [a, b]: b is nowhere above a
-        for what, bits in (("weight", choices.weight_bits), ("activation", choices.activation_bits)):
+        for what, code in (("weight", choices.weight_code), ("activation", choices.activation_code)):
             if i in tied[what]:
-                below &= bits[open_][None, :] == bits[open_][:, None]
+                below &= code[open_][None, :] == code[open_][:, None]
         first = earlier[: len(open_), : len(open_)]
         out[i, open_] = (below & (~below.T | first)).any(axis=1)
     return out

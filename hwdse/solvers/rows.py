@@ -236,22 +236,22 @@ def cover(rows: Rows, taken: IntArray) -> tuple[IntArray, int]:
 
 
 def tie_rows(choices: Choices, layer: IntArray, option: IntArray, among: Sequence[int] | None = None) -> sparse.csr_array:
-    """One equation per tie, per further layer in it, and per width but one (the last follows: each layer takes one option).
+    """One equation per tie, per further layer in it, and per format but one (the last follows: each layer takes one option).
 
     ``among``: only the ties of these layers.
     """
     rows, columns, values = [], [], []
     count = 0
-    for ties, bits in ((choices.weight_ties, choices.weight_bits), (choices.activation_ties, choices.activation_bits)):
+    for ties, code in ((choices.weight_ties, choices.weight_code), (choices.activation_ties, choices.activation_code)):
         for tie in ties:
             if among is not None and choices.position[tie[0]] not in among:
                 continue
             variables = [np.flatnonzero(layer == choices.position[name]) for name in tie]
-            widths = sorted({int(b) for v in variables for b in bits[option[v]]})[:-1]
+            formats = sorted({int(c) for v in variables for c in code[option[v]]})[:-1]
             for other in variables[1:]:
-                for width in widths:
+                for one in formats:
                     for variable, sign in ((variables[0], 1.0), (other, -1.0)):
-                        mine = variable[bits[option[variable]] == width]
+                        mine = variable[code[option[variable]] == one]
                         rows += [count] * len(mine)
                         columns += mine.tolist()
                         values += [sign] * len(mine)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ..bits import BitWidths, grid
 from ..choices import Choices
 from ..costs import SOURCE_CODE, SOURCES, CostModel, CostTable
+from ..formats import LayerFormat, grid
 from ..graph import LayerGraph
 from ..metrics import UNITS
 from .graphs import small_graph
@@ -35,7 +35,7 @@ class CostModelContract:
         """The graph it is tried on."""
         return small_graph()
 
-    def options(self) -> Sequence[BitWidths]:
+    def options(self) -> Sequence[LayerFormat]:
         """The widths it is tried at."""
         return grid((2, 4, 8), (4, 8))
 
@@ -98,6 +98,6 @@ class CostModelContract:
         table = self.table()
         for j, wide in enumerate(table.options):
             for k, narrow in enumerate(table.options):
-                if narrow.weight <= wide.weight and narrow.activation <= wide.activation:
+                if wide.refines(narrow):
                     both = np.isfinite(table.cells[:, j]) & np.isfinite(table.cells[:, k])
                     assert (table.cells[both, k] <= table.cells[both, j] * (1 + 1e-12)).all(), f"{wide} is cheaper than {narrow}"

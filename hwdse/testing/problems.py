@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..bits import grid
 from ..choices import Choices, IntArray
 from ..constraints import Budget, Constraint
 from ..costs import CostTable
 from ..edges import Edges
 from ..errors import UsageError
+from ..formats import grid
 from ..metrics import LATENCY, LOSS, WEIGHTS
 from ..problem import Problem
 

@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def macs(self) -> int:
-        """Of all time steps and batch entries."""
+        """Multiply-accumulates of all time steps and batch entries."""
         return recurrent_macs(self.rows, *(shape(w) for w in self.weights))
 
     @property

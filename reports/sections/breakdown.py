@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from ...bits import Allocation
 from ...costs import SOURCES, CostTable
+from ...formats import Allocation
 from ...metrics import Metric
 from ...records import SweepRecord, TrialResult
 from .. import style

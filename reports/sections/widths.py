@@ -1,4 +1,4 @@
-"""Which layers got how many bits: the allocations of a front, layer by layer."""
+"""Which layers got which formats: the allocations of a front, layer by layer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ...formats import NumberFormat
 from ...metrics import Metric
 from ...pareto import ParetoFront
 from ...records import SweepRecord, TrialResult
@@ -26,21 +27,22 @@ MOST = 20  # columns that can be told apart on a page
 
 @dataclass(frozen=True)
 class WidthFacts:
-    """Widths of the shown points.
+    """Formats of the shown points.
 
     Attributes:
         cost: the metric whose front is shown. layers: in execution order.
-        points: from the cheapest on. weights, activations: (layers x points) bits, 0 where a point has no such layer.
+        points: from the cheapest on.
+        weights, activations: (layers x points) formats, None where a point has no such layer.
         left_out: points of the front that found no room.
-        settled: layers that have the same pair of widths in every shown point, with that pair.
+        settled: layers that have the same formats in every shown point, with those.
     """
 
     score: Metric
     cost: Metric | None
     layers: tuple[str, ...]
     points: tuple[Point, ...]
-    weights: tuple[tuple[int, ...], ...]
-    activations: tuple[tuple[int, ...], ...]
+    weights: tuple[tuple[NumberFormat | None, ...], ...]
+    activations: tuple[tuple[NumberFormat | None, ...], ...]
     left_out: int
     settled: tuple[tuple[str, str], ...]
 
@@ -60,9 +62,10 @@ class Widths:
         chosen = _thinned(found, keep)
         layers = layer_order(record, chosen)
 
-        def bits(part: str) -> tuple[tuple[int, ...], ...]:
+        def formats(part: str) -> tuple[tuple[NumberFormat | None, ...], ...]:
             return tuple(
-                tuple(getattr(t.allocation[name], part) if t.allocation and name in t.allocation else 0 for t in chosen) for name in layers
+                tuple(getattr(t.allocation[name], part) if t.allocation and name in t.allocation else None for t in chosen)
+                for name in layers
             )
 
         settled = []
@@ -72,7 +75,7 @@ class Widths:
                 settled.append((name, pairs.pop()))
         points = tuple(Point.of(record, t) for t in chosen)
         return WidthFacts(
-            record.score, cost, layers, points, bits("weight"), bits("activation"), len(found) - len(chosen), tuple(settled)
+            record.score, cost, layers, points, formats("weight"), formats("activation"), len(found) - len(chosen), tuple(settled)
         )  # fmt: skip
 
     def draw(self, facts: WidthFacts) -> Fragment:
@@ -85,7 +88,10 @@ class Widths:
         if facts.settled:
             same = "The same in all of them: " + ", ".join(f"{name} {pair}" for name, pair in facts.settled[:12])
             same += f" and {len(facts.settled) - 12} more." if len(facts.settled) > 12 else "."
-        caption = "Bits per layer (rows, in execution order) of each point (columns: trial number and validation score)."
+        caption = (
+            "Format per layer (a number is an integer of so many bits; rows, in execution order) of each point (columns: trial number and "
+            "validation score)."
+        )
         return Fragment((paragraph(text, same), Drawing("widths", _figure(facts), caption, wide=True)))
 
 
@@ -117,7 +123,7 @@ def _figure(facts: WidthFacts) -> Figure:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     rows, columns = len(facts.layers), len(facts.points)
-    levels = sorted({b for part in (facts.weights, facts.activations) for row in part for b in row})
+    levels = sorted({_bits(one) for part in (facts.weights, facts.activations) for row in part for one in row})
     with style.styled():
         from matplotlib import colormaps
 
@@ -126,14 +132,14 @@ def _figure(facts: WidthFacts) -> Figure:
         colours, norm = ListedColormap(shades), BoundaryNorm(edges, len(levels))
         figure = style.blank(9.6, 1.5 + 0.26 * max(rows, 4))
         left, right = figure.subplots(1, 2, sharey=True)
-        for axes, bits, title in ((left, facts.weights, "Weight bits"), (right, facts.activations, "Activation bits")):
-            axes.pcolormesh(bits, cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
+        for axes, formats, title in ((left, facts.weights, "Weights"), (right, facts.activations, "Activations")):
+            axes.pcolormesh([[_bits(one) for one in row] for row in formats], cmap=colours, norm=norm, edgecolors="white", linewidth=0.8)
             axes.set_title(title)
             axes.set_xlim(0, max(columns, 6))
             axes.set_xticks([i + 0.5 for i in range(columns)], _names(facts), rotation=90, fontsize="small")
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
-            _write(axes, bits, levels)
+            _write(axes, formats, levels)
         left.set_yticks([i + 0.5 for i in range(rows)], [short(name) for name in facts.layers], fontsize="small")
         left.invert_yaxis()
     return figure
@@ -143,10 +149,15 @@ def _names(facts: WidthFacts) -> list[str]:
     return [f"#{p.number}  {shown(facts.score, p.score)}" for p in facts.points]
 
 
-def _write(axes: Axes, bits: Sequence[Sequence[int]], levels: Sequence[int]) -> None:
-    """The number in each cell: the colour is then a help, not the only way to read it."""
+def _bits(number: NumberFormat | None) -> float:
+    return 0.0 if number is None else number.stored_bits
+
+
+def _write(axes: Axes, formats: Sequence[Sequence[NumberFormat | None]], levels: Sequence[float]) -> None:
+    """The format in each cell: the colour is then a help, not the only way to read it."""
     dark = levels[len(levels) // 2] if len(levels) > 2 else levels[-1] + (len(levels) == 1)
-    for i, row in enumerate(bits):
-        for j, value in enumerate(row):
+    for i, row in enumerate(formats):
+        for j, one in enumerate(row):
+            value = _bits(one)
             colour = "white" if value > dark or (len(levels) == 2 and value == dark) else style.INK
-            axes.text(j + 0.5, i + 0.5, str(value or ""), ha="center", va="center", fontsize="x-small", color=colour)
+            axes.text(j + 0.5, i + 0.5, "" if one is None else one.label, ha="center", va="center", fontsize="x-small", color=colour)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hwdse.formats import NumberFormat, plain_integer
 from hwdse.quantizers import ACTIVATION_QUANTIZERS, WEIGHT_QUANTIZERS, LearntRange, Quantizer
 from hwdse.testing import QuantizerContract
 
@@ -36,16 +37,16 @@ class TestTheContractCatches:
 
     def test_one_level_too_many(self) -> None:
         class Wrong(LearntRange):
-            def quantize(self, x: Tensor, bits: int) -> Tensor:
-                return super().quantize(x, bits + 1)
+            def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
+                return super().quantize(x, plain_integer(number.bits + 1))
 
         with pytest.raises(AssertionError):
             contract("wrong", Wrong)().test_at_most_two_to_the_bits_levels_a_scale(4, True)
 
     def test_a_lost_gradient(self) -> None:
         class Wrong(LearntRange):
-            def quantize(self, x: Tensor, bits: int) -> Tensor:
-                return super().quantize(x.detach(), bits)
+            def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
+                return super().quantize(x.detach(), number)
 
         with pytest.raises((AssertionError, RuntimeError)):
             contract("wrong", Wrong)().test_the_gradient_reaches_the_input_and_every_parameter_in_use()
@@ -54,12 +55,12 @@ class TestTheContractCatches:
         class Wrong(LearntRange):
             factor = 1.0
 
-            def calibrate(self, sample: Tensor, bits: int) -> None:
-                super().calibrate(sample, bits)
+            def calibrate(self, sample: Tensor, number: NumberFormat) -> None:
+                super().calibrate(sample, number)
                 self.factor = 2.0
 
-            def quantize(self, x: Tensor, bits: int) -> Tensor:
-                return super().quantize(x, bits) * torch.tensor(self.factor)
+            def quantize(self, x: Tensor, number: NumberFormat) -> Tensor:
+                return super().quantize(x, number) * torch.tensor(self.factor)
 
         with pytest.raises(AssertionError):
             contract("wrong", Wrong)().test_the_state_goes_through_a_checkpoint()

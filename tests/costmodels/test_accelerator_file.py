@@ -4,13 +4,17 @@ from __future__ import annotations
 import string
 import tomllib
 from pathlib import Path
+from textwrap import dedent
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
 from hwdse.errors import FileFormatError, HwdseError, UnknownName
+from hwdse.formats import LayerFormat
+from hwdse.testing import small_graph
 
 ROOFLINE = '\n[compute]\nmodel = "roofline"\nmemory = "dram"\nmacs_per_s = {w8a8 = 1e12}\n[[memory]]\nname = "dram"\nbytes_per_s = 1e9\n'
 TABLE = "op,batch,in_channels,out_channels,w_bits,a_bits,latency_s\nlinear,1,3,5,8,8,0.5\n"
@@ -19,6 +23,22 @@ TABLE = "op,batch,in_channels,out_channels,w_bits,a_bits,latency_s\nlinear,1,3,5
 def test_the_smallest_files(write) -> None:
     assert [m.metric.key for m in load_accelerator(write(ROOFLINE)).cost_models()] == ["latency@dev", "weights@dev"]
     assert [m.metric.key for m in load_accelerator(write(table=TABLE)).cost_models()] == ["latency@dev", "weights@dev"]
+
+
+def test_the_documented_file_with_formats_runs_what_it_says(write) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "accelerator-files.md").read_text(encoding="utf-8")
+    section = page.split("## Formats beside the integer widths\n\n")[1].split("\n\n")[0]
+    head = 'schema = "hwdse.accelerator/1"\nname = "dev"\n[provenance]\nkind = "measured"\nsource = "here"\n'
+    path = write('\n[[memory]]\nname = "dram"\nbytes_per_s = 1e9\n', base=head + dedent(section))
+    precision = load_accelerator(path).precision
+    runs = {"w4a8": "w8a8", "mxfp4:mxfp8": "mxfp4:mxfp8", "int4.g128:fp16": "fp16", "mxfp6:mxfp8": "mxfp8"}
+    for chosen, run in runs.items():
+        assert precision.executed(LayerFormat.parse(chosen)) == LayerFormat.parse(run)
+    options = [LayerFormat.parse(text) for text in (*runs, "nvfp4", "mxfp8e5m2")]
+    for model in load_accelerator(path).cost_models():
+        table = model.tabulate(small_graph(), options)
+        assert np.isinf(table.cells[:, 4:][table.cells[:, 0] > 0]).all()
+        assert np.isfinite(table.cells[:, :4]).all()
 
 
 def test_energy_comes_from_a_table_alone(write) -> None:
@@ -42,6 +62,8 @@ BAD = [
     ("", ('"native"', '"natural"'), "key 'precision.semantics': must be 'native', 'fusion', 'bit_serial' or 'storage_only'"),
     ("\npairs = ['w8']", None, r"key 'precision.pairs(\[1\])?': "),
     ("\npairs = ['w3a3']", None, "key 'precision.pairs': no pair of the listed weight and activation widths"),
+    ("\npromote = {mxfp4 = 'mxfp8', mxfp8 = 'mxfp4'}", None, "key 'precision.promote': .*goes in a circle: mxfp4 -> mxfp8 -> mxfp4"),
+    ("\nnative = ['mxfp5']", None, r"key 'precision.native\[1\]': must be a pair of formats: .*did you mean 'mxfp8'"),
     ("\nother = 'w16a16'", None, "key 'precision.other': is w16a16, which the device cannot run: w4a4, w4a8, w8a4, w8a8"),
     ("", ('source = "here"', ""), "key 'provenance.source': is missing: paper, repository or data sheet"),
     ("", ('"measured"', '"guessed"'), "key 'provenance.kind': must be 'measured', 'simulated', 'analytic' or 'datasheet'"),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths, grid
 from hwdse.costmodels import ActivationMemory, kv_cache_bytes
 from hwdse.errors import TraceError, UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import Layer, LayerGraph, Step, Tensor
 
 FLAGS = ("norm", "activation", "add", "depthwise")
@@ -107,7 +107,7 @@ def test_peak_equals_a_simulation_of_the_schedule(build, seed: int, chosen: tupl
     rng = np.random.default_rng(seed)
     for _ in range(4):
         widths = {name: int(rng.choice([2, 3, 8])) for name in table.layers}
-        got = table.total({name: BitWidths(8, bits) for name, bits in widths.items()})
+        got = table.total({name: LayerFormat.of(8, bits) for name, bits in widths.items()})
         assert got == simulate(graph, widths, flags)
 
 
@@ -125,13 +125,15 @@ def chain(length: int) -> LayerGraph:
 
 def test_a_chain_holds_input_and_output_of_one_layer() -> None:
     table = ActivationMemory().tabulate(chain(3), grid([8], [4, 8]))
-    assert table.total({"l0": BitWidths(8, 8), "l1": BitWidths(8, 4), "l2": BitWidths(8, 4)}) == 150  # x at 8, l0's output at 4
-    assert table.total(dict.fromkeys(table.layers, BitWidths(8, 4))) == 150  # l2's input at 4, the result at the fixed 8
+    assert (
+        table.total({"l0": LayerFormat.of(8, 8), "l1": LayerFormat.of(8, 4), "l2": LayerFormat.of(8, 4)}) == 150
+    )  # x at 8, l0's output at 4
+    assert table.total(dict.fromkeys(table.layers, LayerFormat.of(8, 4))) == 150  # l2's input at 4, the result at the fixed 8
 
 
 def test_unfused_norms_hold_two_tensors() -> None:
-    every = dict.fromkeys(["l0", "l1"], BitWidths(8, 8))
-    table = ActivationMemory(norm=False, activation=False, other_bits=16).tabulate(chain(2), [BitWidths(8, 8)])
+    every = dict.fromkeys(["l0", "l1"], LayerFormat.of(8, 8))
+    table = ActivationMemory(norm=False, activation=False, other_bits=16).tabulate(chain(2), [LayerFormat.of(8, 8)])
     assert table.total(every) == 400
     assert "16 bits where no quantised layer does" in table.convention
 
@@ -150,15 +152,15 @@ def test_several_readers_count_at_the_widest() -> None:
     table = ActivationMemory().tabulate(graph, grid([8], [2, 4, 8]))
     for wide, narrow in itertools.product((2, 4, 8), repeat=2):
         expected = max(max(wide, narrow) + 16, 24)
-        assert table.total({"a": BitWidths(8, wide), "b": BitWidths(8, narrow)}) == expected
+        assert table.total({"a": LayerFormat.of(8, wide), "b": LayerFormat.of(8, narrow)}) == expected
 
 
 def test_indices_have_their_own_width() -> None:
     embedding = Layer("e", "embedding", 0, (1, 6), (1, 6, 4), "e.w", (10, 4), 0, "e")
     tensors = {"ids": Tensor("ids", 6, integer=True), "y": Tensor("y", 24)}
     graph = LayerGraph((embedding,), tensors, (Step("e", "layer", ("ids",), ("y",), "e"),), ("ids",), ("y",))
-    assert ActivationMemory().tabulate(graph, grid([8], [2])).total({"e": BitWidths(8, 2)}) == 6 * 4 + 24
-    assert ActivationMemory(index_bits=64).tabulate(graph, grid([8], [2])).total({"e": BitWidths(8, 2)}) == 6 * 8 + 24
+    assert ActivationMemory().tabulate(graph, grid([8], [2])).total({"e": LayerFormat.of(8, 2)}) == 6 * 4 + 24
+    assert ActivationMemory(index_bits=64).tabulate(graph, grid([8], [2])).total({"e": LayerFormat.of(8, 2)}) == 6 * 8 + 24
 
 
 def test_layers_alone_are_not_enough(build) -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths, grid
 from hwdse.costmodels.analytic.bit_fusion import BitFusion
 from hwdse.costmodels.analytic.bit_serial import BitSerial
 from hwdse.costmodels.analytic.energy import Horowitz45nm, Level, Moved, Stated, add_pj, multiply_pj, sram_pj_per_bit
@@ -24,8 +23,9 @@ from hwdse.costmodels.analytic.tiling import Buffers
 from hwdse.costmodels.analytic.traffic import Interface
 from hwdse.costmodels.signature import OpWork, Work, work_of_layer
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, grid
 
-W8A8, W4A8, W4A4 = BitWidths(8, 8), BitWidths(4, 8), BitWidths(4, 4)
+W8A8, W4A8, W4A4 = LayerFormat.of(8, 8), LayerFormat.of(4, 8), LayerFormat.of(4, 4)
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(3, 32), st.floats(1e6, 1e12), st.floats(1e6, 1e12))
@@ -47,14 +47,23 @@ def test_efficiency_is_by_operation_with_a_default(build) -> None:
 
 def test_a_pair_without_a_rate_runs_at_the_next_wider_one() -> None:
     rates = Rates({W4A4: 4.0, W8A8: 1.0})
-    assert rates.of([BitWidths(3, 4), W4A8, W8A8]).tolist() == [4, 1, 1]
-    assert np.isnan(rates.of([BitWidths(9, 9)])[0])
+    assert rates.of([LayerFormat.of(3, 4), W4A8, W8A8]).tolist() == [4, 1, 1]
+    assert np.isnan(rates.of([LayerFormat.of(9, 9)])[0])
 
 
 def test_operands_wider_than_a_unit_have_no_answer(build) -> None:
     work = Work.of([work_of_layer(build.conv("c", 4, 4))])
     array = BitFusion(16, 32, 8, 2, 1.0, 1.0, Buffers(1e6, 1e6, 1e6))
-    assert np.isnan(array.estimate(work, [BitWidths(16, 8)]).seconds[0, 0])
+    assert np.isnan(array.estimate(work, [LayerFormat.of(16, 8)]).seconds[0, 0])
+
+
+@pytest.mark.parametrize("text", ["mxfp4:mxfp8", "fp8e4m3", "int4.c", "w4a8"])
+def test_formulas_that_count_bits_answer_for_integer_widths_alone(build, text: str) -> None:
+    work, pair = Work.of([work_of_layer(build.conv("c", 4, 4))]), LayerFormat.parse(text)
+    fusion = BitFusion(16, 32, 8, 2, 1.0, 1.0, Buffers(1e6, 1e6, 1e6)).estimate(work, [pair])
+    serial = BitSerial(4, 8, 16, 1.0, Interface("dram", 1e12, 8)).estimate(work, [pair])
+    answers = [fusion.seconds[0, 0], fusion.peak[0], serial.seconds[0, 0], Horowitz45nm(32).pj([pair])[0]]
+    assert np.isnan(answers).tolist() == [not pair.plain] * 4
 
 
 def test_a_buffer_too_small_for_any_tile_has_no_answer_rather_than_a_cheap_one(build) -> None:
@@ -116,7 +125,7 @@ def test_the_search_over_tiles_equals_a_slow_one(batch, ic, oc, size, kernel, st
     op = OpWork("conv", 1.0, 1, 1, 1, batch, size, size, oc, ic, 1, kernel, kernel, stride, stride)
     buffers = Buffers(buffer, buffer, buffer)
     array = BitFusion(4, 8, 8, 2, 1.0, 24, buffers, unrolled=0)
-    found, expected = array.cycles(op, BitWidths(w, a)), slow_search(op, w, a, 4 * array.fuse(BitWidths(w, a)), 8, buffers, 24)
+    found, expected = array.cycles(op, LayerFormat.of(w, a)), slow_search(op, w, a, 4 * array.fuse(LayerFormat.of(w, a)), 8, buffers, 24)
     assert (math.inf, math.inf) if found is None else (found.compute + found.stalled, found.bits) == expected
 
 
@@ -141,7 +150,7 @@ def test_bit_serial_time_is_proportional_to_both_widths(build, inputs: int, outp
     work = Work.of([work_of_layer(build.linear("l", inputs, outputs, rows))])
     array = BitSerial(4, 8, 16, 1.0, Interface("dram", 1e12, 8))
     blocks = math.ceil(rows / 4) * math.ceil(outputs / 8) * math.ceil(inputs / 16)
-    assert array.estimate(work, [BitWidths(w, a)]).seconds[0, 0] == w * a * blocks
+    assert array.estimate(work, [LayerFormat.of(w, a)]).seconds[0, 0] == w * a * blocks
 
 
 def test_groups_run_one_after_the_other_on_an_array(build) -> None:
@@ -196,8 +205,8 @@ def test_energy_adds_arithmetic_and_every_level(build) -> None:
 
 
 @given(st.sampled_from(grid(range(1, 9), range(1, 9))), st.sampled_from(grid(range(1, 9), range(1, 9))))
-def test_more_bits_never_cost_less_energy(build, one: BitWidths, two: BitWidths) -> None:
-    low = BitWidths(min(one.weight, two.weight), min(one.activation, two.activation))
+def test_more_bits_never_cost_less_energy(build, one: LayerFormat, two: LayerFormat) -> None:
+    low = LayerFormat.of(min(one.weight.bits, two.weight.bits), min(one.activation.bits, two.activation.bits))
     model = Moved(Horowitz45nm(32), (Level("dram", 20.0),), 8)
     energy = model.joules(Work.of([work_of_layer(build.conv("c", 3, 5))]), [low, one])[0]
     assert energy[0] <= energy[1]

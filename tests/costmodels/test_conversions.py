@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from hwdse.allocators import make_allocator
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.constraints import Budget, Constraint
 from hwdse.costmodels import check_accelerator, load_accelerator
 from hwdse.costmodels.conversions import Conversion, Crossing, crossings
 from hwdse.costs import CostTable
 from hwdse.errors import FileFormatError
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.graph import LayerGraph, Step, Tensor
 from hwdse.metrics import LOSS
 from hwdse.problem import Problem
@@ -124,7 +124,7 @@ class TestCosts:
         plain, table = latency(write(ROOFLINE), graph), latency(write(ROOFLINE + CONVERSION), graph)
         chosen = np.random.default_rng(0).integers(0, len(OPTIONS), (200, 4))
         for one, before, after in zip(chosen, plain.totals(chosen), table.totals(chosen), strict=True):
-            width = dict(zip(table.layers, (8 if OPTIONS[j].activation > 4 else 4 for j in one), strict=True))
+            width = dict(zip(table.layers, (8 if OPTIONS[j].activation.bits > 4 else 4 for j in one), strict=True))
             extra = sum(
                 share * (1e-6 + elements * 1e-9)
                 for a, b, elements, share in (
@@ -182,7 +182,7 @@ class TestCosts:
         table = CostTable.one_row(replace(LOSS, name="latency"), ("a", "b"), OPTIONS, np.zeros((2, len(OPTIONS))))
         found = Conversion(1.0, 0.1, precision).added(table, graph)
         assert found.edges is None
-        want = [0.0 if precision.executed(o) == BitWidths(8, 8) else 2.0 for o in OPTIONS]
+        want = [0.0 if precision.executed(o) == LayerFormat.of(8, 8) else 2.0 for o in OPTIONS]
         assert found.cells.tolist() == [want, want]
 
     def test_unknown_data_flow_is_said(self, build: Any, write: Write) -> None:
@@ -220,10 +220,11 @@ DEAR = "[conversion]\ns = 1e-5\nelements_per_s = 1e8\n"  # a tensor of 1,280 ele
 
 
 def problem_on(bench: Workbench, path: Path, part: float, scheme: Scheme | None = None) -> Problem:
-    """The digits network with its own sensitivities, under a share of the latency at w8a8."""
-    table = load_accelerator(path).cost_models()[0].tabulate(bench.graph, bench.choices.options).aligned(bench.choices)
-    limit = Constraint(table.metric, part * table.total(bench.choices.uniform(BitWidths(8, 8))))
-    return Problem(bench.choices, bench.loss(scheme or Scheme()), (table,), Budget((limit,)))
+    """The digits network with its own sensitivities, under a share of the latency at w8a8, in the formats that the quantisers make."""
+    model, choices = load_accelerator(path).cost_models()[0], bench.choices_for(scheme)
+    plain, table = (model.tabulate(bench.graph, c.options).aligned(c) for c in (bench.choices, choices))
+    limit = Constraint(table.metric, part * plain.total(bench.choices.uniform(LayerFormat.of(8, 8))))
+    return Problem(choices, bench.loss(scheme or Scheme()), (table,), Budget((limit,)))
 
 
 def test_digits_change_width_less_often_where_conversions_cost(bench: Workbench, write: Write) -> None:
@@ -238,7 +239,7 @@ def test_digits_change_width_less_often_where_conversions_cost(bench: Workbench,
 @pytest.mark.parametrize("name", ["qbitopt", "adaqat", "uniform", pytest.param("adq", marks=pytest.mark.slow)])
 def test_allocators_count_conversions_in_the_budget(bench: Workbench, write: Write, name: str) -> None:
     allocator = make_allocator(name)
-    problem = problem_on(bench, write(ROOFLINE + DEAR), 0.7, allocator.scheme)
+    problem = problem_on(bench, write("codebooks = true\n" + ROOFLINE + DEAR), 0.7, allocator.scheme)
     recipe = replace(recipes_of(bench.task).finetune, epochs=1)
     trained = train_quantized(bench.quantized(allocator.scheme), bench.task, problem, allocator, recipe, seed=0)
     assert not problem.broken(trained.solution.allocation)

@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwdse.bits import BitWidths
-from hwdse.codebook_costs import tabulate_codebook
 from hwdse.costmodels import load_accelerator
 from hwdse.costmodels.signature import signature_of
 from hwdse.costmodels.starting_file import new_accelerator
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat
 from hwdse.graph import Layer
 from hwdse.margins import standing
 
-W8A8 = BitWidths(8, 8)
+W8A8 = LayerFormat.of(8, 8)
 
 
 def attention(name: str, keys: int) -> Layer:
@@ -77,13 +76,13 @@ def test_the_interval_has_neither_the_offset_nor_the_error_of_a_calibration_and_
     )
     graph = build.loose(build.conv("c", 16, 16, 8), build.linear("l", 64, 64))
     models = {m.metric.name: m for m in load_accelerator(path).cost_models()}
-    w2 = BitWidths(2, 2)
+    w2 = LayerFormat.of(2, 2)
     interval = models["interval"].tabulate(graph, [w2, W8A8])
     assert interval.total({"c": W8A8, "l": W8A8}) == pytest.approx(64 * 9 / 200e6)
     assert interval.whole_error is None
     assert models["latency"].tabulate(graph, [W8A8]).whole_error == 0.1
-    coded = tabulate_codebook(models["interval"], graph, [w2], True)
-    wide = models["interval"].tabulate(graph, [BitWidths(8, 2)])
+    coded = models["interval"].tabulate(graph, [LayerFormat.parse("cb2:int2")])
+    wide = models["interval"].tabulate(graph, [LayerFormat.of(8, 2)])
     assert coded.cells.tolist() == wide.cells.tolist()
 
 
@@ -102,8 +101,8 @@ def test_a_bit_serial_device_runs_every_width_between_its_ends(write) -> None:
         '[[memory]]\nname = "m"\nbytes_per_s = 1e9\n'
     )
     precision = load_accelerator(write(base=base)).precision
-    assert precision.executed(BitWidths(4, 3)) == BitWidths(4, 3)
-    assert precision.executed(BitWidths(9, 3)) is None
+    assert precision.executed(LayerFormat.of(4, 3)) == LayerFormat.of(4, 3)
+    assert precision.executed(LayerFormat.of(9, 3)) is None
 
 
 def test_new_refuses_shipped_names(tmp_path: Path) -> None:

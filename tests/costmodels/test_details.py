@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.costmodels.details import details
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat
 
-W4A4 = BitWidths(4, 4)
+W4A4 = LayerFormat.of(4, 4)
 
 
 def test_times_are_those_of_the_table(build) -> None:
@@ -41,7 +41,7 @@ def test_a_layer_of_a_table_has_the_time_of_the_table_and_the_traffic_of_the_mod
 
 def test_layers_without_a_choice_run_at_the_other_widths(build) -> None:
     (row,) = details(load_accelerator("npu"), [build.attention("a", 16, 32)], W4A4)
-    assert row.runs == BitWidths(8, 8)
+    assert row.runs == LayerFormat.of(8, 8)
 
 
 def test_a_device_without_time_has_no_details(write) -> None:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths, grid
 from hwdse.cli.calibrate import read_measured
 from hwdse.costmodels import accelerator_names, check_accelerator, load_accelerator
 from hwdse.costmodels.table_columns import KNOWN
 from hwdse.errors import HwdseError, MissingCost
+from hwdse.formats import LayerFormat, grid
 
-OPTIONS = (*grid([2, 3, 4, 8], [4, 8]), BitWidths(8, 16))
+OPTIONS = (*grid([2, 3, 4, 8], [4, 8]), LayerFormat.of(8, 16))
 HEAD = "op,batch,in_channels,out_channels,in_h,in_w,kernel_h,kernel_w,pad_h,pad_w,groups,w_bits,a_bits,instance,latency_ms,energy_uj,source"
 TABLE = f"""# hwdse.table/1
 {HEAD}

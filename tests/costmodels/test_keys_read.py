@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from hwdse.bits import grid
 from hwdse.costmodels import Accelerator, accelerator_names, check_accelerator, load_accelerator
 from hwdse.costmodels.keys_read import keys_read, without_effect
 from hwdse.costmodels.variants import variants
 from hwdse.errors import UsageError
+from hwdse.formats import grid
 from hwdse.testing import small_graph
 
 

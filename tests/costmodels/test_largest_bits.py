@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from commands import hwdse, task_file
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.cli.setup import make_bench
 from hwdse.constraints import parse_budget
 from hwdse.costmodels import LargestBits
 from hwdse.costs import CostModel
 from hwdse.errors import InfeasibleBudget, UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import Layer
 from hwdse.problem import Problem, loss_table
 from hwdse.solvers import solve
@@ -43,7 +43,7 @@ def test_it_is_the_largest_width(build, of: str, ends: bool) -> None:
     for _ in range(50):
         chosen = {layer.name: OPTIONS[rng.integers(len(OPTIONS))] for layer in graph.layers}
         counted = [chosen[name] for name in ("abcde" if ends else "bcd")]
-        widths = [w.weight for w in counted] * (of != "activations") + [w.activation for w in counted] * (of != "weights")
+        widths = [w.weight.bits for w in counted] * (of != "activations") + [w.activation.bits for w in counted] * (of != "weights")
         assert table.total(chosen) == max(widths)
     assert ("between the first and the last" in table.convention) != ends
 
@@ -62,7 +62,7 @@ def test_the_input_of_an_embedding_has_no_width(build) -> None:
 def test_without_layers_between_the_ends_it_says_so(build) -> None:
     graph = build.loose(build.linear("a", 4, 4), build.linear("b", 4, 4))
     table = LargestBits().tabulate(graph, OPTIONS)
-    assert table.total({"a": BitWidths(8, 8), "b": BitWidths(2, 3)}) == 0
+    assert table.total({"a": LayerFormat.of(8, 8), "b": LayerFormat.of(2, 3)}) == 0
     assert "no such tensor" in table.notes[0]
 
 
@@ -71,11 +71,11 @@ def test_an_unknown_operand_is_refused() -> None:
         LargestBits("bits")  # type: ignore[arg-type]
 
 
-def problem(build, budget: str, ends: bool, pins: dict[str, BitWidths] | None = None) -> Problem:
+def problem(build, budget: str, ends: bool, pins: dict[str, LayerFormat] | None = None) -> Problem:
     graph = build.loose(*(build.linear(name, 4, 4) for name in "abcd"))
     choices = Choices.of(graph, (2, 4, 8), (3, 8), pins=pins)
     table = LargestBits(ends=ends).tabulate(graph, choices.options)
-    loss = np.tile([4.0**-o.weight + 4.0**-o.activation for o in choices.options], (4, 1))
+    loss = np.tile([4.0**-o.weight.bits + 4.0**-o.activation.bits for o in choices.options], (4, 1))
     return Problem(choices, loss_table(choices, loss, "test"), (table,), parse_budget([budget], [table], choices))
 
 
@@ -86,8 +86,8 @@ def test_a_budget_holds_every_tensor_between_the_ends(build) -> None:
     assert found.costs["largest_bits"] == 4
 
 
-@pytest.mark.parametrize(("ends", "pins"), [(True, None), (False, {"b": BitWidths(2, 8)})])
-def test_what_is_pinned_above_the_limit_is_said(build, ends: bool, pins: dict[str, BitWidths] | None) -> None:
+@pytest.mark.parametrize(("ends", "pins"), [(True, None), (False, {"b": LayerFormat.of(2, 8)})])
+def test_what_is_pinned_above_the_limit_is_said(build, ends: bool, pins: dict[str, LayerFormat] | None) -> None:
     with pytest.raises(InfeasibleBudget, match="largest_bits <= 4 bit cannot be met: the smallest reachable largest_bits is 8 bit"):
         solve(problem(build, "largest_bits <= 4", ends, pins))
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths, grid
 from hwdse.costmodels import AverageBits, WeightMemory
 from hwdse.costmodels.packing import Metadata, Packing
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import Layer, LayerGraph
 
 OPTIONS = grid([3, 8], [8])
@@ -84,7 +84,7 @@ def test_a_weight_shared_with_a_layer_without_a_choice_takes_the_chosen_width(bu
 
 def test_average_bits(build) -> None:
     graph = build.loose(build.linear("a", 10, 30), build.linear("b", 30, 5, batch=2))
-    mixed = {"a": BitWidths(2, 4), "b": BitWidths(8, 8)}
+    mixed = {"a": LayerFormat.of(2, 4), "b": LayerFormat.of(8, 8)}
     options = list(mixed.values())
     assert AverageBits().tabulate(graph, options).total(mixed) == pytest.approx((300 * 2 + 150 * 8) / 450)
     assert AverageBits(weighting="layer").tabulate(graph, options).total(mixed) == 5

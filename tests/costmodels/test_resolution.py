@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from hwdse.bits import BitWidths, grid
 from hwdse.costmodels import Answer, load_accelerator
 from hwdse.costs import SOURCES
 from hwdse.errors import MissingCost, UnknownName
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import Layer
 
 HEAD = (
@@ -43,7 +43,7 @@ def ask(write, build):
         for old, new in (base or {}).items():
             path.write_text(path.read_text().replace(old, new))
         latency = load_accelerator(path).cost_models(network)[0]
-        widths = BitWidths.parse(pair)
+        widths = LayerFormat.parse(pair)
         answer = latency.explain(build.loose(layer), layer.name, widths)
         table = latency.tabulate(build.loose(layer), [widths])
         assert table.cells[0, 0] == answer.value
@@ -258,4 +258,4 @@ def test_a_fixed_layer_that_cannot_run_is_an_error(write, build) -> None:
 
 def test_explain_knows_its_layers(build) -> None:
     with pytest.raises(UnknownName, match="unknown layer 'b'"):
-        load_accelerator("npu").cost_models()[0].explain(build.loose(build.linear("a", 2, 2)), "b", BitWidths(8, 8))
+        load_accelerator("npu").cost_models()[0].explain(build.loose(build.linear("a", 2, 2)), "b", LayerFormat.of(8, 8))

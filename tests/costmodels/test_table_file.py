@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels.signature import Signature
 from hwdse.costmodels.table_columns import KNOWN
 from hwdse.costmodels.table_file import read_table
 from hwdse.errors import FileFormatError, HwdseError
+from hwdse.formats import LayerFormat
 
 HEAD = "op,batch,in_channels,out_channels,w_bits,a_bits,latency_s"
 ROW = "linear,1,3,5,4,8,0.5"
@@ -28,7 +28,13 @@ def save(path: Path, text: str | bytes) -> Path:
 
 def test_a_row(tmp_path: Path) -> None:
     (row,) = read_table(save(tmp_path, f"{HEAD}\n{ROW}\n"))
-    assert (row.signature, row.widths, row.seconds, row.joules, row.line) == (Signature("linear", 1, 3, 5), BitWidths(4, 8), 0.5, None, 2)
+    assert (row.signature, row.widths, row.seconds, row.joules, row.line) == (
+        Signature("linear", 1, 3, 5),
+        LayerFormat.of(4, 8),
+        0.5,
+        None,
+        2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ BAD = {
     f"{HEAD}\nlinear,1,3,5,4,8,inf": "got 'inf'",
     f"{HEAD}\nlinear,1,3,5,4,8,fast": "got 'fast'",
     f"{HEAD}\nlinear,1,3,5,4,8,": "gives no cost. Remove the row if it was not measured, or set its source to 'unsupported'",
-    f"{HEAD}\nlinear,1,3,5,,8,1": "must give w_bits and a_bits",
+    f"{HEAD}\nlinear,1,3,5,,8,1": "must give w_bits, or w_format",
     f"{HEAD}\nlinear,1,3,5,4,64,1": "column 'a_bits': must be a whole number, 1 to 32, got '64'",
     f"{HEAD}\nlinear,1,3.5,5,4,8,1": "column 'in_channels': must be a whole number, 1 or more, got '3.5'",
     f"{HEAD}\nlinear,0,3,5,4,8,1": "column 'batch': must be a whole number, 1 or more, got '0'",
@@ -176,3 +182,23 @@ def test_any_bytes_are_read_or_explained(tmp_path_factory, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(HwdseError, match=r"bytes\.csv"):
         read_table(path)
+
+
+def test_formats_have_columns_of_their_own(tmp_path: Path) -> None:
+    head = "op,batch,in_channels,out_channels,w_bits,w_format,a_format,latency_s"
+    rows = read_table(save(tmp_path, f"{head}\nlinear,1,3,5,,mxfp4,mxfp8,0.5\nlinear,1,3,5,4,,int8,0.5\nlinear,1,3,5,4,int4,uint8,0.5\n"))
+    assert [str(row.widths) for row in rows] == ["mxfp4:mxfp8", "w4a8", "int4:uint8"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("4,mxfp4,8,", r"line 2.*says w_bits = 4 and w_format = mxfp4, which differ; give one"),
+        (",mxpf4,8,", r"line 2, column 'w_format'.*did you mean 'mxfp4'"),
+        (",,8,", r"line 2.*must give w_bits, or w_format"),
+    ],
+)
+def test_mistakes_about_formats(tmp_path: Path, cells: str, said: str) -> None:
+    head = "op,batch,in_channels,out_channels,w_bits,w_format,a_bits,a_format,latency_s"
+    with pytest.raises(FileFormatError, match=said):
+        read_table(save(tmp_path, f"{head}\nlinear,1,3,5,{cells},0.5\n"))

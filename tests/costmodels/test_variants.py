@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.costmodels.variants import parse_vary, variants
 from hwdse.errors import FileFormatError, UsageError
+from hwdse.formats import LayerFormat
 
 
 def made(name: str, *vary: str):
@@ -27,7 +27,7 @@ def test_all_combinations_in_order() -> None:
 def test_a_faster_clock_is_faster_and_the_original_stays(build) -> None:
     graph = build.loose(build.conv("c", 16, 16, 8))
     base = load_accelerator("mpic")
-    widths = BitWidths(8, 8)
+    widths = LayerFormat.of(8, 8)
     ((fast, _),) = made("mpic", "clock.hz=500e6")
     times = [a.latency.tabulate(graph, [widths]).total({"c": widths}) for a in (base, fast)]
     assert times[0] == pytest.approx(2 * times[1])

@@ -7,9 +7,9 @@ import torch
 from models import MobileNetV2, ResNet20, resnet18, resnet50
 from torch import nn
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costmodels import BitOps
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import LayerGraph
 from hwdse.trace import trace
 
@@ -35,7 +35,7 @@ def graph(name: str) -> LayerGraph:
 def uniform(name: str, convention: str, weight: int, activation: int) -> float:
     options = grid([2, 3, 4, 8, 32], [2, 3, 4, 8, 32])
     table = BitOps(convention).tabulate(graph(name), options)
-    return table.total({layer: BitWidths(weight, activation) for layer in table.layers}) / 1e9
+    return table.total({layer: LayerFormat.of(weight, activation) for layer in table.layers}) / 1e9
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_published_figures(name: str, convention: str, weight: int, activation: 
 def test_pins_and_the_hawq_rule_agree() -> None:
     traced = graph("resnet18")
     choices = Choices.of(traced, [4], [4])
-    pinned = BitOps().tabulate(traced, choices.options).total(choices.uniform(BitWidths(4, 4)))
+    pinned = BitOps().tabulate(traced, choices.options).total(choices.uniform(LayerFormat.of(4, 4)))
     assert pinned / 1e9 == pytest.approx(uniform("resnet18", "hawq", 4, 4), rel=1e-12)
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from models import Llama
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.costmodels.calibration import calibrate
 from hwdse.decoding import cache_elements, decode_step
+from hwdse.formats import LayerFormat
 from hwdse.graph import LayerGraph
 from hwdse.trace import trace
 
@@ -56,7 +56,7 @@ def llama() -> LayerGraph:
 def latency(graph: LayerGraph, bits: int, tmp_path: Path, group: int | None) -> float:
     path = tmp_path / f"gpu{bits}{group}.toml"
     path.write_text(GPU.format(per=f"group={group}" if group else "channel"))
-    widths = BitWidths(bits, 16)
+    widths = LayerFormat.of(bits, 16)
     table = load_accelerator(path).latency.tabulate(graph, [widths])
     return table.total(dict.fromkeys(table.layers, widths))
 

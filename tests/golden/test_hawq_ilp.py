@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
+from hwdse.formats import LayerFormat
 from hwdse.metrics import BITOPS, LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem
 from hwdse.solvers import solve, solve_many
@@ -23,7 +23,7 @@ from hwdse.solvers import solve, solve_many
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "hawq"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the HAWQ-V3 tables are not beside the repository")
 
-OPTIONS = (BitWidths(4, 4), BitWidths(8, 8))
+OPTIONS = (LayerFormat.of(4, 4), LayerFormat.of(8, 8))
 TIES = {
     "resnet18": [(4, 6), (9, 11), (14, 16)],
     "resnet50": [(0, 3), (10, 13), (23, 26), (42, 45)],
@@ -65,7 +65,7 @@ def optimum(model: str, constraint: str, fraction: float) -> pd.Series:
 
 def objective(p: Problem, loss: float) -> float:
     """The published objective: sum of trace (delta8 - delta4) over the layers at 8 bits."""
-    return loss - p.loss_of(p.choices.uniform(BitWidths(4, 4)))
+    return loss - p.loss_of(p.choices.uniform(LayerFormat.of(4, 4)))
 
 
 @pytest.mark.parametrize("method", ["milp", "lagrangian"])
@@ -75,7 +75,7 @@ def test_exact_solvers_find_the_optimum(model: str, constraint: str, fraction: f
     found = solve(p, method)
     assert found.status == "OPTIMAL"
     assert objective(p, found.loss) == pytest.approx(best.objective, rel=1e-9)
-    weights = [str(found.allocation[name].weight) for name in p.choices.layers]
+    weights = [str(found.allocation[name].weight.bits) for name in p.choices.layers]
     assert " ".join(weights) == best.w_bits
 
 
@@ -93,7 +93,7 @@ def test_heuristics_stay_between_their_bound_and_twice_the_loss(model: str, cons
 def test_the_published_solution_is_the_optimum_but_for_one(model: str, constraint: str, fraction: float) -> None:
     p, best = problem(model, constraint, fraction), optimum(model, constraint, fraction)
     published = p.choices.indices(
-        {n: BitWidths(int(b), int(b)) for n, b in zip(p.choices.layers, best.published_w_bits.split(), strict=True)}
+        {n: LayerFormat.of(int(b), int(b)) for n, b in zip(p.choices.layers, best.published_w_bits.split(), strict=True)}
     )
     assert p.feasible(published)[0]
     loss = float(p.loss.totals(published)[0])

@@ -11,12 +11,12 @@ import torch
 from models import MobileNetV2, ResNet20, resnet18, resnet50
 from torch import nn
 
-from hwdse.bits import BitWidths, grid
 from hwdse.costmodels import ActivationMemory, WeightMemory, kv_cache_bytes
+from hwdse.formats import LayerFormat, grid
 from hwdse.graph import LayerGraph
 from hwdse.trace import trace
 
-W8A8 = BitWidths(8, 8)
+W8A8 = LayerFormat.of(8, 8)
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "hawq"
 
 
@@ -66,7 +66,7 @@ def test_sizes_of_every_published_configuration(network: str) -> None:
         sizes = {r["config"]: float(r["size_MiB_recomputed_incl_first_last_8b"]) for r in csv.DictReader(file)}
     configs = {row["config"] for row in rows}
     for config in configs:
-        chosen = {hawq_layer(r["layer"]): BitWidths(int(r["w_bits"]), int(r["a_bits"])) for r in rows if r["config"] == config}
+        chosen = {hawq_layer(r["layer"]): LayerFormat.of(int(r["w_bits"]), int(r["a_bits"])) for r in rows if r["config"] == config}
         allocation = {name: chosen.get(name, W8A8) for name in table.layers}
         assert table.total(allocation) / 2**20 == pytest.approx(sizes[config], abs=5e-4), config
     assert len(configs) == 11

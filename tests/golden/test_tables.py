@@ -12,7 +12,6 @@ import pytest
 import torch
 from models import resnet18, resnet50
 
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.costmodels.analytic.bit_fusion import BitFusion
@@ -20,6 +19,7 @@ from hwdse.costmodels.analytic.models import compute_model
 from hwdse.costmodels.calibration import calibrate
 from hwdse.costmodels.latency_table import CostLookup
 from hwdse.costmodels.signature import Work, work_of_signature
+from hwdse.formats import LayerFormat
 from hwdse.trace import trace
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -45,7 +45,7 @@ def test_bit_fusion_has_every_row_and_pair() -> None:
     for row in rows:
         shapes[row.signature].add(row.widths)
     assert (len(rows), len(shapes)) == (6567, 779)
-    without = [s for s, pairs in shapes.items() if not any(p.activation == 4 for p in pairs)]
+    without = [s for s, pairs in shapes.items() if not any(p.activation.bits == 4 for p in pairs)]
     assert len(without) == 148
     assert all(s.op == "depthwise" and s.kernel_h == 7 for s in without)
 
@@ -55,8 +55,8 @@ def test_six_bits_interpolated_would_be_far_too_fast_for_depthwise() -> None:
     errors = []
     for signature, pairs in lookup.signatures.items():
         if signature.op == "depthwise" and len(pairs) == 9:
-            corners = [pairs[BitWidths(w, a)].value for w in (4, 8) for a in (4, 8)]
-            errors.append(1 - sum(corners) / 4 / pairs[BitWidths(6, 6)].value)
+            corners = [pairs[LayerFormat.of(w, a)].value for w in (4, 8) for a in (4, 8)]
+            errors.append(1 - sum(corners) / 4 / pairs[LayerFormat.of(6, 6)].value)
     assert np.mean(errors) == pytest.approx(0.35, abs=0.005)
 
 
@@ -66,7 +66,7 @@ def test_the_table_is_not_monotone() -> None:
     for by_pair in lookup.signatures.values():
         for narrow, fast in by_pair.items():
             for wide, slow in by_pair.items():
-                if narrow != wide and narrow.weight <= wide.weight and narrow.activation <= wide.activation:
+                if narrow != wide and narrow.weight.bits <= wide.weight.bits and narrow.activation.bits <= wide.activation.bits:
                     pairs += 1
                     slower += fast.value > slow.value
     assert (slower, pairs) == (46, 18_813)
@@ -106,7 +106,7 @@ def test_bit_fusion_equals_its_source() -> None:
 def test_t4_sums_are_those_of_the_published_configurations(network: str, int4: float, int8: float) -> None:
     rows = [row for row in load_accelerator("t4").rows if row.instance.startswith(f"{network}:")]
     for bits, published in ((4, int4), (8, int8)):
-        total = sum(row.seconds or np.nan for row in rows if row.widths == BitWidths(bits, bits))
+        total = sum(row.seconds or np.nan for row in rows if row.widths == LayerFormat.of(bits, bits))
         assert total * 1e3 == pytest.approx(published, abs=1e-5)
 
 
@@ -117,13 +117,13 @@ def test_t4_costs_a_traced_network_by_its_own_rows(network: str, sums: dict[int,
     choices = Choices.of(graph, [4, 8], [4, 8])
     latency = load_accelerator("t4").cost_models(network)[0]
     table = latency.tabulate(graph, choices.options)
-    ends = sum(latency.explain(graph, name, BitWidths(8, 8)).value for name in ("conv1", "fc"))
+    ends = sum(latency.explain(graph, name, LayerFormat.of(8, 8)).value for name in ("conv1", "fc"))
     for bits, published in sums.items():
-        uniform = choices.indices(choices.uniform(BitWidths(bits, bits)))
+        uniform = choices.indices(choices.uniform(LayerFormat.of(bits, bits)))
         assert (table.totals(uniform)[0] - ends) * 1e3 == pytest.approx(published, abs=1e-5)
         assert set(table.by_source(uniform)) == {"exact", "signature"}  # signature: the stem and the classifier
-    mixed = choices.indices(choices.uniform(BitWidths(4, 8)))
-    assert table.totals(mixed)[0] == table.totals(choices.indices(choices.uniform(BitWidths(8, 8))))[0]
+    mixed = choices.indices(choices.uniform(LayerFormat.of(4, 8)))
+    assert table.totals(mixed)[0] == table.totals(choices.indices(choices.uniform(LayerFormat.of(8, 8))))[0]
 
 
 def least_squares(sums: np.ndarray, times: np.ndarray, affine: bool) -> float:
@@ -158,7 +158,7 @@ def test_t4_int8_over_int4_lies_between_one_and_two() -> None:
     by_instance: dict[str, dict[int, float]] = defaultdict(dict)
     for row in load_accelerator("t4").rows:
         if row.instance and row.seconds:
-            by_instance[row.instance][row.widths.weight] = row.seconds
+            by_instance[row.instance][row.widths.weight.bits] = row.seconds
     ratios = [times[8] / times[4] for times in by_instance.values()]
     assert min(ratios) >= 1.0
     assert max(ratios) <= 2.06

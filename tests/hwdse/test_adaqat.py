@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from hwdse.allocators import AdaQAT
 from hwdse.allocators.cost_weights import CostWeights
 from hwdse.allocators.history import KEPT, History, Moment
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UsageError
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.graph import LayerGraph
 from hwdse.metrics import BITOPS, LOSS
 from hwdse.problem import Problem
@@ -41,7 +41,7 @@ def bitops(layers: int = 4, budget: float | None = None, macs: float = 1.0) -> P
     """Layers of equal size under a BitOPs limit given as a share of w8a8."""
     names = tuple(f"l{i}" for i in range(layers))
     choices = Choices(names, OPTIONS, np.ones((layers, len(OPTIONS)), bool))
-    cells = np.array([[macs * o.weight * o.activation for o in OPTIONS]] * layers)
+    cells = np.array([[macs * o.weight.bits * o.activation.bits for o in OPTIONS]] * layers)
     limits = () if budget is None else (Constraint(BITOPS, budget * 64 * macs * layers),)
     loss = CostTable.one_row(LOSS, names, OPTIONS, np.ones(cells.shape))
     return Problem(choices, loss, (CostTable.one_row(BITOPS, names, OPTIONS, cells),), Budget(limits))
@@ -53,7 +53,7 @@ def started(problem: Problem, **options: object) -> AdaQAT:
     return allocator
 
 
-def step(index: int, fall: float | Callable[[Mapping[str, BitWidths]], float], total: int = 10_000, loss: float = 0.0) -> Step:
+def step(index: int, fall: float | Callable[[Mapping[str, LayerFormat]], float], total: int = 10_000, loss: float = 0.0) -> Step:
     """A step whose loss would be lower by ``fall`` at any neighbour, or given by it."""
     probe = fall if callable(fall) else (lambda allocation: loss - fall)
     return Step(index, total, loss, 1, None, probe)  # type: ignore[arg-type]  # probes need no model
@@ -66,8 +66,8 @@ class TestWidths:
         allocator._aim()
         here, narrower = 0.7, {(6, 5): 0.75, (7, 4): 0.68}
 
-        def probe(allocation: Mapping[str, BitWidths]) -> float:
-            return narrower[allocation["l0"].weight, allocation["l0"].activation]
+        def probe(allocation: Mapping[str, LayerFormat]) -> float:
+            return narrower[allocation["l0"].weight.bits, allocation["l0"].activation.bits]
 
         allocator.observe(Step(0, 10_000, here, 1, None, probe))  # type: ignore[arg-type]  # probes need no model
         rate = 100 / 6000  # in units of 1/steps of the learning part
@@ -80,7 +80,7 @@ class TestWidths:
         for n, widths in (((3.2, 4.0), [4, 4]), ((1.6, 9.0), [2, 8]), ((4.0 + 1e-12, 7.01), [4, 8])):
             allocator.n = np.array(n)
             assert allocator.widths.tolist() == widths
-        few = Problem(problem.choices.restrict(np.array([o.weight in (2, 4, 8) for o in OPTIONS])), problem.loss, problem.costs)
+        few = Problem(problem.choices.restrict(np.array([o.weight.bits in (2, 4, 8) for o in OPTIONS])), problem.loss, problem.costs)
         allocator = started(few)
         allocator.n = np.array([4.1, 4.1])
         assert allocator.widths.tolist() == [8, 5]
@@ -94,8 +94,8 @@ class TestWidths:
         def until(width: int, fall: float) -> None:
             """Weights walk to a width; activations want to widen and stay at the top."""
 
-            def probe(allocation: Mapping[str, BitWidths]) -> float:
-                return -fall if allocation["l0"].activation == 8 else 1.0
+            def probe(allocation: Mapping[str, LayerFormat]) -> float:
+                return -fall if allocation["l0"].activation.bits == 8 else 1.0
 
             while allocator.widths[0] != width:
                 allocator.observe(step(next(index), probe, 500))
@@ -130,7 +130,7 @@ class TestWidths:
         allocator.n = np.array([1.6, 8.0])
         allocator._aim()
         for index in range(150):
-            allocator.observe(step(index, lambda a: -1.0 if a["l0"].weight > 2 and a["l0"].activation == 8 else 1.0, 1000))
+            allocator.observe(step(index, lambda a: -1.0 if a["l0"].weight.bits > 2 and a["l0"].activation.bits == 8 else 1.0, 1000))
         assert allocator.widths[0] > 2
 
     def test_projection_is_the_nearest_by_equal_shift(self) -> None:
@@ -185,9 +185,9 @@ class TestLambda:
     def test_steered_the_cost_comes_to_the_budget_and_fixed_it_does_not_know_it(self, share: float, scale: float) -> None:
         """A loss of scale (4^-b_w + 2 4^-b_a): the cost of the last third, on average, is within a bit of the limit."""
 
-        def loss(allocation: Mapping[str, BitWidths]) -> float:
+        def loss(allocation: Mapping[str, LayerFormat]) -> float:
             w = allocation["l0"]
-            return scale * (4.0 ** (2 - w.weight) + 2 * 4.0 ** (2 - w.activation))
+            return scale * (4.0 ** (2 - w.weight.bits) + 2 * 4.0 ** (2 - w.activation.bits))
 
         costs = {}
         for steer in (True, False):
@@ -329,7 +329,7 @@ class TestResuming:
         rest = stepping(problem, second, 40, 3, 0.1, since=stop)
         next(rest)
         second.load_state(torch.load(buffer, weights_only=True))
-        set_last = next((a for _, a in reversed(part) if a is not None), problem.choices.uniform(BitWidths(8, 8)))
+        set_last = next((a for _, a in reversed(part) if a is not None), problem.choices.uniform(LayerFormat.of(8, 8)))
         followed = [rest.send(set_last), *rest]  # type: ignore[attr-defined]  # a generator
         assert followed == full[stop:]
         assert second.finish().allocation == whole.finish().allocation

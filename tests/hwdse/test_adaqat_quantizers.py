@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
+from in_bits import in_bits
 from torch import Tensor, nn
 
+from hwdse.formats import plain_integer
 from hwdse.quantizers import DoReFa, Pact
 
 pytestmark = pytest.mark.numeric
@@ -24,7 +26,7 @@ def sample(signed: bool = True, count: int = 4000, scale: float = 1.0) -> Tensor
 def dorefa(w: Tensor, bits: int, **options: str) -> DoReFa:
     q = DoReFa(**options)  # type: ignore[arg-type]  # a literal
     q.prepare(w, 0)
-    q.calibrate(w, bits)
+    q.calibrate(w, in_bits(q, bits))
     return q
 
 
@@ -52,7 +54,7 @@ class TestDoReFa:
         codes = ((t / (2 * t.abs().max()) + 0.5) * s).round()
         expected = 2 * codes / s - 1
         expected *= w.double().pow(2).mean().sqrt() / expected.pow(2).mean().sqrt()
-        found = dorefa(w, bits).quantize(w, bits)
+        found = dorefa(w, bits).quantize(w, plain_integer(bits))
         assert found.dtype == dtype
         assert len(found.unique()) <= 2**bits
         near(found.double(), expected, dtype, 2 / s * float(expected.abs().max()))
@@ -61,7 +63,7 @@ class TestDoReFa:
     def test_gradient_is_the_closed_form_and_that_of_the_formula_without_rounding(self, bits: int) -> None:
         w = sample(count=50).double().requires_grad_()
         q, pull = dorefa(w, bits), torch.linspace(-1, 1, 50, dtype=torch.float64)
-        (q.quantize(w, bits) * pull).sum().backward()
+        (q.quantize(w, in_bits(q, bits)) * pull).sum().backward()
         t = torch.tanh(w.detach())
         largest, s = t.abs().max(), 2**bits - 1
         levels = 2 * ((t / (2 * largest) + 0.5) * s).round() / s - 1
@@ -81,15 +83,15 @@ class TestDoReFa:
     def test_zeros_stay_zeros_and_constants_stay_themselves(self, bits: int, dtype: torch.dtype) -> None:
         for value in (0.0, 1.0, -0.5, 1e-20):
             w = torch.full((64,), value, dtype=dtype)
-            assert torch.allclose(dorefa(w, bits).quantize(w, bits), w, rtol=1e-2, atol=0)
-        assert not dorefa(torch.zeros(4, 3), bits, rescale="fan_out").quantize(torch.zeros(4, 3), bits).any()
+            assert torch.allclose(dorefa(w, bits).quantize(w, plain_integer(bits)), w, rtol=1e-2, atol=0)
+        assert not dorefa(torch.zeros(4, 3), bits, rescale="fan_out").quantize(torch.zeros(4, 3), plain_integer(bits)).any()
 
     @pytest.mark.parametrize("bits", [2, 3, 4, 8])
     def test_levels_of_levels_are_no_more_and_keep_their_order(self, bits: int) -> None:
         w = sample()
         q = dorefa(w, bits)
-        once = q.quantize(w, bits)
-        twice = q.quantize(once, bits)
+        once = q.quantize(w, in_bits(q, bits))
+        twice = q.quantize(once, in_bits(q, bits))
         assert len(twice.unique()) <= len(once.unique())
         order = torch.argsort(once)
         assert (twice[order].diff() >= 0).all()
@@ -99,21 +101,21 @@ class TestDoReFa:
         for scale in (1e-3, 0.02, 0.1, 0.2, 0.4):
             w = sample(scale=scale)
             q = dorefa(w, bits)
-            once = q.quantize(w, bits)
+            once = q.quantize(w, in_bits(q, bits))
             if 0.13 * float(once.abs().max()) ** 2 < 1 / (2**bits - 1):
-                assert torch.allclose(q.quantize(once, bits), once, rtol=1e-5)
+                assert torch.allclose(q.quantize(once, in_bits(q, bits)), once, rtol=1e-5)
             else:
                 assert scale > 0.02  # small weights are in the domain at every width
-        assert not torch.allclose(q.quantize(3 * once, 8), 3 * once, rtol=1e-3)  # far outside it does not hold
+        assert not torch.allclose(q.quantize(3 * once, in_bits(q, 8)), 3 * once, rtol=1e-3)  # far outside it does not hold
 
     @pytest.mark.parametrize("bits", [2, 3, 4, 8])
     def test_idempotent_behind_the_inverse_of_tanh(self, bits: int) -> None:
         """Rounding itself is idempotent: weights whose tanh lies on the levels are rounded to those levels."""
         w = sample()
         q = dorefa(w, bits)
-        once = q.quantize(w, bits)
+        once = q.quantize(w, in_bits(q, bits))
         levels = once / once.abs().max()
-        again = q.quantize(torch.atanh(0.7 * levels), bits)
+        again = q.quantize(torch.atanh(0.7 * levels), in_bits(q, bits))
         assert torch.allclose(again, once, rtol=1e-5)
 
     def test_a_batch_norm_does_not_see_the_scale(self) -> None:
@@ -124,7 +126,7 @@ class TestDoReFa:
             norm, w, x = nn.BatchNorm2d(8, eps=1e-12), torch.randn(8, 4, 3, 3).requires_grad_(), torch.randn(16, 4, 6, 6)
             q = dorefa(w, 3)
             q.spread.fill_(spread)
-            y = norm(nn.functional.conv2d(x, q.quantize(w, 3)))
+            y = norm(nn.functional.conv2d(x, q.quantize(w, in_bits(q, 3))))
             y.pow(3).sum().backward()
             found.append((y.detach(), w.grad))
         for y, gradient in found[1:]:
@@ -145,13 +147,15 @@ class TestDoReFa:
         w = module.get_parameter("weight").detach()
         q = DoReFa("fan_out")
         q.prepare(w, axis)
-        q.calibrate(w, 4)
-        assert float(q.quantize(w, 4).pow(2).mean()) == pytest.approx(1 / fan_out, rel=1e-5)
+        q.calibrate(w, in_bits(q, 4))
+        assert float(q.quantize(w, in_bits(q, 4)).pow(2).mean()) == pytest.approx(1 / fan_out, rel=1e-5)
 
     def test_both_rules_agree_where_the_weight_was_initialised_with_that_variance(self) -> None:
         w = sample(count=6000).reshape(20, 300)
         w *= 20**-0.5 / w.pow(2).mean().sqrt()
-        assert torch.allclose(dorefa(w, 3).quantize(w, 3), dorefa(w, 3, rescale="fan_out").quantize(w, 3), rtol=1e-4)
+        assert torch.allclose(
+            dorefa(w, 3).quantize(w, plain_integer(3)), dorefa(w, 3, rescale="fan_out").quantize(w, plain_integer(3)), rtol=1e-4
+        )
 
 
 class TestPact:
@@ -162,7 +166,7 @@ class TestPact:
         x, alpha = sample().to(dtype), 1.5
         s, low = (2 ** (bits - 1) - 1, -1.0) if signed else (2**bits - 1, 0.0)
         expected = alpha * ((x.float() / alpha).clamp(low, 1) * s).round() / s
-        found = pact(alpha, signed).quantize(x, bits).detach()
+        found = pact(alpha, signed).quantize(x, plain_integer(bits)).detach()
         assert found.dtype == dtype
         assert len(found.unique()) <= 2**bits
         near(found.float(), expected, dtype, alpha / s)
@@ -174,7 +178,7 @@ class TestPact:
         x = torch.tensor([-5.0, -0.7, -0.31, 0.05, 0.5, 1.1, 1.9, 3.0], requires_grad=True)
         pull = torch.tensor([1.0, -2.0, 0.5, 3.0, 1.5, -1.0, 2.0, 0.7])
         q, alpha = pact(2.0, signed), 2.0
-        (q.quantize(x, bits) * pull).sum().backward()
+        (q.quantize(x, in_bits(q, bits)) * pull).sum().backward()
         low = -1.0 if signed else 0.0
         s = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
         unit = x.detach() / alpha
@@ -195,16 +199,16 @@ class TestPact:
     @pytest.mark.parametrize("signed", [True, False])
     def test_idempotent(self, bits: int, signed: bool) -> None:
         q = pact(1.7, signed)
-        once = q.quantize(sample(signed), bits).detach()
-        assert torch.equal(q.quantize(once, bits).detach(), once)
+        once = q.quantize(sample(signed), in_bits(q, bits)).detach()
+        assert torch.equal(q.quantize(once, in_bits(q, bits)).detach(), once)
 
     @pytest.mark.parametrize("bits", BITS)
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_zero_and_constant_tensors(self, bits: int, dtype: torch.dtype) -> None:
         for value in (0.0, 1.0, -0.5):
             x, q = torch.full((64,), value, dtype=dtype), Pact()
-            q.calibrate(x, bits)
-            assert torch.allclose(q.quantize(x, bits), x, rtol=1e-2, atol=0)
+            q.calibrate(x, in_bits(q, bits))
+            assert torch.allclose(q.quantize(x, in_bits(q, bits)), x, rtol=1e-2, atol=0)
 
     @pytest.mark.parametrize("signed", [True, False])
     def test_alpha_starts_by_the_calibrators_rule_and_stays_when_the_width_changes(self, signed: bool) -> None:
@@ -212,8 +216,8 @@ class TestPact:
 
         x, q = sample(signed), Pact()
         q.calibrator = min_max
-        q.calibrate(x, 8)
+        q.calibrate(x, in_bits(q, 8))
         assert float(q.range.detach()) == pytest.approx(float(x.abs().max()))
         assert q.is_signed == signed
         for bits in (2, 5):
-            assert float(q.quantize(torch.tensor([math.inf]), bits).detach()) == pytest.approx(float(q.range.detach()))
+            assert float(q.quantize(torch.tensor([math.inf]), in_bits(q, bits)).detach()) == pytest.approx(float(q.range.detach()))

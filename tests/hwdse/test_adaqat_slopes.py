@@ -17,9 +17,9 @@ from hwdse.allocators import loss_slopes
 from hwdse.allocators.cost_slopes import CostSlopes, Moves
 from hwdse.allocators.loss_slopes import ExpandedSlopes
 from hwdse.allocators.width_groups import WidthGroups
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import CostTable, FloatArray
+from hwdse.formats import LayerFormat, NumberFormat, grid, plain_integer
 from hwdse.metrics import LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
@@ -27,7 +27,7 @@ from hwdse.quantizers import Scheme
 from hwdse.trace import trace
 
 
-def problem_of(cells: FloatArray, options: tuple[BitWidths, ...], rows: tuple[int, ...] | None = None, **ties: object) -> Problem:
+def problem_of(cells: FloatArray, options: tuple[LayerFormat, ...], rows: tuple[int, ...] | None = None, **ties: object) -> Problem:
     """One table over layers l0, l1, ...; with ``rows``, the row of each layer."""
     names = tuple(f"l{i}" for i in range(len(cells)))
     choices = Choices(names, options, np.ones(cells.shape, bool), **ties)  # type: ignore[arg-type]  # ties
@@ -43,13 +43,13 @@ def moves_of(groups: WidthGroups, widths: list[int] | None = None) -> tuple[Cost
     return slopes, slopes.moves(start if widths is None else np.array(widths), groups.levels[:, 0] == groups.levels[:, -1])
 
 
-PRODUCTS = np.array([o.weight * o.activation for o in grid(range(2, 9), range(2, 9))], float)
+PRODUCTS = np.array([o.weight.bits * o.activation.bits for o in grid(range(2, 9), range(2, 9))], float)
 
 
 class TestGroups:
     def test_network_has_two_and_keeps_pins(self) -> None:
         problem = problem_of(np.outer([1.0, 2.0, 3.0], PRODUCTS), grid(range(2, 9), range(2, 9)))
-        groups = WidthGroups.network(replace(problem, choices=problem.choices.pin({"l0": BitWidths(8, 8)})))
+        groups = WidthGroups.network(replace(problem, choices=problem.choices.pin({"l0": LayerFormat.of(8, 8)})))
         assert groups.count == 2
         found = groups.problem.choices.allocation(groups.indices(np.array([3, 5])))
         assert {n: str(w) for n, w in found.items()} == {"l0": "w8a8", "l1": "w3a5", "l2": "w3a5"}
@@ -112,7 +112,7 @@ class TestCostSlopes:
         assert moves.slopes[:, 0] == pytest.approx([3 / 4 / 4, 0])
 
     def test_devices_that_gain_only_when_both_shrink(self) -> None:
-        options = (BitWidths(4, 4), BitWidths(8, 8))
+        options = (LayerFormat.of(4, 4), LayerFormat.of(8, 8))
         problem = problem_of(np.array([[1.0, 4.0], [2.0, 8.0]]), options)
         _, moves = moves_of(WidthGroups.layer(problem))
         assert moves.other.tolist() == [4] * 4
@@ -165,7 +165,7 @@ class Linears(nn.Module):
 
 
 def expanded(
-    network: nn.Module, x: Tensor, scheme: Scheme, at: BitWidths, order: int
+    network: nn.Module, x: Tensor, scheme: Scheme, at: LayerFormat, order: int
 ) -> tuple[QuantizedModel, ExpandedSlopes, WidthGroups]:
     """The network at one pair of widths, looking one bit down."""
     graph = trace(network, (x[:1],))
@@ -177,7 +177,7 @@ def expanded(
     groups = WidthGroups.layer(Problem(choices, CostTable.one_row(LOSS, names, choices.options, np.ones(shape)), (cost,)))
     model.set(choices.uniform(at), calibrate=True)
     slopes = ExpandedSlopes(model, groups, order)
-    widths = np.where(groups.of_weights, at.weight, at.activation)
+    widths = np.where(groups.of_weights, at.weight.bits, at.activation.bits)
     slopes.aim(widths, Moves(widths - 1, np.arange(groups.count), np.ones(groups.count), np.ones((groups.count, 1))))
     return model, slopes, groups
 
@@ -209,7 +209,7 @@ class TestExpandedSlopes:
             network.get_submodule("l2").weight = network.get_submodule("l0").weight
         x = torch.randn(2, 6, dtype=torch.float64).repeat_interleave(4, 0)  # every 4th sample stands for all
         network.requires_grad_(not frozen)
-        model, slopes, groups = expanded(network, x, scheme, BitWidths(4, 4), 1)
+        model, slopes, groups = expanded(network, x, scheme, LayerFormat.of(4, 4), 1)
 
         def loss() -> Tensor:
             return (network(x) * pull).sum(1).mean()
@@ -232,7 +232,7 @@ class TestExpandedSlopes:
                 network(at).pow(2).sum(1).mean().backward()
             return slopes.differences(12)
 
-        _, slopes, _ = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
+        _, slopes, _ = expanded(network, x, Scheme("dorefa", "pact"), LayerFormat.of(4, 4), 2)
         parts = [sums(x.roll(-k, 0)) for k in range(4)]
         monkeypatch.setattr(loss_slopes, "STRIDE", 1)
         assert np.mean(parts, axis=0) == pytest.approx(sums(x), rel=1e-4)
@@ -241,13 +241,13 @@ class TestExpandedSlopes:
         monkeypatch.setattr(loss_slopes, "STRIDE", 1)
         torch.manual_seed(0)
         network, x = Linears(2), torch.randn(10, 6)
-        model, slopes, _ = expanded(network, x, Scheme("dorefa", "pact"), BitWidths(4, 4), 2)
+        model, slopes, _ = expanded(network, x, Scheme("dorefa", "pact"), LayerFormat.of(4, 4), 2)
         seen: list[tuple[Tensor, Tensor]] = []
 
-        def look(path: str, what: str, floating: Tensor, q: Tensor, bits: int) -> None:
+        def look(path: str, what: str, floating: Tensor, q: Tensor, number: NumberFormat) -> None:
             quantizer = model.weights[path].quantizer if what == "weight" else model.inputs[path]
             q.retain_grad()
-            seen.append((q, quantizer.quantize(floating, bits - 1).detach() - q.detach()))
+            seen.append((q, quantizer.quantize(floating, plain_integer(number.bits - 1)).detach() - q.detach()))
 
         with slopes.watching(), model.watched(look):
             network(x).pow(2).sum(1).mean().backward()
@@ -262,7 +262,7 @@ class TestExpandedSlopes:
         """
         torch.manual_seed(0)
         network, size = Linears(2).double(), 256
-        model, slopes, groups = expanded(network, torch.randn(size, 6, dtype=torch.float64), Scheme(), BitWidths(4, 4), 2)
+        model, slopes, groups = expanded(network, torch.randn(size, 6, dtype=torch.float64), Scheme(), LayerFormat.of(4, 4), 2)
         guesses, truths = [], []
         for _ in range(24):
             x = torch.randn(size, 6, dtype=torch.float64)
@@ -287,7 +287,7 @@ class TestExpandedSlopes:
         """The averages are in units of 4^-b: at another width the slope follows without another pass."""
         torch.manual_seed(0)
         network, x = Linears(1), torch.randn(8, 6)
-        _, slopes, _ = expanded(network, x, Scheme(), BitWidths(6, 6), 2)
+        _, slopes, _ = expanded(network, x, Scheme(), LayerFormat.of(6, 6), 2)
         slopes._mean, slopes._passes = np.array([4.0**5, 2 * 4.0**5]), 10**9
         none = type("Step", (), {"batch_size": 8})()
         assert slopes.slopes(none) == pytest.approx(-0.9 * np.array([1, 2]))

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from hwdse.allocators import ADQ, ALLOCATORS, QBitOpt, Uniform, make_allocator
 from hwdse.allocators.fixed import Fixed
-from hwdse.bits import BitWidths
 from hwdse.costmodels import cost_model
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, UnknownName
 from hwdse.evaluation import evaluate
+from hwdse.formats import LayerFormat
 from hwdse.metrics import Metric
 from hwdse.problem import Problem
 from hwdse.quantizers import Scheme
@@ -89,7 +89,7 @@ def test_infeasible_budgets_are_named_before_training(bench: Workbench, name: st
 def test_unsupported_pairs_are_never_chosen(bench: Workbench, name: str) -> None:
     problem = bench.problem("bitops <= 40% of w8a8")
     table = problem.table["bitops"]
-    equal = np.array([o.weight == o.activation and o.weight in (4, 8) for o in table.options])
+    equal = np.array([o.weight.bits == o.activation.bits and o.weight.bits in (4, 8) for o in table.options])
     only = replace(table, cells=np.where(equal, table.cells, np.inf))
     narrow = Problem(problem.choices, problem.loss, (only,), problem.budget)
     trained, _ = run(bench, make_allocator(name), narrow, 0)
@@ -169,6 +169,10 @@ def test_solving_once_keeps_the_first_allocation(bench: Workbench) -> None:
     assert len(trained.trace) == 1
 
 
+def _codes(weight):  # type: ignore[no-untyped-def]  # the parametrisation of a weight
+    return weight.quantizer.of(weight.format).codes(weight.format.bits)
+
+
 def test_adq_moves_its_codebooks_while_training(bench: Workbench) -> None:
     torch.manual_seed(0)
     model = bench.quantized(ADQ.scheme)
@@ -178,7 +182,7 @@ def test_adq_moves_its_codebooks_while_training(bench: Workbench) -> None:
     class Watching(ADQ):
         def observe(self, step):  # type: ignore[no-untyped-def]  # as the base
             found = super().observe(step)
-            books.append(step.model.weight_quantizer("block2.conv1").codes(step.model.weights["block2.conv1"].bits).clone())
+            books.append(_codes(step.model.weights["block2.conv1"]).clone())
             return found
 
     recipe = replace(recipes_of(bench.task).finetune, epochs=1)
@@ -213,7 +217,7 @@ def test_zero_gradient_layers_and_one_option(bench: Workbench) -> None:
     for name in ("qbitopt", "adaqat"):
         trained, _ = run(bench, make_allocator(name), problem.with_loss(flat), 0)
         assert not problem.broken(trained.solution.allocation)
-    pinned = problem.choices.pin({n: BitWidths(4, 4) for n in problem.choices.layers[1:-1]})
+    pinned = problem.choices.pin({n: LayerFormat.of(4, 4) for n in problem.choices.layers[1:-1]})
     one = Problem(pinned, problem.loss, problem.costs)
     for name in ALLOCATORS:
         trained, _ = run(bench, make_allocator(name), one, 0)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from in_bits import in_bits
 from torch import Tensor, nn
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import UnknownName, UsageError
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import CALIBRATORS, LearntRange, Scheme
 from hwdse.trace import trace
@@ -46,8 +47,8 @@ def test_a_channel_of_zeros_or_of_one_value() -> None:
     weight = torch.stack([torch.zeros(6), torch.full((6,), 0.5), torch.randn(6)])
     q.prepare(weight, 0)
     for bits in (2, 8, 16):
-        q.calibrate(weight, bits)
-        out = q.quantize(weight, bits).detach()
+        q.calibrate(weight, in_bits(q, bits))
+        out = q.quantize(weight, in_bits(q, bits)).detach()
         assert torch.equal(out[0], torch.zeros(6))
         assert torch.allclose(out[1], weight[1], rtol=1e-3)
         assert torch.isfinite(out).all()
@@ -59,15 +60,15 @@ def test_per_channel_is_per_tensor_on_each_channel() -> None:
     upstream = torch.randn_like(weight)
     together = LearntRange(per_channel=True)
     together.prepare(weight, 0)
-    together.calibrate(weight, 3)
+    together.calibrate(weight, in_bits(together, 3))
     x = weight.clone().requires_grad_()
-    out = together.quantize(x, 3)
+    out = together.quantize(x, in_bits(together, 3))
     (out * upstream).sum().backward()
     for channel in range(4):
         alone = LearntRange()
-        alone.calibrate(weight[channel], 3)
+        alone.calibrate(weight[channel], in_bits(alone, 3))
         y = weight[channel].clone().requires_grad_()
-        single = alone.quantize(y, 3)
+        single = alone.quantize(y, in_bits(alone, 3))
         (single * upstream[channel]).sum().backward()
         assert torch.allclose(single, out[channel])
         assert torch.equal(y.grad, x.grad[channel])  # type: ignore[arg-type,index]
@@ -78,10 +79,10 @@ def test_transposed_convolutions_have_their_outputs_second() -> None:
     network = nn.Sequential(nn.ConvTranspose2d(2, 5, 3), nn.Conv2d(5, 4, 1))
     x = torch.randn(1, 2, 6, 6)
     model = QuantizedModel(network, trace(network, (x,)), Scheme("lsq_channel"))
-    shapes = {path: tuple(w.quantizer.range.shape) for path, w in model.weights.items()}  # type: ignore[union-attr]
+    shapes = {path: tuple(w.quantizer.methods["lsq_channel"].range.shape) for path, w in model.weights.items()}  # type: ignore[union-attr]
     assert shapes == {"0": (1, 5, 1, 1), "1": (4, 1, 1, 1)}
     model.observe([((x,), None)])
-    model.set(Allocation({n: BitWidths(2, 8) for n in model.layers}), calibrate=True)
+    model.set(Allocation({n: LayerFormat.of(2, 8) for n in model.layers}), calibrate=True)
     for channel in network[0].weight.unbind(1):
         assert len(channel.unique()) <= 4
 
@@ -96,7 +97,7 @@ def test_schemes_are_read_as_they_are_written() -> None:
             Scheme.parse(wrong)
     with pytest.raises(UnknownName, match="range calibrator 'ms'"):
         Scheme.parse("lsq+lsq@ms")
-    assert "one scale per output channel" in Scheme("lsq_channel").asks[0]
+    assert "one scale per output channel" in Scheme("lsq_channel").requirements([LayerFormat.of(4, 8)])[0]
 
 
 def test_percentile_of_observed_inputs_clips_the_tail() -> None:
@@ -106,8 +107,8 @@ def test_percentile_of_observed_inputs_clips_the_tail() -> None:
     batches[3][0][0][0, 0] = 500.0
     model = QuantizedModel(network, trace(network, (torch.zeros(1, 50),)), Scheme("lsq", "lsq", "percentile"))
     model.observe(batches)
-    model.set(Allocation({n: BitWidths(8, 8) for n in model.layers}), calibrate=True)
-    found = float(model.inputs["0"].range.detach())  # type: ignore[arg-type]
+    model.set(Allocation({n: LayerFormat.of(8, 8) for n in model.layers}), calibrate=True)
+    found = float(model.inputs["0"].of(model.input_formats["0"]).range.detach())  # type: ignore[arg-type]
     everything = torch.cat([x.flatten() for (x,), _ in batches]).abs().sort().values
     true = float(everything[int(len(everything) * 0.9999)])
     assert found * 127 / 128 == pytest.approx(true, rel=0.25)  # the sample holds half of the elements

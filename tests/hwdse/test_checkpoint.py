@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from hwdse.allocators import ADQ, AdaQAT, QBitOpt, Uniform
-from hwdse.bits import BitWidths
 from hwdse.checkpoint import Checkpoint, drop_damaged
 from hwdse.checksums import sealed
 from hwdse.errors import FileFormatError, TaskError
+from hwdse.formats import LayerFormat
 from hwdse.quantized import QuantizedModel
 from hwdse.task import Recipe
 from hwdse.tasks.digits import Digits
@@ -29,7 +29,7 @@ from hwdse.workbench import Workbench
 
 RECIPE = Recipe(epochs=3, lr=0.02, accumulate=1)
 MAKERS: dict[str, Callable[[], Allocator]] = {
-    "uniform": lambda: Uniform(BitWidths(4, 4)),
+    "uniform": lambda: Uniform(LayerFormat.of(4, 4)),
     "qbitopt": lambda: QBitOpt(tau=5),
     "adq": lambda: ADQ(tau=5),
     "adaqat": AdaQAT,
@@ -75,28 +75,28 @@ def test_a_training_cut_short_goes_on_to_the_same_result(bench: Workbench, tmp_p
 def test_the_state_on_disk_is_behind_by_no_step(bench: Workbench, tmp_path: Path) -> None:
     """Stopped before the first write, there is nothing to go on from, and nothing half-written."""
     with pytest.raises(KeyboardInterrupt):
-        trained(bench, Uniform(BitWidths(4, 4)), tmp_path / "a", stop=1)
+        trained(bench, Uniform(LayerFormat.of(4, 4)), tmp_path / "a", stop=1)
     assert not list(tmp_path.iterdir())
 
 
 def test_checkpoints_of_another_training_are_refused_and_kept(bench: Workbench, tmp_path: Path) -> None:
     path = tmp_path / "training.partial"
     with pytest.raises(KeyboardInterrupt):
-        trained(bench, Uniform(BitWidths(4, 4)), path, 3)
+        trained(bench, Uniform(LayerFormat.of(4, 4)), path, 3)
     before = path.read_bytes()
     with pytest.raises(FileFormatError, match=r"allocator is 'Uniform', here 'QBitOpt'.*Remove it"):
         trained(bench, QBitOpt(), path)
     with pytest.raises(FileFormatError, match="recipe is"):
-        trained(bench, Uniform(BitWidths(4, 4)), path, recipe=replace(RECIPE, lr=0.1))
+        trained(bench, Uniform(LayerFormat.of(4, 4)), path, recipe=replace(RECIPE, lr=0.1))
     assert path.read_bytes() == before
     path.write_bytes(before[: len(before) // 2])
     with pytest.raises(FileFormatError, match="was changed since it was written"):
-        trained(bench, Uniform(BitWidths(4, 4)), path)
+        trained(bench, Uniform(LayerFormat.of(4, 4)), path)
     buffer = io.BytesIO()
     torch.save({"weights": torch.ones(2)}, buffer)
     path.write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(FileFormatError, match=r"no checkpoint of the schema hwdse\.training/1"):
-        trained(bench, Uniform(BitWidths(4, 4)), path)
+        trained(bench, Uniform(LayerFormat.of(4, 4)), path)
 
 
 def test_one_flipped_bit_is_another_file_and_its_training_begins_anew(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_batches_that_run_short_are_an_error_not_a_loop(bench: Workbench) -> Non
             return 40  # there are 12
 
     with pytest.raises(TaskError, match="fewer batches than the 40"):
-        train_quantized(bench.quantized(), Short(), bench.problem(), Uniform(BitWidths(4, 4)), Recipe(epochs=1), seed=0)
+        train_quantized(bench.quantized(), Short(), bench.problem(), Uniform(LayerFormat.of(4, 4)), Recipe(epochs=1), seed=0)
 
 
 @dataclasses.dataclass
@@ -171,7 +171,7 @@ def test_batches_that_draw_random_numbers_go_on_as_they_would_have(bench: Workbe
         np.random.seed(1)
         model, problem = bench.quantized(), bench.problem("weights <= 60% of w8a8", target="npu")
         return train_quantized(
-            model, Augmented(), problem, Uniform(BitWidths(4, 4)), recipe, seed=1, progress=progress, checkpoint=path, interval=0
+            model, Augmented(), problem, Uniform(LayerFormat.of(4, 4)), recipe, seed=1, progress=progress, checkpoint=path, interval=0
         ).losses
 
     straight = losses()
@@ -204,6 +204,6 @@ def test_the_fp32_training_goes_on_too(tmp_path: Path) -> None:
 
 def test_a_full_disk_costs_the_checkpoint_not_the_training(bench: Workbench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done, _ = trained(bench, Uniform(BitWidths(4, 4)), tmp_path / "file" / "training.partial")
+    done, _ = trained(bench, Uniform(LayerFormat.of(4, 4)), tmp_path / "file" / "training.partial")
     assert len(done.losses) > 0
     assert any("an interruption would have lost the training" in note and "cannot write" in note for note in done.notes)

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import spaces
 
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.errors import UnknownName, UsageError
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.graph import Layer, LayerGraph
 from hwdse.testing import everything, small_graph
 
-W4, W8 = BitWidths(4, 8), BitWidths(8, 8)
+W4, W8 = LayerFormat.of(4, 8), LayerFormat.of(8, 8)
 
 
 def space(count: int = 3, **rest) -> Choices:  # type: ignore[no-untyped-def]
@@ -31,22 +31,22 @@ def test_defaults_of_a_traced_model() -> None:
     assert choices.pinned == ("stem", "head")
     assert len(choices.options) == 49
     assert choices.activation_ties == (("body", "skip"),)
-    assert choices.uniform(BitWidths(4, 4)) == {
-        "stem": W8, "body": BitWidths(4, 4), "skip": BitWidths(4, 4), "head": W8,
+    assert choices.uniform(LayerFormat.of(4, 4)) == {
+        "stem": W8, "body": LayerFormat.of(4, 4), "skip": LayerFormat.of(4, 4), "head": W8,
     }  # fmt: skip
 
 
 def test_pins_win_over_the_ends_and_free_ends_are_free() -> None:
-    pinned = Choices.of(small_graph(), pins={"stem": BitWidths(3, 3)}, weights=[4], activations=[4, 8])
-    assert pinned.uniform(BitWidths(4, 4))["stem"] == BitWidths(3, 3)
+    pinned = Choices.of(small_graph(), pins={"stem": LayerFormat.of(3, 3)}, weights=[4], activations=[4, 8])
+    assert pinned.uniform(LayerFormat.of(4, 4))["stem"] == LayerFormat.of(3, 3)
     free = Choices.of(small_graph(), ends=None, tied=False)
     assert free.pinned == ()
     assert free.activation_ties == ()
 
 
 def test_a_pin_outside_the_grid_is_open_to_that_layer_only() -> None:
-    choices = Choices.of(small_graph(), weights=[4], activations=[4], pins={"body": BitWidths(16, 4)}, ends=None)
-    column = choices.column[BitWidths(16, 4)]
+    choices = Choices.of(small_graph(), weights=[4], activations=[4], pins={"body": LayerFormat.of(16, 4)}, ends=None)
+    column = choices.column[LayerFormat.of(16, 4)]
     assert choices.allowed[:, column].tolist() == [False, True, False, False]
 
 
@@ -58,16 +58,16 @@ def test_embeddings_hold_the_widest_activation() -> None:
 
 
 def test_a_tie_takes_out_what_the_partner_cannot_match() -> None:
-    choices = space(3, weight_ties=(("a", "b"),), activation_ties=(("b", "c"),)).pin({"a": BitWidths(4, 4)})
-    assert {o.weight for o, ok in zip(choices.options, choices.allowed[1], strict=True) if ok} == {4}
+    choices = space(3, weight_ties=(("a", "b"),), activation_ties=(("b", "c"),)).pin({"a": LayerFormat.of(4, 4)})
+    assert {o.weight.bits for o, ok in zip(choices.options, choices.allowed[1], strict=True) if ok} == {4}
     assert choices.allowed[2].all()
-    both = choices.pin({"b": BitWidths(4, 8)})
-    assert {o.activation for o, ok in zip(both.options, both.allowed[2], strict=True) if ok} == {8}
+    both = choices.pin({"b": LayerFormat.of(4, 8)})
+    assert {o.activation.bits for o, ok in zip(both.options, both.allowed[2], strict=True) if ok} == {8}
 
 
 def test_propagation_runs_through_chains_of_ties() -> None:
     ties = (("a", "b"), ("b", "c"), ("c", "d"))
-    choices = space(4, weight_ties=ties).pin({"d": BitWidths(2, 8)})
+    choices = space(4, weight_ties=ties).pin({"d": LayerFormat.of(2, 8)})
     assert all(choices.weight_bits[row].tolist() == [2, 2] for row in choices.allowed[:3])
 
 
@@ -142,14 +142,14 @@ def test_indices_of_something_else() -> None:
     with pytest.raises(UsageError, match=r"it names z, which the model lacks"):
         choices.indices({"a": W4, "b": W4, "z": W4})
     with pytest.raises(UsageError, match="widths w5a8 are not among the options: w2a4, w2a8"):
-        choices.indices({"a": W4, "b": BitWidths(5, 8)})
+        choices.indices({"a": W4, "b": LayerFormat.of(5, 8)})
 
 
 def test_uniform_keeps_pins_and_refuses_what_is_not_allowed() -> None:
     choices = space(3).pin({"c": W8})
     assert choices.uniform(W4) == Allocation({"a": W4, "b": W4, "c": W8})
     with pytest.raises(UsageError, match="w5a5 is not allowed for layer 'a'; allowed there: w2a4"):
-        choices.uniform(BitWidths(5, 5))
+        choices.uniform(LayerFormat.of(5, 5))
     mask = np.ones_like(choices.allowed)
     mask[1, choices.column[W4]] = False
     with pytest.raises(UsageError, match="w4a8 is not allowed for layer 'b'"):
@@ -195,12 +195,12 @@ def test_at_least_takes_the_narrowest_that_suffices() -> None:
     choices = space(3)
     found = choices.at_least(np.array([3, 2, 9]), np.array([4, 5, 9]))
     assert [str(choices.options[j]) for j in found] == ["w4a4", "w2a8", "w8a8"]
-    pinned = choices.pin({"a": BitWidths(2, 4)})
+    pinned = choices.pin({"a": LayerFormat.of(2, 4)})
     assert str(pinned.options[pinned.at_least(np.array([8, 2, 2]), np.array([8, 4, 4]))[0]]) == "w2a4"
 
 
 def test_replacing_ties_propagates_again() -> None:
-    choices = space(2).pin({"a": BitWidths(2, 4)})
+    choices = space(2).pin({"a": LayerFormat.of(2, 4)})
     tied = replace(choices, weight_ties=(("a", "b"),))
     assert set(tied.weight_bits[tied.allowed[1]]) == {2}
 
@@ -214,3 +214,21 @@ def test_a_space_round_trips_through_json(choices: Choices) -> None:
     for i, name in enumerate(choices.layers):
         mine = {o for o, yes in zip(choices.options, choices.allowed[i], strict=True) if yes}
         assert {o for o, yes in zip(again.options, again.allowed[again.position[name]], strict=True) if yes} == mine
+
+
+def test_a_depthwise_layer_takes_no_blocks_unless_it_is_pinned() -> None:
+    graph = small_graph()
+    body = next(layer for layer in graph.layers if layer.name == "body")
+    channels = body.weight_shape[0]
+    depthwise = replace(body, weight_shape=(channels, 1, *body.weight_shape[2:]), groups=channels)
+    graph = replace(graph, layers=tuple(depthwise if layer is body else layer for layer in graph.layers))
+    mx, plain = LayerFormat.parse("mxfp4"), LayerFormat.of(4, 4)
+    choices = Choices.of(graph, formats=[mx, plain], tied=False)
+    allowed = {
+        name: {o for o, yes in zip(choices.options, row, strict=True) if yes}
+        for name, row in zip(choices.layers, choices.allowed, strict=True)
+    }
+    assert (allowed["body"], allowed["skip"]) == ({plain}, {mx, plain})
+    assert Choices.of(graph, formats=[mx], pins={"body": mx}, tied=False).uniform(mx)["body"] == mx
+    with pytest.raises(UsageError, match=r"layer 'body' is a depthwise convolution.*such as int8"):
+        Choices.of(graph, formats=[mx], tied=False)

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint, find_metric, parse_budget, parse_constraint
 from hwdse.costs import CostTable
 from hwdse.errors import UnknownName, UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.metrics import AVERAGE_BITS, LATENCY, WEIGHTS, Metric
 
 OPTIONS = grid([4, 8], [8])
@@ -83,7 +83,7 @@ def test_what_cannot_be_read(text: str, message: str) -> None:
 
 
 def test_a_relative_limit_keeps_pinned_layers_at_their_pins() -> None:
-    pinned = CHOICES.pin({"b": BitWidths(8, 8)})
+    pinned = CHOICES.pin({"b": LayerFormat.of(8, 8)})
     assert parse_constraint("weights <= 100% of w4a8", TABLES, pinned).limit == 512.0 + 1024.0
 
 

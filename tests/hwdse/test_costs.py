@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdse import costs
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import SOURCE_CODE, CostTable
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.metrics import LATENCY, WEIGHTS
 
 OPTIONS = grid([2, 4], [4, 8])
@@ -97,7 +97,7 @@ def test_aligned_to_the_same_is_the_same() -> None:
 
 def test_aligned_refuses_what_it_lacks() -> None:
     table = CostTable.one_row(LATENCY, LAYERS, OPTIONS, np.ones((3, 4)))
-    wide = (BitWidths(8, 8),)
+    wide = (LayerFormat.of(8, 8),)
     with pytest.raises(UsageError, match="'latency' was made for other choices: it lacks the options w8a8"):
         table.aligned(Choices(LAYERS, wide, np.ones((3, 1), bool)))
     with pytest.raises(UsageError, match="layers differ in c"):
@@ -113,7 +113,7 @@ def test_monotone_is_the_largest_table_below_that_never_rises(seed: int, order: 
     cells = np.random.default_rng(seed).random((2, 9))
     table = CostTable.one_row(LATENCY, ("a", "b"), options, cells).monotone()
     for j, wide in enumerate(options):
-        narrower = [k for k, o in enumerate(options) if o.weight <= wide.weight and o.activation <= wide.activation]
+        narrower = [k for k, o in enumerate(options) if o.weight.bits <= wide.weight.bits and o.activation.bits <= wide.activation.bits]
         np.testing.assert_array_equal(table.cells[:, j], cells[:, narrower].min(axis=1))
 
 
@@ -135,7 +135,7 @@ def test_a_table_with_rows_that_nothing_touches() -> None:
 def test_large_integers_add_up_exactly() -> None:
     """Bit operations of a large network stay whole numbers in float64 (below 2^53)."""
     cells = np.full((1000, 1), 3.0 * 2**40)
-    table = CostTable.one_row(LATENCY, tuple(f"l{i}" for i in range(1000)), (BitWidths(8, 8),), cells, 1.0)
+    table = CostTable.one_row(LATENCY, tuple(f"l{i}" for i in range(1000)), (LayerFormat.of(8, 8),), cells, 1.0)
     assert table.totals(np.zeros((1, 1000), np.intp))[0] == 3 * 2**40 * 1000 + 1
 
 
@@ -169,4 +169,4 @@ def test_total_of_something_else() -> None:
     with pytest.raises(UsageError, match="must name the layers of the table; they differ in c"):
         table.total({"a": OPTIONS[0], "b": OPTIONS[0]})
     with pytest.raises(UsageError, match="table 'latency' has no costs at w8a8"):
-        table.total(dict.fromkeys(LAYERS, BitWidths(8, 8)))
+        table.total(dict.fromkeys(LAYERS, LayerFormat.of(8, 8)))

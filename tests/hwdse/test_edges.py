@@ -14,28 +14,27 @@ from strategies import problems
 
 from hwdse.allocators.cost_slopes import CostSlopes
 from hwdse.allocators.width_groups import WidthGroups
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
-from hwdse.codebook_costs import tabulate_codebook
 from hwdse.constraints import Budget, Constraint, parse_constraint
 from hwdse.costs import CostTable, FloatArray
 from hwdse.edges import Edges
 from hwdse.errors import InfeasibleBudget, SolverError, UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.metrics import LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem
 from hwdse.solvers import SOLVERS, solve, solve_many
 from hwdse.storage import tables_from_bytes, tables_to_bytes
-from hwdse.testing import brute_force, everything, random_problem, small_graph
+from hwdse.testing import brute_force, everything, random_problem
 
 slow = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
 OPTIONS = grid([4, 8], [4, 8])
-DIFFERENT = np.array([[float(a.activation != b.activation) for b in OPTIONS] for a in OPTIONS])
+DIFFERENT = np.array([[float(a.activation.bits != b.activation.bits) for b in OPTIONS] for a in OPTIONS])
 
 
-def chain(conversion: float, limit: float, layers: int = 6, options: tuple[BitWidths, ...] = OPTIONS) -> Problem:
+def chain(conversion: float, limit: float, layers: int = 6, options: tuple[LayerFormat, ...] = OPTIONS) -> Problem:
     """Layers in a row, each costing its two widths' sum, a conversion between neighbours of different activation width."""
     names = tuple(f"l{i}" for i in range(layers))
-    bits = np.array([o.weight + o.activation for o in options], float)
+    bits = np.array([o.weight.bits + o.activation.bits for o in options], float)
     gain = np.array([1.0 + (i % 2) for i in range(layers)])  # every second layer is twice as sensitive
     ends = np.array(list(pairwise(range(layers))), np.intp)
     edges = Edges(ends, np.zeros(layers - 1, np.intp), np.tile(conversion * DIFFERENT, (layers - 1, 1, 1)))
@@ -117,20 +116,6 @@ class TestTable:
         assert table.edges is not None
         dearer = replace(table, edges=replace(table.edges, cells=table.edges.cells + 1))
         assert len({b"".join(a.tobytes() for a in t.numbers) for t in (table, dearer, replace(table, edges=None))}) == 3
-
-    def test_codebooks_take_them_at_the_width_of_the_codes(self) -> None:
-        class Model:
-            metric = LATENCY
-
-            def tabulate(self, graph: object, options: list[BitWidths]) -> CostTable:
-                cells = np.array([[[10.0 * a.weight + b.weight for b in options] for a in options]])
-                names = tuple(layer.name for layer in small_graph().quantisable)
-                plain = CostTable.one_row(LATENCY, names, options, np.ones((len(names), len(options))))
-                return replace(plain, edges=Edges(np.array([[0, 1]]), np.zeros(1, np.intp), cells))
-
-        table = tabulate_codebook(Model(), small_graph(), grid([2, 4], [8]))  # type: ignore[arg-type]  # a model enough
-        assert table.edges is not None
-        assert (table.edges.cells == 88).all()
 
     def test_no_edges_are_none(self) -> None:
         table = chain(1.0, 1.0).costs[0]
@@ -216,7 +201,7 @@ class TestSolvers:
                 gains = [2.0] * 3 + [1.0] * 3
                 best = min(best, 8 * 9.0 - 4 * 9.0 * wide - 4 * sum(gains[:wider]))
         assert found.loss == pytest.approx(best)
-        assert len({w.activation for w in found.allocation.values()}) == 1
+        assert len({w.activation.bits for w in found.allocation.values()}) == 1
 
     def test_a_conversion_is_worth_its_cost(self) -> None:
         """Three layers: the middle one gains 4 nat from 4 more bits at cost 4 and two conversions."""
@@ -267,7 +252,7 @@ class TestSolvers:
 
     def test_a_relative_limit_takes_the_uniform_allocation_with_its_pins(self) -> None:
         problem = chain(3.0, 70.0)
-        pinned = problem.choices.pin({"l0": BitWidths(8, 8)})
+        pinned = problem.choices.pin({"l0": LayerFormat.of(8, 8)})
         limit = parse_constraint("latency <= 50% of w4a4", problem.costs, pinned).limit
         assert limit == 0.5 * (16 + 5 * 8 + 3)
 
@@ -275,7 +260,7 @@ class TestSolvers:
         rng = np.random.default_rng(0)
         options, layers = grid(range(2, 9), range(2, 9)), 50
         names = tuple(f"l{i}" for i in range(layers))
-        w, a = (np.array([getattr(o, k) for o in options], float) for k in ("weight", "activation"))
+        w, a = (np.array([getattr(o, k).bits for o in options], float) for k in ("weight", "activation"))
         cells = rng.lognormal(3, 1, (layers, 1)) * (w * a) ** rng.uniform(0.5, 1, (layers, 1))
         size = rng.lognormal(0, 1, layers - 1)
         changed = (a[:, None] != a) * (0.1 * cells[:, -1].sum() * size / size.sum())[:, None, None]

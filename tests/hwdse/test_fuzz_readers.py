@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hwdse.allocation_files import read_allocation
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import parse_budget
 from hwdse.costmodels.variants import parse_vary
 from hwdse.costs import CostTable
 from hwdse.errors import HwdseError
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.metrics import LATENCY, WEIGHTS, Metric
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.reports.confidence import parse_confidence
@@ -28,7 +28,7 @@ from hwdse.storage import read_checkpoint, tables_from_bytes, tables_to_bytes
 from hwdse.sweeps import SweepConfig
 from hwdse.sweeps import log as logs
 
-ALLOCATION = Allocation({"conv1": BitWidths(4, 8), "fc": BitWidths(8, 8)})
+ALLOCATION = Allocation({"conv1": LayerFormat.of(4, 8), "fc": LayerFormat.of(8, 8)})
 TABLE = CostTable.one_row(WEIGHTS, ("conv1", "fc"), grid([4, 8], [8]), np.array([[1.0, 2.0], [3.0, 4.0]]))
 CHOICES = Choices(("conv1", "fc"), grid([4, 8], [8]), np.ones((2, 2), bool))
 RECORD = SweepRecord(

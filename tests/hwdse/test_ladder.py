@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwdse.bits import grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget
+from hwdse.formats import grid
 from hwdse.ladder import at, ladder, least, merged, solved
 from hwdse.metrics import LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem

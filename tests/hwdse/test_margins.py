@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwdse.bits import BitWidths
 from hwdse.costs import CostTable
+from hwdse.formats import LayerFormat
 from hwdse.margins import standing
 from hwdse.metrics import LATENCY
 from hwdse.storage import tables_from_bytes, tables_to_bytes
 
-OPTIONS = (BitWidths(4, 4), BitWidths(8, 8))
+OPTIONS = (LayerFormat.of(4, 4), LayerFormat.of(8, 8))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwdse.bits import BitWidths
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat
 from hwdse.metrics import LATENCY
 from hwdse.numerals import number, sound, whole
 
@@ -43,7 +43,7 @@ def test_what_is_no_number(text: str) -> None:
         with pytest.raises(UsageError):
             LATENCY.parse(f"{text} ms")
     with pytest.raises(UsageError):
-        BitWidths.parse(f"w{text}a8")
+        LayerFormat.parse(f"w{text}a8")
 
 
 @pytest.mark.parametrize(("text", "value"), SOME.items())

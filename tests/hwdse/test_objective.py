@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hwdse.allocators import Uniform
-from hwdse.bits import BitWidths
 from hwdse.errors import TaskError, TrainingDiverged, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.formats import LayerFormat
 from hwdse.loop import Loop
 from hwdse.objective import Objective
 from hwdse.task import Recipe, batches_of, moved
@@ -39,7 +39,7 @@ def test_the_teacher_learns_nothing_and_moves_no_statistics(bench: Workbench) ->
     teacher = bench.network()
     before = {k: v.clone() for k, v in teacher.state_dict().items()}
     recipe = replace(Recipe(), epochs=1, distillation=0.5)
-    train_quantized(bench.quantized(), bench.task, bench.problem(), Uniform(BitWidths(4, 4)), recipe, seed=0, teacher=teacher)
+    train_quantized(bench.quantized(), bench.task, bench.problem(), Uniform(LayerFormat.of(4, 4)), recipe, seed=0, teacher=teacher)
     assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
     assert all(p.grad is None for p in teacher.parameters())
 
@@ -101,7 +101,7 @@ def test_bfloat16_trains_to_about_the_same_network(bench: Workbench) -> None:
     for precision in ("float32", "bfloat16"):
         model = bench.quantized()
         recipe = Recipe(epochs=2, lr=0.01, precision=precision)  # type: ignore[arg-type]
-        found = train_quantized(model, bench.task, bench.problem(), Uniform(BitWidths(4, 4)), recipe, seed=0)
+        found = train_quantized(model, bench.task, bench.problem(), Uniform(LayerFormat.of(4, 4)), recipe, seed=0)
         assert all(p.dtype == torch.float32 for p in model.network.parameters())
         scores[precision] = evaluate(model.network, bench.task, "validation").mean, sum(found.losses) / len(found.losses)
     assert scores["bfloat16"][0] == pytest.approx(scores["float32"][0], abs=0.03)
@@ -117,7 +117,7 @@ def test_a_gradient_that_is_not_finite_names_its_parameter(bench: Workbench) -> 
 
     model = bench.quantized()
     with pytest.raises(TrainingDiverged, match=r"the gradient of '.*' is not finite at step 0; lower the learning rate"):
-        train_quantized(model, Spoilt(), bench.problem(), Uniform(BitWidths(4, 4)), Recipe(epochs=1), seed=0)
+        train_quantized(model, Spoilt(), bench.problem(), Uniform(LayerFormat.of(4, 4)), Recipe(epochs=1), seed=0)
 
 
 @pytest.mark.parametrize(

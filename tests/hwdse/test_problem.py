@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import problems
 
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import UnknownName, UsageError
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.metrics import LATENCY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem, Solution, loss_table
 from hwdse.testing import everything
@@ -32,7 +32,7 @@ def problem(budget: Budget | None = None, **changes: np.ndarray) -> Problem:
     )
 
 
-def at(*widths: BitWidths) -> Allocation:
+def at(*widths: LayerFormat) -> Allocation:
     return Allocation(dict(zip(LAYERS, widths, strict=True)))
 
 
@@ -123,7 +123,7 @@ def test_an_allocation_over_budget_is_never_a_solution() -> None:
 def test_an_allocation_outside_the_choices_is_never_a_solution() -> None:
     p = problem()
     tied = Problem(replace(p.choices, weight_ties=(LAYERS,)), p.loss, p.costs)
-    with pytest.raises(UsageError, match="test: tied layers must share one weight width, got a 4, b 8 bits"):
+    with pytest.raises(UsageError, match="test: tied layers must share one weight format, got int4 for a, int8 for b"):
         solution(tied, at(W4, W8))
 
 

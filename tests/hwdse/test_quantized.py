@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.choices import Choices
 from hwdse.errors import UsageError
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.task import batches_of
@@ -31,7 +31,7 @@ def test_removing_gives_the_original_back_bit_for_bit(bench: Workbench) -> None:
     expected, state = original(image(bench)), {k: v.clone() for k, v in original.state_dict().items()}
     model = bench.quantized()
     model.observe(batches_of(bench.task, "calibration"))
-    model.set(bench.choices.uniform(BitWidths(2, 2)), calibrate=True)
+    model.set(bench.choices.uniform(LayerFormat.of(2, 2)), calibrate=True)
     assert not torch.equal(model.network.eval()(image(bench)), expected)
     back = model.remove().eval()
     assert torch.equal(back(image(bench)), expected)
@@ -46,8 +46,8 @@ def test_until_set_it_runs_in_floating_point(bench: Workbench) -> None:
 def test_weights_and_inputs_have_their_levels(bench: Workbench) -> None:
     model = bench.quantized()
     model.observe(batches_of(bench.task, "calibration"))
-    allocation = dict(bench.choices.uniform(BitWidths(8, 8)))
-    allocation["block1.conv1"] = BitWidths(3, 2)
+    allocation = dict(bench.choices.uniform(LayerFormat.of(8, 8)))
+    allocation["block1.conv1"] = LayerFormat.of(3, 2)
     model.set(allocation, calibrate=True)
     layer = model.network.get_submodule("block1.conv1")
     assert len(layer.weight.unique()) <= 8
@@ -63,7 +63,7 @@ def test_another_allocation_makes_no_second_network(bench: Workbench) -> None:
     model.observe(batches_of(bench.task, "calibration"))
     before = {name: p.data_ptr() for name, p in model.network.named_parameters()}
     for bits in (8, 4, 2):
-        model.set(bench.choices.uniform(BitWidths(bits, bits)), calibrate=True)
+        model.set(bench.choices.uniform(LayerFormat.of(bits, bits)), calibrate=True)
     assert {name: p.data_ptr() for name, p in model.network.named_parameters()} == before
 
 
@@ -71,7 +71,8 @@ def test_another_allocation_makes_no_second_network(bench: Workbench) -> None:
 def test_checkpoint_gives_the_same_outputs(bench: Workbench, scheme: Scheme) -> None:
     model = bench.quantized(scheme)
     model.observe(batches_of(bench.task, "calibration"))
-    model.set(bench.choices.uniform(BitWidths(4, 4)), calibrate=True)
+    model.set(bench.choices_for(scheme).uniform(scheme.formats(LayerFormat.of(4, 4))), calibrate=True)
+    assert {w.quantizer.method(w.format) for w in model.weights.values()} == {scheme.weight}
     expected = model.network.eval()(image(bench))
     other = bench.quantized(scheme)
     other.load_state(model.state())
@@ -86,12 +87,12 @@ def test_checkpoint_of_another_scheme_is_refused(bench: Workbench) -> None:
 
 def test_calibrating_without_data(bench: Workbench) -> None:
     with pytest.raises(UsageError, match="saw no calibration data: call observe"):
-        bench.quantized().set(bench.choices.uniform(BitWidths(4, 4)), calibrate=True)
+        bench.quantized().set(bench.choices.uniform(LayerFormat.of(4, 4)), calibrate=True)
 
 
 def test_allocation_of_another_model(bench: Workbench) -> None:
     with pytest.raises(UsageError, match="must name the model's quantisable layers; they differ in"):
-        bench.quantized().set(Allocation({"conv1": BitWidths(4, 4)}))
+        bench.quantized().set(Allocation({"conv1": LayerFormat.of(4, 4)}))
 
 
 class Odd(nn.Module):
@@ -112,7 +113,7 @@ def test_modules_that_share_a_weight_share_its_quantiser_and_keywords_are_quanti
     graph = trace(network, (torch.randn(4, 6),))
     model = QuantizedModel(network, graph)
     model.observe([((torch.randn(32, 6),), None)])
-    model.set({n: BitWidths(4, 2) for n in model.layers}, calibrate=True)
+    model.set({n: LayerFormat.of(4, 2) for n in model.layers}, calibrate=True)
     assert torch.equal(network.one.weight, network.two.weight)
     assert len(model.distinct_weights()) == 2
     seen: list[torch.Tensor] = []
@@ -144,7 +145,7 @@ def test_a_weight_computed_before_the_forward_pass_is_quantised_as_computed(name
         model = QuantizedModel(network, graph)
         assert torch.allclose(model.network(x), expected, atol=1e-6)
         model.observe([((x,), None)])
-        model.set({n: BitWidths(2, 8) for n in model.layers}, calibrate=True)
+        model.set({n: LayerFormat.of(2, 8) for n in model.layers}, calibrate=True)
         assert len(model.network[1].weight.unique()) <= 4
     if name == "pruned":
         zeros = model.original("1") == 0
@@ -168,7 +169,7 @@ def test_rows_of_an_embedding_are_brought_to_their_norm_before_they_are_rounded(
     }})  # fmt: skip
     assert torch.allclose(model.network(words), expected(words), atol=1e-6)
     model.observe([((words,), None)])
-    model.set({n: BitWidths(2, 8) for n in model.layers}, calibrate=True)
+    model.set({n: LayerFormat.of(2, 8) for n in model.layers}, calibrate=True)
     with torch.no_grad():
         assert len(model.network[0](words).unique()) <= 4
     model.network(words).sum().backward()
@@ -189,9 +190,9 @@ def test_calls_of_one_module_take_one_width() -> None:
     choices = Choices.of(graph, [4, 8], [4, 8], ends=None)
     assert choices.activation_ties == (("one", "one#2"), ("out", "out#2"))
     model = QuantizedModel(Twice(), graph)
-    same = {n: BitWidths(4, 4) for n in model.layers}
+    same = {n: LayerFormat.of(4, 4) for n in model.layers}
     model.set(same)
-    with pytest.raises(UsageError, match=r"layers 'one' and 'one#2' share one quantiser .* one activation width; got 4 and 8 bits"):
-        model.set({**same, "one#2": BitWidths(4, 8)})
-    with pytest.raises(UsageError, match="must have one weight width; got 4 and 8 bits"):
-        model.set({**same, "out#2": BitWidths(8, 4)})
+    with pytest.raises(UsageError, match=r"layers 'one' and 'one#2' share one quantiser .* one activation format; got int4 and int8"):
+        model.set({**same, "one#2": LayerFormat.of(4, 8)})
+    with pytest.raises(UsageError, match="must have one weight format; got int4 and int8"):
+        model.set({**same, "out#2": LayerFormat.of(8, 4)})

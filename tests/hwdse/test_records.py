@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.costs import CostTable
 from hwdse.errors import FileFormatError, UnknownName
+from hwdse.formats import Allocation, LayerFormat, NumberFormat, load_format
 from hwdse.metrics import LOSS, WEIGHTS, Metric
 from hwdse.record_text import record_text
 from hwdse.records import RECORD_SCHEMA, SweepRecord, TrialResult
@@ -31,7 +33,7 @@ trials = st.builds(
     state=st.sampled_from(["complete", "failed", "interrupted"]),
     allocation=st.one_of(
         st.none(),
-        st.dictionaries(st.text(max_size=4), st.builds(BitWidths, st.integers(1, 32), st.integers(1, 32)), max_size=3).map(Allocation),
+        st.dictionaries(st.text(max_size=4), st.builds(LayerFormat.of, st.integers(1, 32), st.integers(1, 32)), max_size=3).map(Allocation),
     ),
     measures=st.dictionaries(st.text(max_size=5), st.one_of(numbers, st.just(math.inf)), max_size=3),
     test=st.one_of(st.none(), numbers),
@@ -58,7 +60,7 @@ def test_what_json_cannot_say_is_null_and_never_a_good_number() -> None:
 
 
 def record(**changes: object) -> SweepRecord:
-    options = (BitWidths(4, 8), BitWidths(8, 8))
+    options = (LayerFormat.of(4, 8), LayerFormat.of(8, 8))
     base = SweepRecord(
         task="digits",
         score=ACCURACY,
@@ -188,3 +190,37 @@ def test_records_and_trials_print_in_a_line() -> None:
     for one in (found, *found.trials):
         assert "\n" not in repr(one)
         assert len(repr(one)) < 200
+
+
+def test_codebooks_of_an_earlier_record_become_formats(tmp_path: Path) -> None:
+    now = record()
+    trial = replace(now.trials[0], knobs={**now.trials[0].knobs, "scheme": "codebook+lsq@mse"})
+    now = replace(now, trials=(trial,), scheme_tables={"codebook+lsq@mse": now.tables})
+    now.save(tmp_path)
+    data = json.loads((tmp_path / "record.json").read_text())
+    data = {k: v for k, v in data.items() if k not in ("checksums", "files", "formats")} | {"schema": "hwdse.record/1"}
+    data["trials"] = [{k: v for k, v in t.items() if k not in ("files", "sha256")} for t in data["trials"]]
+    (tmp_path / "record.json").write_text(json.dumps(data))
+    found = SweepRecord.load(tmp_path)
+    assert trial.allocation is not None
+    assert found.trials[0].allocation is not None
+    for name, chosen in trial.allocation.items():
+        assert str(found.trials[0].allocation[name]) == f"cb{chosen.weight.bits}:{chosen.activation}"
+    (tables,) = found.scheme_tables.values()
+    for table, before in ((tables[key], now.tables[key]) for key in tables):
+        assert [(o.weight.bits, o.activation) for o in table.options] == [(o.weight.bits, o.activation) for o in before.options]
+        assert all(str(o.weight).startswith("cb") for o in table.options)
+    assert found.tables_of(found.trials[0])
+
+
+def test_a_record_carries_the_formats_that_come_from_files(tmp_path: Path) -> None:
+    (tmp_path / "ternary.toml").write_text('schema = "hwdse.format/1"\nname = "ternary"\nvalues = [-1, 0, 1]\n')
+    number = load_format(tmp_path / "ternary.toml")
+    made = record()
+    assert made.trials[0].allocation is not None
+    allocation = Allocation(dict.fromkeys(made.trials[0].allocation, LayerFormat(number, NumberFormat.parse("int8"))))
+    replace(made, trials=(replace(made.trials[0], allocation=allocation),)).save(tmp_path / "run")
+    code = "import sys; from hwdse.records import SweepRecord; print(SweepRecord.load(sys.argv[1]).trials[0].allocation)"
+    code = code.replace("sys.argv[1]", "__import__('pathlib').Path(sys.argv[1])")
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True, check=True).stdout
+    assert f"{number}:int8" in found

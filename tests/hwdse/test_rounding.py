@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from hwdse.allocators import Uniform
 from hwdse.bias_correction import correct_biases
-from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import UsageError
 from hwdse.evaluation import evaluate
+from hwdse.formats import FP32, Allocation, LayerFormat, plain_integer
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import LearntRange, Scheme
 from hwdse.rounding import DAMPING, _descend, _rows, _spread, round_adaptively
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.numeric
 def wrapped(network: nn.Module, x: Tensor, bits: int = 3, scheme: Scheme | None = None, activation: int = 32) -> QuantizedModel:
     model = QuantizedModel(network.eval(), trace(network, (x[:1],)), scheme)
     model.observe([((x,), None)])
-    model.set(Allocation({n: BitWidths(bits, 8) for n in model.layers}), calibrate=True)
+    model.set(Allocation(dict.fromkeys(model.layers, model.scheme.formats(LayerFormat.of(bits, 8)))), calibrate=True)
     for path in model.inputs:
-        model.input_bits[path] = activation
+        model.input_formats[path] = plain_integer(activation)
     return model
 
 
@@ -83,7 +83,7 @@ def test_descent_finds_nearly_the_best_of_all_roundings_and_never_worse_than_nea
     assert sum(gaps) / len(gaps) < 1.3
 
 
-@pytest.mark.parametrize("scheme", [Scheme(), Scheme("lsq_channel"), Scheme("codebook")])
+@pytest.mark.parametrize("scheme", [Scheme(), Scheme("lsq_channel"), Scheme("codebook"), Scheme("affine")])
 def test_the_output_changes_less_and_weights_lie_on_their_levels(scheme: Scheme) -> None:
     torch.manual_seed(1)
     network = nn.Sequential(
@@ -99,7 +99,8 @@ def test_the_output_changes_less_and_weights_lie_on_their_levels(scheme: Scheme)
         assert after < 0.5 * before
         for path, weight in model.weights.items():
             original = model.original(path)
-            assert torch.allclose(weight.quantizer.quantize(original, 3), original, atol=1e-6)
+            assert (weight.format.bits, weight.quantizer.method(weight.format)) == (3, scheme.weight)
+            assert torch.allclose(weight.quantizer.quantize(original, weight.format), original, atol=1e-6)
         assert (model.network(x) - truth).mean(0).abs().max() < 1e-4  # with the bias, outputs keep their mean
 
 
@@ -118,7 +119,7 @@ def test_one_linear_layer_reaches_the_least_squares_optimum_of_its_levels() -> N
     layer = nn.Linear(4, 3, bias=False)
     original = layer.weight.detach().clone()
     model = wrapped(nn.Sequential(layer), x, bits=2)
-    quantizer = model.weight_quantizer(model.layers[0])
+    quantizer = model.weight_quantizer(model.layers[0]).of(plain_integer(2))
     assert isinstance(quantizer, LearntRange)
     round_adaptively(model, [((x,), None)], correct_bias=False)
     levels = torch.arange(-2, 2) * float(quantizer.scale(2).detach())  # refitted
@@ -167,7 +168,7 @@ def test_bias_correction_gives_each_output_its_mean_back() -> None:
 def test_post_training_options_help_on_a_real_network_and_survive_a_checkpoint(bench: Workbench, recipe: Recipe) -> None:
     def quantised(chosen: Recipe) -> QuantizedModel:
         model = bench.quantized()
-        train_quantized(model, bench.task, bench.problem(), Uniform(BitWidths(3, 8)), chosen, seed=0)
+        train_quantized(model, bench.task, bench.problem(), Uniform(LayerFormat.of(3, 8)), chosen, seed=0)
         return model
 
     def loss(model: QuantizedModel) -> float:
@@ -217,6 +218,6 @@ def test_inputs_far_from_zero_and_shared_weights_and_full_precision() -> None:
     assert len(tied.parameters()[1]) == len(set(tied.parameters()[1]))
 
     full = wrapped(nn.Sequential(nn.Linear(6, 4)), y)
-    full.weights["0"].bits = 32
+    full.weights["0"].format = FP32
     assert round_adaptively(full, [((y,), None)]) == ()
     assert not full.offsets

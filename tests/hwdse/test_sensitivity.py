@@ -8,19 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from in_bits import in_bits
 from torch import Tensor, nn
 
 from hwdse.allocators import QBitOpt
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.costs import FloatArray
 from hwdse.errors import TrainingDiverged, UnknownName, UsageError
+from hwdse.formats import FP32, LayerFormat, plain_integer
 from hwdse.metrics import Metric
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import LearntRange
 from hwdse.sensitivity import SENSITIVITIES, FisherTraces, fit, measured, sensitivity
 from hwdse.sensitivity.fit import fisher_traces
-from hwdse.sensitivity.noise import mean_square_errors
+from hwdse.sensitivity.noise import Sample, mean_square_errors
 from hwdse.task import batches_of, recipes_of
 from hwdse.trace import trace
 from hwdse.training import train_quantized
@@ -87,8 +88,8 @@ def test_fit_is_the_formula() -> None:
         for j, option in enumerate(choices.options):
             w_span = 2 * float(model.weight_of(name).detach().abs().max())
             a_span = 2 * float(samples[i].abs().max())  # type: ignore[union-attr]  # observed
-            noise_w = (w_span / (2**option.weight - 1)) ** 2 / 12
-            noise_a = (a_span / (2**option.activation - 1)) ** 2 / 12
+            noise_w = (w_span / (2**option.weight.bits - 1)) ** 2 / 12
+            noise_a = (a_span / (2**option.activation.bits - 1)) ** 2 / 12
             assert table.cells[i, j] == pytest.approx(0.5 * (weight[i] * noise_w + activation[i] * noise_a), rel=1e-4)
 
 
@@ -96,10 +97,11 @@ def test_measured_noise_is_the_quantisers_own_error() -> None:
     _, model, choices = tiny()
     weight = model.weight_of(choices.layers[0]).detach()
     q = LearntRange()
-    q.calibrate(weight, 3)
+    q.calibrate(weight, in_bits(q, 3))
     with torch.no_grad():
-        expected = float((q.quantize(weight, 3) - weight).pow(2).mean())
-    assert mean_square_errors(LearntRange(), weight, [3, 32]) == {3: pytest.approx(expected), 32: 0.0}
+        expected = float((q.quantize(weight, in_bits(q, 3)) - weight).pow(2).mean())
+    found = mean_square_errors(Sample(LearntRange(), weight, weight), [plain_integer(3), FP32])
+    assert found == [pytest.approx(expected), 0.0]
 
 
 def test_measured_is_the_loss_difference_of_one_tensor() -> None:
@@ -114,15 +116,15 @@ def test_measured_is_the_loss_difference_of_one_tensor() -> None:
     network = task.model()
     q = LearntRange()
     with torch.no_grad():
-        q.calibrate(network[0].weight, 2)
-        network[0].weight.copy_(q.quantize(network[0].weight, 2))
+        q.calibrate(network[0].weight, in_bits(q, 2))
+        network[0].weight.copy_(q.quantize(network[0].weight, in_bits(q, 2)))
     change = max(loss(network) - base, 0.0)
-    wide = table.cells[0, choices.column[BitWidths(8, 8)]]
-    narrow = table.cells[0, choices.column[BitWidths(2, 8)]]
+    wide = table.cells[0, choices.column[LayerFormat.of(8, 8)]]
+    narrow = table.cells[0, choices.column[LayerFormat.of(2, 8)]]
     # the narrow cell holds the weight's change at 2 bits and the input's at 8; the wide one only noise
     assert narrow == pytest.approx(change + wide, abs=max(0.02 * change, 1e-4))
     assert model.allocation is None
-    assert all(w.bits == 32 for w in model.weights.values())
+    assert all(w.format.floating for w in model.weights.values())
 
 
 @pytest.mark.parametrize("method", SENSITIVITIES)
@@ -134,17 +136,17 @@ def test_tables_are_monotone_and_positive(method: str) -> None:
     assert cells.max() > 0
     for j, wide in enumerate(options):
         for k, narrow in enumerate(options):
-            if narrow.weight <= wide.weight and narrow.activation <= wide.activation:
+            if narrow.weight.bits <= wide.weight.bits and narrow.activation.bits <= wide.activation.bits:
                 assert (cells[:, j] <= cells[:, k] + 1e-12).all()
-    assert all(w.bits == 32 for w in model.weights.values())
-    assert all(bits == 32 for bits in model.input_bits.values())
+    assert all(w.format.floating for w in model.weights.values())
+    assert all(number.floating for number in model.input_formats.values())
     assert all(p.grad is None for p in model.network.parameters())
 
 
 def test_fit_ranks_as_the_measured_change_does(bench: Workbench) -> None:
     from scipy.stats import spearmanr
 
-    low = [bench.choices.column[BitWidths(b, b)] for b in (2, 3, 4)]
+    low = [bench.choices.column[LayerFormat.of(b, b)] for b in (2, 3, 4)]
     truth = sensitivity("measured", bench.quantized(), bench.task, bench.choices).cells[:, low].ravel()
     for method in ("fit", "fit_noise", "fit_exact"):
         found = sensitivity(method, bench.quantized(), bench.task, bench.choices).cells[:, low].ravel()
@@ -337,7 +339,7 @@ class Shared(Tiny):
 
 def narrowing(choices: Choices, cells: FloatArray) -> list[float]:
     """What each layer loses when its weight goes from 8 bits to 2."""
-    narrow, wide = (choices.column[BitWidths(w, 8)] for w in (2, 8))
+    narrow, wide = (choices.column[LayerFormat.of(w, 8)] for w in (2, 8))
     return list(cells[:, narrow] - cells[:, wide])
 
 
@@ -349,9 +351,10 @@ def test_a_shared_weight_counts_once_in_fit() -> None:
         network.zero_grad()
         task.loss(network(x), y).backward()
         squares.append(5 * float(network[0].weight.grad.pow(2).sum()))
-    errors = mean_square_errors(LearntRange(), network[0].weight.detach(), [2, 8])
+    weight = network[0].weight.detach()
+    narrow, wide = mean_square_errors(Sample(LearntRange(), weight, weight), [plain_integer(2), plain_integer(8)])
     first, second, _ = narrowing(choices, fit(model, task, choices).cells)
-    assert first + second == pytest.approx(0.5 * np.mean(squares) * (errors[2] - errors[8]), rel=1e-4)
+    assert first + second == pytest.approx(0.5 * np.mean(squares) * (narrow - wide), rel=1e-4)
     assert first == pytest.approx(second)
 
 
@@ -368,8 +371,8 @@ def test_a_shared_weight_counts_once_when_measured() -> None:
     def loss(bits: int) -> float:
         network, q = task.model(), LearntRange()
         with torch.no_grad():
-            q.calibrate(network[0].weight, bits)
-            network[0].weight.copy_(q.quantize(network[0].weight, bits))  # it is the second layer's as well
+            q.calibrate(network[0].weight, in_bits(q, bits))
+            network[0].weight.copy_(q.quantize(network[0].weight, in_bits(q, bits)))  # it is the second layer's as well
             return float(np.mean([float(task.loss(network(x), y)) for x, y in task.batches("calibration", 0)]))
 
     first, second, _ = narrowing(choices, measured(model, task, choices).cells)
@@ -388,7 +391,7 @@ def test_frozen_weights_stay_frozen_while_widths_are_re_allocated(bench: Workben
     trained = train_quantized(model, bench.task, bench.problem("bitops <= 25% of w8a8"), allocator, recipe, seed=0)
     assert torch.equal(model.weight_of("block1.conv1"), before)
     assert allocator._traces.weight["block1.conv1"] > 0
-    assert trained.solution.allocation["block1.conv1"].weight > 2
+    assert trained.solution.allocation["block1.conv1"].weight.bits > 2
 
 
 def test_other_readers_of_a_tensor_do_not_count_for_a_layer() -> None:

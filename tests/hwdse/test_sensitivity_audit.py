@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import FloatArray
 from hwdse.errors import TrainingDiverged, UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.problem import loss_table
 from hwdse.quantized import QuantizedModel
 from hwdse.sensitivity import SENSITIVITIES, sensitivity
@@ -64,27 +64,34 @@ def test_groups_are_drawn_whole_and_the_same_for_every_prediction() -> None:
 
 def test_cells_are_the_open_widths_of_each_tensor() -> None:
     _, _, choices = tiny()
-    pinned = choices.pin({"0": BitWidths(8, 8)})
+    pinned = choices.pin({"0": LayerFormat.of(8, 8)})
     cells = cells_of(pinned)
-    assert [(c.layer, c.part, c.bits) for c in cells] == [(1, "weight", 2), (1, "weight", 4), (1, "activation", 2), (1, "activation", 4)]
+    assert [(c.layer, c.part, c.format.bits) for c in cells] == [
+        (1, "weight", 2),
+        (1, "weight", 4),
+        (1, "activation", 2),
+        (1, "activation", 4),
+    ]
     for c in cells:
-        option, widest = choices.options[c.option], choices.options[c.widest]
-        assert widest == BitWidths(8, 8)
-        assert option == (BitWidths(c.bits, 8) if c.part == "weight" else BitWidths(8, c.bits))
+        option, widest = choices.options[c.option], choices.options[c.last]
+        assert widest == LayerFormat.of(8, 8)
+        assert option == (LayerFormat.of(c.format.bits, 8) if c.part == "weight" else LayerFormat.of(8, c.format.bits))
 
 
 def test_a_cell_is_what_its_own_tensor_loses() -> None:
     _, _, choices = tiny()
     by_weight, by_input = {2: 5.0, 4: 2.0, 8: 1.0}, {2: 70.0, 4: 30.0, 8: 10.0}
-    losses = np.array([[by_weight[o.weight] + by_input[o.activation] for o in choices.options]] * 2)
-    found = {(c.part, c.bits): v for c, v in zip(cells_of(choices), narrowed(losses, cells_of(choices)), strict=True) if c.layer == 1}
+    losses = np.array([[by_weight[o.weight.bits] + by_input[o.activation.bits] for o in choices.options]] * 2)
+    found = {
+        (c.part, c.format.bits): v for c, v in zip(cells_of(choices), narrowed(losses, cells_of(choices)), strict=True) if c.layer == 1
+    }
     assert found == {("weight", 2): 4, ("weight", 4): 1, ("activation", 2): 60, ("activation", 4): 20}
 
 
 def test_random_allocations_keep_pins_and_ties_and_reach_everything() -> None:
     names = tuple("abcde")
     options = grid((2, 4, 8), (2, 4, 8))
-    choices = Choices(names, options, np.ones((5, 9), bool), (("a", "b"),), (("b", "c"),)).pin({"e": BitWidths(4, 8)})
+    choices = Choices(names, options, np.ones((5, 9), bool), (("a", "b"),), (("b", "c"),)).pin({"e": LayerFormat.of(4, 8)})
     found = random_allocations(choices, 400, seed=0)
     assert choices.permits(found).all()
     assert len(np.unique(found, axis=0)) == len(found) > 300
@@ -216,7 +223,7 @@ def test_shared_weights_are_shared_in_the_truth_too() -> None:
     task, _, choices = prepared(Shared())
     found = audit(lambda: prepared(task)[1], task, choices, methods=[], count=8)
     (only,) = found.methods
-    weights = np.array([c.part == "weight" and c.bits == 2 and c.layer < 2 for c in found.cells])
+    weights = np.array([c.part == "weight" and c.format.bits == 2 and c.layer < 2 for c in found.cells])
     assert only.cells[weights] == pytest.approx(found.measured_cells[weights], rel=1e-3)
     assert (found.measured_cells[weights] > 0).all()
 
@@ -224,7 +231,7 @@ def test_shared_weights_are_shared_in_the_truth_too() -> None:
 def test_nothing_to_rank() -> None:
     task, _, choices = tiny()
     with pytest.raises(UsageError, match="needs 3 tensors and widths to narrow and 3 different allocations, got 0 and 1; pin fewer"):
-        audit(lambda: tiny()[1], task, choices.pin(dict.fromkeys(choices.layers, BitWidths(8, 8))))
+        audit(lambda: tiny()[1], task, choices.pin(dict.fromkeys(choices.layers, LayerFormat.of(8, 8))))
 
 
 def test_an_allocation_that_breaks_the_network() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from in_bits import in_bits
 from torch import Tensor, nn
 
-from hwdse.bits import BitWidths
+from hwdse.formats import LayerFormat
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import LearntRange, Scheme
 from hwdse.sensitivity import fit, fit_exact
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.numeric
 def squared_error(sample: Tensor, x: Tensor, bits: int) -> Tensor:
     """(Q_b(x) - x)^2, ranges found on the sample."""
     q = LearntRange()
-    q.calibrate(sample, bits)
+    q.calibrate(sample, in_bits(q, bits))
     with torch.no_grad():
-        return (q.quantize(x, bits) - x) ** 2
+        return (q.quantize(x, in_bits(q, bits)) - x) ** 2
 
 
 def test_it_is_the_formula() -> None:
@@ -41,7 +42,7 @@ def test_it_is_the_formula() -> None:
                 assert sample is not None
                 inputs[i, b] += 5 * float((g_x**2 * squared_error(sample, value, b)).sum()) / 2
     for i, weight in enumerate((w1, w2)):
-        for j, (b_w, b_a) in enumerate((o.weight, o.activation) for o in choices.options):
+        for j, (b_w, b_a) in enumerate((o.weight.bits, o.activation.bits) for o in choices.options):
             expected = 0.5 * (float((fisher[i] * squared_error(weight, weight, b_w)).sum()) + inputs[i, b_a])
             assert table.cells[i, j] == pytest.approx(expected, rel=1e-4)
 
@@ -62,7 +63,7 @@ def test_an_error_without_a_gradient_costs_nothing() -> None:
 
     task, _, choices = prepared(Unused())
     graph = trace(task.model(), task.example_inputs())
-    at, wide = (choices.column[BitWidths(8, a)] for a in (2, 8))
+    at, wide = (choices.column[LayerFormat.of(8, a)] for a in (2, 8))
     made = [method(QuantizedModel(task.model(), graph, Scheme(calibrator="minmax")), task, choices).cells[0] for method in (fit, fit_exact)]
     mean, exact = (cells[at] - cells[wide] for cells in made)
     assert mean > 0.01
@@ -84,5 +85,5 @@ def test_inputs_count_by_the_sample_however_they_are_batched() -> None:
         sample = model.input_sample(choices.layers[i])
         assert sample is not None
         expected = [0.5 * float((gradient**2 * squared_error(sample, value, b)).sum() / 10) for b in (2, 8)]
-        found = [cells[i, choices.column[BitWidths(8, b)]] for b in (2, 8)]
+        found = [cells[i, choices.column[LayerFormat.of(8, b)]] for b in (2, 8)]
         assert found[0] - found[1] == pytest.approx(expected[0] - expected[1], rel=1e-4)

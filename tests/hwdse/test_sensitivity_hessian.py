@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hwdse.bits import BitWidths
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, plain_integer
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import LearntRange
 from hwdse.sensitivity import hessian, measured
 from hwdse.sensitivity.hessian import Trace, hutchinson
-from hwdse.sensitivity.noise import mean_square_errors
+from hwdse.sensitivity.noise import Sample, mean_square_errors
 from hwdse.task import batches_of
 from tests.hwdse.test_sensitivity import Tiny, prepared
 
@@ -108,17 +108,18 @@ def test_the_table_is_half_the_trace_times_the_error() -> None:
     task, model, choices = prepared(Quadratic())
     table = hessian(model, task, choices)
     weight = task.model()[0].weight.detach()
-    error = mean_square_errors(LearntRange(), weight, [2, 8])
+    formats = [plain_integer(2), plain_integer(8)]
+    error = dict(zip(formats, mean_square_errors(Sample(LearntRange(), weight, weight), formats), strict=True))
     sample = model.input_sample("0")
     assert sample is not None
-    of_input = mean_square_errors(LearntRange(), sample, [2, 8])
+    of_input = dict(zip(formats, mean_square_errors(Sample(LearntRange(), sample, sample), formats), strict=True))
     curvature = [0.5 * 15, 0.5 * 2 * float((weight**2).sum())]  # of an input: 2 w w^T for each sample
-    for option in (BitWidths(2, 8), BitWidths(8, 2)):
+    for option in (LayerFormat.of(2, 8), LayerFormat.of(8, 2)):
         found = table.cells[0, choices.column[option]]
         expected = curvature[0] * error[option.weight], curvature[1] * of_input[option.activation]
         assert found == pytest.approx(sum(expected), rel=0.3)  # the input's trace is an estimate
-    at = [table.cells[0, choices.column[BitWidths(w, 8)]] for w in (2, 8)]
-    assert at[0] - at[1] == pytest.approx(curvature[0] * (error[2] - error[8]), rel=1e-5)
+    at = [table.cells[0, choices.column[LayerFormat.of(w, 8)]] for w in (2, 8)]
+    assert at[0] - at[1] == pytest.approx(curvature[0] * (error[formats[0]] - error[formats[1]]), rel=1e-5)
 
 
 def test_where_a_trace_is_negative_the_loss_is_measured_and_that_is_said() -> None:

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwdse.allocators import AdaQAT, QBitOpt
-from hwdse.bits import Allocation
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import UsageError
+from hwdse.formats import Allocation
 from hwdse.metrics import Metric
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
@@ -118,7 +118,7 @@ def trained_with(allocator: QBitOpt | AdaQAT, stop: Stop) -> tuple[Problem, QBit
     task, model, choices = stopped(stop)
     loss = sensitivity("fit", model, task, choices)
     task, model, _ = stopped(stop)
-    bits = np.array([[o.weight + o.activation for o in choices.options]] * len(choices.layers), float)
+    bits = np.array([[o.weight.bits + o.activation.bits for o in choices.options]] * len(choices.layers), float)
     cost = CostTable.one_row(Metric("bits", "bit", "lower"), choices.layers, choices.options, bits)
     problem = Problem(choices, loss, (cost,), Budget((Constraint(cost.metric, 30.0),)))
     train_quantized(model, task, problem, allocator, Recipe(epochs=4, lr=1e-4), seed=0)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from oracle import above_free, check
 from strategies import problems
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, SolverError, UnknownName
+from hwdse.formats import LayerFormat, grid
 from hwdse.metrics import ENERGY, LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem
 from hwdse.solvers import SOLVERS, solve
@@ -54,7 +54,7 @@ def network(
     rng = np.random.default_rng(seed)
     options = grid(range(2, 9), (4, 8))
     names = tuple(f"l{i}" for i in range(layers))
-    w, a = (np.array([getattr(o, k) for o in options]) for k in ("weight", "activation"))
+    w, a = (np.array([getattr(o, k).bits for o in options]) for k in ("weight", "activation"))
     activation_ties = tuple((names[i], names[i + 1]) for i in range(2, layers - 1, 5)) if ties else ()
     weight_ties = ((names[0], names[1]),) if ties and layers > 1 else ()
     choices = Choices(names, options, np.ones((layers, len(options)), bool), weight_ties, activation_ties)
@@ -221,14 +221,14 @@ def test_without_a_budget_every_layer_takes_its_best(method: str, seed: int) -> 
 def test_unsupported_widths_are_never_chosen() -> None:
     problem = network(6, layers=8, ties=False)
     cells = problem.costs[0].cells.copy()
-    cells[:, [o.weight > 4 for o in problem.choices.options]] = np.inf  # the widths with the smallest loss
+    cells[:, [o.weight.bits > 4 for o in problem.choices.options]] = np.inf  # the widths with the smallest loss
     limited = Problem(problem.choices, problem.loss, (replace(problem.costs[0], cells=cells),), problem.budget)
     for method in SOLVERS:
-        assert all(b.weight <= 4 for b in solve(limited, method).allocation.values())
+        assert all(b.weight.bits <= 4 for b in solve(limited, method).allocation.values())
 
 
 def test_an_infinite_loss_is_never_chosen() -> None:
-    names, options = ("a",), (BitWidths(4, 8), BitWidths(8, 8))
+    names, options = ("a",), (LayerFormat.of(4, 8), LayerFormat.of(8, 8))
     choices = Choices(names, options, np.ones((1, 2), bool))
     cost = CostTable.one_row(LATENCY, names, options, np.array([[1.0, 2.0]]))
     loss = CostTable.one_row(LOSS, names, options, np.array([[np.inf, 3.0]]))
@@ -292,7 +292,7 @@ def test_many_layers_on_one_tensor_are_joined_by_fronts() -> None:
     )  # fmt: skip
     one, two = solve(tied, "lagrangian"), solve(tied, "milp")
     assert one.loss == pytest.approx(two.loss, rel=1e-9)
-    assert len({b.activation for n, b in one.allocation.items() if n in plain.choices.layers[2:12]}) == 1
+    assert len({b.activation.bits for n, b in one.allocation.items() if n in plain.choices.layers[2:12]}) == 1
 
 
 @pytest.mark.parametrize("method", ["greedy", "relaxed"])

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import problems
 
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint, parse_constraint
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget, SolverError, UsageError
+from hwdse.formats import LayerFormat
 from hwdse.metrics import BITOPS, ENERGY, LOSS, WEIGHTS, Metric
 from hwdse.problem import Problem
 from hwdse.solvers import solve
@@ -22,7 +22,7 @@ from hwdse.testing import brute_force, everything
 
 METHODS = ("auto", "milp", "greedy", "relaxed")
 T4 = Metric("latency", "s", on="t4")
-OPTIONS = (BitWidths(4, 8), BitWidths(8, 8))
+OPTIONS = (LayerFormat.of(4, 8), LayerFormat.of(8, 8))
 
 
 def opposed(layers: int = 3, **limits: float) -> Problem:
@@ -65,7 +65,7 @@ def test_two_limits_that_conflict(method: str) -> None:
 
 def three_way() -> Problem:
     """One layer, three options, each over one of three limits: any two limits leave one option, all three none."""
-    options = (BitWidths(2, 8), BitWidths(4, 8), BitWidths(8, 8))
+    options = (LayerFormat.of(2, 8), LayerFormat.of(4, 8), LayerFormat.of(8, 8))
     choices = Choices(("a",), options, np.ones((1, 3), bool))
     tables = [CostTable.one_row(m, ("a",), options, 1.0 + np.eye(3)[[i]]) for i, m in enumerate((WEIGHTS, ENERGY, BITOPS))]
     loss = CostTable.one_row(LOSS, ("a",), options, np.zeros((1, 3)))
@@ -172,7 +172,7 @@ def test_a_budget_that_can_be_met_is_not_explained_away() -> None:
 @pytest.mark.parametrize("limited", [False, True])
 def test_ties_that_nothing_can_hold_are_not_blamed_on_the_budget(cycle: bool, limited: bool) -> None:
     """Each width of one layer has its like in the next, but no choice of widths fits all of them."""
-    options = (BitWidths(4, 4), BitWidths(4, 8), BitWidths(8, 4), BitWidths(8, 8))
+    options = (LayerFormat.of(4, 4), LayerFormat.of(4, 8), LayerFormat.of(8, 4), LayerFormat.of(8, 8))
     same, different = [True, False, False, True], [False, True, True, False]
     if cycle:
         allowed, ties = np.array([same, same, same, different]), ((("a", "b"), ("c", "d")), (("b", "c"), ("d", "a")))

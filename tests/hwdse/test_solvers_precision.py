@@ -8,17 +8,17 @@ import numpy as np
 import pulp
 import pytest
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices, IntArray
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import SolverError
+from hwdse.formats import LayerFormat, grid
 from hwdse.metrics import BITOPS, ENERGY, LATENCY, LOSS
 from hwdse.problem import Problem, Solution
 from hwdse.solvers import integer, solve
 from hwdse.testing import brute_force, everything
 
-OPTIONS = (BitWidths(2, 8), BitWidths(4, 8), BitWidths(8, 8))
+OPTIONS = (LayerFormat.of(2, 8), LayerFormat.of(4, 8), LayerFormat.of(8, 8))
 
 
 def problem(loss: np.ndarray, cost: np.ndarray, limit: float, metric=LATENCY) -> Problem:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from hwdse.bits import BitWidths
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import InfeasibleBudget
+from hwdse.formats import LayerFormat
 from hwdse.metrics import ACTIVATIONS, ENERGY, LATENCY, LOSS, WEIGHTS
 from hwdse.problem import Problem
 from hwdse.solvers import SOLVERS, prices, solve
@@ -121,7 +121,7 @@ def test_prices_are_the_slope_of_the_linear_program(kind: str) -> None:
 
 
 def one_layer(cost: list[float], loss: list[float], limit: float, rows: int = 1) -> Problem:
-    options = (BitWidths(2, 8), BitWidths(4, 8), BitWidths(8, 8))[: len(cost)]
+    options = (LayerFormat.of(2, 8), LayerFormat.of(4, 8), LayerFormat.of(8, 8))[: len(cost)]
     choices = Choices(("a",), options, np.ones((1, len(cost)), bool))
     shape = (rows, len(cost))
     table = CostTable(
@@ -156,7 +156,7 @@ def test_two_limits_that_bind_alike_have_no_price_alone(method: str) -> None:
 def test_a_huge_loss_that_nothing_takes_leaves_the_prices_of_the_small_ones(method: str) -> None:
     """Scores of 1e-9 beside a narrowest width that loses 1e12."""
     rng = np.random.default_rng(0)
-    layers, options = tuple(f"l{i}" for i in range(8)), (BitWidths(2, 8), BitWidths(4, 8), BitWidths(8, 8))
+    layers, options = tuple(f"l{i}" for i in range(8)), (LayerFormat.of(2, 8), LayerFormat.of(4, 8), LayerFormat.of(8, 8))
     loss = np.sort(rng.random((8, 3)) * 1e-9)[:, ::-1]
     loss[:, 0] = 1e12
     tables = tuple(CostTable.one_row(m, layers, options, np.sort(rng.random((8, 3)))) for m in (LATENCY, ENERGY))

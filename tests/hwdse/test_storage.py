@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdse import storage
-from hwdse.bits import grid
 from hwdse.costs import CostTable
 from hwdse.errors import FileFormatError
+from hwdse.formats import grid
 from hwdse.metrics import LATENCY, Metric
 from hwdse.storage import StorageError, key_of, read_json, tables_from_bytes, tables_to_bytes, write
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwdse.allocators import QBitOpt
-from hwdse.bits import BitWidths
 from hwdse.constraints import reference_notes
 from hwdse.contract import model_of, scores_of
 from hwdse.costmodels import cost_model
 from hwdse.errors import InfeasibleBudget, TaskError
 from hwdse.evaluation import evaluate
+from hwdse.formats import LayerFormat
 from hwdse.inputs import Named
 from hwdse.metrics import Metric
 from hwdse.sweeps.config import SweepConfig
@@ -166,7 +166,7 @@ def test_baselines_of_tied_heads() -> None:
 def test_limits_relative_to_tied_heads() -> None:
     made = bench(Heads())
     limit = made.budget("bitops <= 110% of w4a4")
-    allocation = made.choices.uniform(BitWidths(4, 4))
+    allocation = made.choices.uniform(LayerFormat.of(4, 4))
     assert str(allocation["cls"]) == "w4a8"
     assert next(iter(limit)).limit == pytest.approx(1.1 * made.tables["bitops"].total(allocation))
     assert reference_notes(limit, made.choices) == ("w4a4 is w4a8 for cls: pins and ties allow nothing nearer there",)

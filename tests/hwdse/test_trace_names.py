@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hwdse.bits import grid
 from hwdse.choices import Choices
 from hwdse.costmodels import ActivationMemory, BitOps, WeightMemory
+from hwdse.formats import grid
 from hwdse.graph import LayerGraph
 from hwdse.quantized import QuantizedModel
 from hwdse.trace import trace

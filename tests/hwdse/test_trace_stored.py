@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import BitOps, WeightMemory
+from hwdse.formats import LayerFormat
 from hwdse.graph import LayerGraph, Parameter
 from hwdse.trace import trace
 
 IMAGE = (torch.zeros(1, 3, 32, 32),)
-W4, W8 = BitWidths(4, 8), BitWidths(8, 8)
+W4, W8 = LayerFormat.of(4, 8), LayerFormat.of(8, 8)
 
 
-def stored(graph: LayerGraph, widths: BitWidths = W8) -> float:
+def stored(graph: LayerGraph, widths: LayerFormat = W8) -> float:
     """Bytes of the deployed network, without scales."""
     table = WeightMemory(scale_bits=0).tabulate(graph, [widths])
     return table.total(dict.fromkeys(table.layers, widths))

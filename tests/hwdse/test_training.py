@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hwdse.allocators import QBitOpt, Uniform
-from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import TaskError, TrainingDiverged
 from hwdse.evaluation import evaluate
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.norms import frozen_statistics, reestimate_norms
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -32,7 +32,7 @@ class Watching(Uniform):
     """Fixed widths; keeps what every step showed."""
 
     def __init__(self) -> None:
-        super().__init__(BitWidths(4, 4))
+        super().__init__(LayerFormat.of(4, 4))
         self.seen: list[tuple[float, float, float]] = []
 
     def observe(self, step: Step) -> None:
@@ -41,7 +41,7 @@ class Watching(Uniform):
         norms = [m for m in step.model.network.modules() if isinstance(m, nn.BatchNorm2d)]
         before = [(m.running_mean.clone(), m.num_batches_tracked.clone()) for m in norms]
         same = step.probe(current)
-        narrow = step.probe(Allocation({n: BitWidths(2, 2) for n in current}))
+        narrow = step.probe(Allocation({n: LayerFormat.of(2, 2) for n in current}))
         for norm, (mean, count) in zip(norms, before, strict=True):
             assert torch.equal(norm.running_mean, mean)
             assert torch.equal(norm.num_batches_tracked, count)
@@ -75,7 +75,7 @@ def test_non_finite_loss_stops_with_a_sentence(bench: Workbench) -> None:
             return super().loss(output, target) * float("nan")
 
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 0; lower the learning rate"):
-        train_quantized(bench.quantized(), Broken(), bench.problem(), Uniform(BitWidths(4, 4)), finetune(bench, 1), seed=0)
+        train_quantized(bench.quantized(), Broken(), bench.problem(), Uniform(LayerFormat.of(4, 4)), finetune(bench, 1), seed=0)
 
 
 def test_reestimated_statistics_are_plain_averages(bench: Workbench) -> None:

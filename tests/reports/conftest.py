@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import SOURCE_CODE, CostTable
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.metrics import ACTIVATIONS, BITOPS, LOSS, WEIGHTS, Metric
 from hwdse.records import SweepRecord, TrialResult
 
@@ -47,8 +47,8 @@ def graph() -> dict:
 
 
 def tables(layers: Sequence[dict]) -> dict[str, CostTable]:
-    w = np.array([o.weight for o in OPTIONS], float)
-    a = np.array([o.activation for o in OPTIONS], float)
+    w = np.array([o.weight.bits for o in OPTIONS], float)
+    a = np.array([o.activation.bits for o in OPTIONS], float)
     macs = np.array([x["macs"] for x in layers], float)[:, None]
     params = np.array([x["params"] for x in layers], float)[:, None]
     inputs = np.array([c * s * s for c, s in zip(_CHANNELS, _SIZES, strict=True)], float)[:, None]
@@ -102,7 +102,7 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
         else:
             lean = rng.uniform(0, 1)
             widths = {n: OPTIONS[min(int(rng.beta(1 + 3 * lean, 2) * len(OPTIONS)), len(OPTIONS) - 1)] for n in LAYERS}
-        widths[LAYERS[0]] = widths[LAYERS[-1]] = BitWidths(8, 8)
+        widths[LAYERS[0]] = widths[LAYERS[-1]] = LayerFormat.of(8, 8)
         allocation = Allocation(widths)
         measures = {m.key: found[m.key].total(allocation) for m in costs}
         loss = measures["loss"] = found["loss"].total(allocation)
@@ -114,7 +114,7 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
         if "latency@t4" in measures and method != "uniform":
             slack = {"latency@t4 <= 1.5 ms": 1.5e-3 - measures["latency@t4"]} if budget == BUDGETS[1] else {}
         if method != "uniform" and budget == BUDGETS[2] and {"weights", "energy@npu"} <= set(measures):
-            share = 0.7 * found["weights"].total(dict.fromkeys(LAYERS, BitWidths(8, 8)))
+            share = 0.7 * found["weights"].total(dict.fromkeys(LAYERS, LayerFormat.of(8, 8)))
             slack = {
                 f"weights <= {WEIGHTS.format(share)}": share - measures["weights"],
                 "energy@npu <= 700 uJ": 7e-4 - measures["energy@npu"],
@@ -138,7 +138,7 @@ def make_record(trials: int = 60, seed: int = 0, *, costs: Sequence[Metric] = CO
 
 
 LATENCY_X = Metric("latency", "s", on="x")
-TINY_OPTIONS = (BitWidths(2, 2), BitWidths(4, 4), BitWidths(8, 8))
+TINY_OPTIONS = (LayerFormat.of(2, 2), LayerFormat.of(4, 4), LayerFormat.of(8, 8))
 
 
 def make_tiny() -> SweepRecord:
@@ -154,7 +154,7 @@ def make_tiny() -> SweepRecord:
     }
 
     def trial(number: int, method: str, a: str, b: str, score: float, budget: tuple[str, ...] = (), **more: object) -> TrialResult:
-        allocation = Allocation({"a": BitWidths.parse(a), "b": BitWidths.parse(b)})
+        allocation = Allocation({"a": LayerFormat.parse(a), "b": LayerFormat.parse(b)})
         measures = {k: t.total(allocation) for k, t in found.items()} | {"accuracy": score}
         knobs = {"allocator": method, "accelerator": "x", "budget": list(budget), "epochs": 1, "seed": 0, "seeded": False}
         return TrialResult(number, knobs, "complete", allocation, measures, samples=100, **more)  # type: ignore[arg-type]

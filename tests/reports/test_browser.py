@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwdse.bits import Allocation
 from hwdse.edges import Edges
+from hwdse.formats import Allocation
 from hwdse.metrics import Metric
 from hwdse.reports import pick, write_report
 from hwdse.reports.budgets import budget_results
@@ -69,7 +69,7 @@ def record(builder):
     found = builder(48)
     latency = found.tables["latency@t4"]
     count = len(latency.options)
-    activation = np.array([o.activation for o in latency.options], float)
+    activation = np.array([o.activation.bits for o in latency.options], float)
     cells = 3e-5 * (activation[:, None] != activation[None, :])
     edges = Edges(np.array([[0, 1], [4, 5]]), np.zeros(2, np.intp), np.broadcast_to(cells, (2, count, count)).copy())
     tables = {**found.tables, "latency@t4": replace(latency, edges=edges)}
@@ -253,7 +253,7 @@ def test_hover_click_and_keyboard_on_the_plot(page, record):
     assert tip.locator("strong").inner_text().startswith(f"#{first.number} ")
     assert "latency@t4: " in tip.inner_text()
     bits = tip.locator(".strip tr").first.locator("td").all_inner_texts()
-    assert [int(b) for b in bits] == [w.weight for w in first.allocation.values()]
+    assert [int(b) for b in bits] == [w.weight.bits for w in first.allocation.values()]
     page.mouse.click(*_first_on_front(page))
     assert page.locator("#point-title").inner_text().startswith(f"#{first.number} ")
     assert page.locator(".open-ring").count() >= 1

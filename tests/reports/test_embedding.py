@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from hwdse.bits import grid
 from hwdse.costs import CostTable
 from hwdse.edges import Edges
+from hwdse.formats import grid
 from hwdse.metrics import BITOPS
 from hwdse.reports import embedding
 from hwdse.reports.embedding import DIGITS, coded, embedded_tables
@@ -44,7 +44,7 @@ def test_cells_come_back(record):
 
 def test_edges_come_back():
     options = grid((2, 4), (2, 4, 8))
-    activation = np.array([o.activation for o in options], float)
+    activation = np.array([o.activation.bits for o in options], float)
     cells = np.where(activation[:, None] == activation[None, :], 0.0, activation[None, :] * 3)
     edges = Edges(np.array([[0, 1]]), np.array([0]), cells[None])
     table = CostTable(BITOPS, ("a", "b"), options, np.ones((2, 6)), np.zeros(2, int), np.arange(2), np.zeros(1), np.zeros((2, 6), np.int8),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from commands import hwdse
 
-from hwdse.bits import Allocation, BitWidths
 from hwdse.errors import UnknownName, UsageError
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.reports.comparing import compare
 from hwdse.reports.explaining import explain
 
@@ -46,7 +46,7 @@ def test_alternatives_are_the_true_differences(record) -> None:
                 assert change == pytest.approx(table.total(other) - table.total(trial.allocation), abs=1e-12)
             if found.limits:
                 assert one.inside == all(x.holds(record.tables[x.metric.key].total(other)) for x in found.limits)
-            moved = abs(one.widths.weight - facts.widths.weight), abs(one.widths.activation - facts.widths.activation)
+            moved = abs(one.widths.weight.bits - facts.widths.weight.bits), abs(one.widths.activation.bits - facts.widths.activation.bits)
             assert sorted(map(bool, moved)) == [False, True]
 
 
@@ -86,13 +86,13 @@ def test_steps_are_to_widths_that_the_run_allows(record) -> None:
     ends = {choices.layers[0], choices.layers[-1]}
     layer = choices.layers[3]
     pairs = np.ones_like(choices.allowed)
-    pairs[3] = [o.weight == o.activation for o in choices.options]  # w4a4 and w8a8 only
+    pairs[3] = [o.weight.bits == o.activation.bits for o in choices.options]  # w4a4 and w8a8 only
     narrow = replace(record, choices=choices.restrict(pairs))
-    at = BitWidths(4, 4)
+    at = LayerFormat.of(4, 4)
     moved = replace(trial, allocation=Allocation({**trial.allocation, layer: at}))
     found = {f.layer: f for f in explain(narrow.with_trials((moved,)), trial.number).layers}
     assert all(found[name].alternatives == () for name in ends)  # they are held at w8a8
-    assert [a.widths for a in found[layer].alternatives] == [BitWidths(8, 8)]
+    assert [a.widths for a in found[layer].alternatives] == [LayerFormat.of(8, 8)]
     for facts in found.values():
         allowed = choices.allowed[choices.position[facts.layer]]
         assert all(allowed[choices.column[a.widths]] for a in facts.alternatives)
@@ -103,7 +103,13 @@ def test_steps_are_to_widths_that_the_run_allows(record) -> None:
 def test_tied_layers_move_together(record) -> None:
     trial = first_with_budget(record)
     one, two, three, four = record.choices.layers[2:6]
-    widths = {**trial.allocation, one: BitWidths(4, 4), two: BitWidths(2, 4), three: BitWidths(2, 4), four: BitWidths(4, 8)}
+    widths = {
+        **trial.allocation,
+        one: LayerFormat.of(4, 4),
+        two: LayerFormat.of(2, 4),
+        three: LayerFormat.of(2, 4),
+        four: LayerFormat.of(4, 8),
+    }
     trial = replace(trial, allocation=Allocation(widths))
     tied = replace(record.choices, activation_ties=((one, two), (two, three)), weight_ties=((one, four),))
     run = replace(record, choices=tied).with_trials((trial,))
@@ -111,20 +117,20 @@ def test_tied_layers_move_together(record) -> None:
     loss = record.tables["loss"]
     assert {str(a.widths): a.along for a in facts.alternatives} == {"w2a4": (four,), "w8a4": (four,), "w4a8": (two, three)}
     for step in facts.alternatives:
-        part = "weight" if step.widths.weight != 4 else "activation"
+        part = "weight" if step.widths.weight.bits != 4 else "activation"
         other = {**widths, one: step.widths} | {n: replace(widths[n], **{part: getattr(step.widths, part)}) for n in step.along}
         assert step.loss == pytest.approx(loss.total(other) - loss.total(widths), abs=1e-12)
         for key, change in step.costs.items():
             assert change == pytest.approx(record.tables[key].total(other) - record.tables[key].total(widths), abs=1e-12)
         assert run.choices.permits(run.choices.indices(other))[0]
-    pinned = replace(run, choices=tied.pin({three: BitWidths(2, 4)}))
-    assert all(a.widths.activation == 4 for f in explain(pinned, trial.number).layers if f.layer == one for a in f.alternatives)
+    pinned = replace(run, choices=tied.pin({three: LayerFormat.of(2, 4)}))
+    assert all(a.widths.activation.bits == 4 for f in explain(pinned, trial.number).layers if f.layer == one for a in f.alternatives)
 
 
 def test_the_command_names_what_moves_along(record, tmp_path) -> None:
     trial = first_with_budget(record)
     one, two = record.choices.layers[2:4]
-    trial = replace(trial, allocation=Allocation({**trial.allocation, one: BitWidths(4, 4), two: BitWidths(4, 4)}))
+    trial = replace(trial, allocation=Allocation({**trial.allocation, one: LayerFormat.of(4, 4), two: LayerFormat.of(4, 4)}))
     tied = replace(record.choices, activation_ties=((one, two),))
     replace(record, choices=tied).with_trials((trial,)).save(tmp_path)
     ran = hwdse("explain", tmp_path, trial.number, "--layer", one)
@@ -199,4 +205,4 @@ def test_runs_that_do_not_compare(record) -> None:
         compare(record, replace(record, costs=()))
     with pytest.raises(UsageError, match="no measured point yet"):
         compare(record, record.with_trials(()))
-    assert BitWidths(4, 4) in record.tables["loss"].options
+    assert LayerFormat.of(4, 4) in record.tables["loss"].options

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from hwdse.bits import Allocation, BitWidths
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.metrics import Metric
 from hwdse.reports.intervals import wilson
 from hwdse.reports.sections.breakdown import Breakdown, cost_part
@@ -78,8 +78,8 @@ def test_widths_of_the_first_limited_front(tiny):
     facts = Widths().facts(tiny)
     assert facts.cost.key == "latency@x"
     assert (facts.layers, [p.number for p in facts.points]) == (("a", "b"), [1, 2, 0])
-    assert facts.weights == ((4, 8, 8), (4, 4, 8))
-    assert facts.activations == ((4, 8, 8), (4, 4, 8))
+    assert [[one and one.bits for one in row] for row in facts.weights] == [[4, 8, 8], [4, 4, 8]]
+    assert [[one and one.bits for one in row] for row in facts.activations] == [[4, 8, 8], [4, 4, 8]]
     assert (facts.left_out, facts.settled) == (0, ())
 
 
@@ -101,7 +101,7 @@ def test_widths_thin_a_long_front_and_keep_the_budgets_best(tiny):
 def test_sensitivity(tiny):
     facts = Sensitivity().facts(tiny)
     a, b = facts.layers
-    assert a.weights == a.activations == ((2, 0.4), (4, 0.2), (8, 0.1))
+    assert [(f.bits, v) for f, v in a.weights] == [(f.bits, v) for f, v in a.activations] == [(2, 0.4), (4, 0.2), (8, 0.1)]
     assert (a.worst, b.worst) == (0.4, 0.1)
     assert facts.holding == ("a",)
     assert facts.convention == "rule of loss"
@@ -121,7 +121,7 @@ def test_breakdown_by_layer_and_source(tiny):
 
 
 def test_breakdown_names_the_largest_row(record):
-    widths = Allocation(dict.fromkeys(record.tables["activations"].layers, BitWidths(8, 8)))
+    widths = Allocation(dict.fromkeys(record.tables["activations"].layers, LayerFormat.of(8, 8)))
     part = cost_part(record.tables["activations"], widths)
     assert part.total == sum(part.layers) == 2 * 16 * 32 * 32
     assert part.row == "after features.1.conv"

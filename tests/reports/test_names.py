@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from commands import hwdse
 
-from hwdse.bits import Allocation
+from hwdse.formats import Allocation
 from hwdse.names import HIDDEN, visible
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report

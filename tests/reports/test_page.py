@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from hwdse import registry
-from hwdse.bits import Allocation
 from hwdse.errors import FileFormatError, UnknownName
+from hwdse.formats import Allocation
 from hwdse.metrics import Metric
 from hwdse.records import SweepRecord
 from hwdse.reports import write_report

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwdse.bits import Allocation, BitWidths
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.reports.points import Point, knob_text, mean_bits, measured, ranked, scored
 from hwdse.reports.sections.summary import Summary
 
@@ -57,7 +57,7 @@ def test_name_of_a_baseline_says_its_widths(tiny):
 
 
 def test_mean_bits_weigh_weights_by_parameters(tiny):
-    allocation = Allocation({"a": BitWidths(8, 8), "b": BitWidths(4, 2)})
+    allocation = Allocation({"a": LayerFormat.of(8, 8), "b": LayerFormat.of(4, 2)})
     assert mean_bits(tiny, allocation) == pytest.approx(((100 * 8 + 300 * 4) / 400, 5.0))
     assert all(map(math.isnan, mean_bits(tiny, None)))
 

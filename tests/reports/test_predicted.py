@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hwdse.bits import grid
 from hwdse.choices import Choices
 from hwdse.costs import CostTable
+from hwdse.formats import grid
 from hwdse.metrics import BITOPS, LOSS
 from hwdse.reports.predicted import predicted_front
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from hwdse.bits import BitWidths
 from hwdse.choices import ENDS
+from hwdse.earlier_records import with_codebook
 from hwdse.errors import InfeasibleBudget, UsageError
+from hwdse.formats import Allocation, LayerFormat
 from hwdse.reports.explorer_data import explorer_data
 from hwdse.reports.points import measured
 from hwdse.reports.predicting import LEVEL, NoPrediction, fitted, predict
@@ -147,7 +148,12 @@ def test_predictions_speak_of_one_fidelity(record):
 
 
 def test_codebooks_say_nothing_of_uniform_levels(record):
-    books = record.with_trials(tuple(replace(t, knobs={**t.knobs, "scheme": "codebook+n2uq@mse"}) for t in record.trials))
+    books = record.with_trials(
+        tuple(
+            replace(t, allocation=t.allocation and Allocation({k: with_codebook(v) for k, v in t.allocation.items()}))
+            for t in record.trials
+        )
+    )
     assert fidelity_of(books) == ([], ("unknown", 0))
     bent = record.with_trials(tuple(replace(t, knobs={**t.knobs, "scheme": "dorefa+pact@mse"}) for t in record.trials))
     assert "measuring with dorefa+pact@mse scores layers anew" in " ".join(suppose(bent, ["latency@t4 <= 1.2 ms"]).notes)
@@ -185,7 +191,7 @@ def test_ties_and_pins_of_the_run_are_kept(record):
     layers = record.tables["loss"].layers
     tied = replace(record, choices=replace(record.choices, activation_ties=((layers[2], layers[3]),)))
     for solution in (suppose(r, ["latency@t4 <= 1.1 ms"]).solution for r in (record, tied)):
-        assert solution.allocation[layers[0]] == solution.allocation[layers[-1]] == BitWidths(8, 8)
+        assert solution.allocation[layers[0]] == solution.allocation[layers[-1]] == LayerFormat.of(8, 8)
     assert solution.allocation[layers[2]].activation == solution.allocation[layers[3]].activation
     with pytest.raises(UsageError, match="does not say which widths each layer may take"):
         suppose(replace(record, choices=None), ["latency@t4 <= 1.1 ms"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwdse.bits import BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.costs import CostTable
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat, grid
 from hwdse.metrics import WEIGHTS, Metric
 from hwdse.records import SweepRecord
 from hwdse.reports.limits import parse_limit, relative
@@ -22,7 +22,7 @@ class Record:
     def __init__(self, *, tables: bool) -> None:
         options = grid((4, 8), (8,))
         self.choices = Choices(("a", "b"), options, np.ones((2, 2), bool))
-        cells = np.array([[float(o.weight) for o in options]] * 2)
+        cells = np.array([[float(o.weight.bits) for o in options]] * 2)
         self.tables = {"weights": CostTable.one_row(WEIGHTS, ("a", "b"), options, cells, 4.0)} if tables else {}
 
     def metric(self, name: str) -> Metric:
@@ -36,7 +36,7 @@ def record(*, tables: bool = True) -> SweepRecord:
 @pytest.mark.parametrize("text", ["weights = 60% of w8a8", "weights <= 60 % of w8a8", "weights <= 60.0% of W8A8"])
 def test_a_maximum_relative_to_a_uniform_allocation(text: str) -> None:
     assert relative(text)
-    assert BitWidths.parse("w8a8") in record().choices.options  # type: ignore[union-attr]
+    assert LayerFormat.parse("w8a8") in record().choices.options  # type: ignore[union-attr]
     assert parse_limit(text, record(), upper=True).value == pytest.approx(0.6 * (8 + 8 + 4))
 
 

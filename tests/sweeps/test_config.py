@@ -42,7 +42,7 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
         (GOOD + 'trials = "many"', "key 'trials': .*; got 'many'"),
         (GOOD + "epochs = [-1]", r"key 'epochs.0': Input should be greater than or equal to 0; got -1"),
         (GOOD + "epochs = []", "key 'epochs'"),
-        (GOOD + 'baselines = ["8"]', "'8' is not a pair of bit-widths; write for example w4a8"),
+        (GOOD + 'baselines = ["8"]', "'8' is not the format of a layer, such as w4a8"),
         (GOOD + "tightness = [0.9, 0.5]", r"key 'tightness': must be \[low, high\] with 0 < low <= high <= 1"),
         (GOOD + "weights = [1]", "key 'weights.0': Input should be greater than or equal to 2"),
         (GOOD + "trials = ", "is not a TOML file"),

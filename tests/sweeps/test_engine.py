@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from hwdse import sweeps
-from hwdse.bits import Allocation, BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.errors import FileFormatError, InfeasibleBudget, TrainingDiverged, UnknownName, UsageError
 from hwdse.evaluation import evaluate
+from hwdse.formats import Allocation, LayerFormat, plain_integer
 from hwdse.intervals import interval_of
 from hwdse.pareto import ParetoFront
 from hwdse.quantizers import Scheme
@@ -21,7 +21,6 @@ from hwdse.records import SweepRecord
 from hwdse.reports.explaining import explain
 from hwdse.storage import StorageError, read_checkpoint
 from hwdse.sweeps import Knobs, Plan, Progress, SweepConfig, run_sweep, run_trial
-from hwdse.sweeps.trial import scheme_for
 from hwdse.workbench import Workbench
 
 BUDGETS = [["latency@mpic <= 60% of w8a8"], ["energy@npu <= 60% of w8a8", "weights <= 60% of w8a8"]]
@@ -79,7 +78,7 @@ def test_every_measure_can_be_had_from_the_tables_on_disk(bench: Workbench, tmp_
     assert loss == pytest.approx(book.measures["loss"])
     lost = replace(record, scheme_tables={})
     assert lost.tables_of(book) == {}
-    with pytest.raises(UsageError, match="codebooks, whose tables are not in the run folder yet"):
+    with pytest.raises(UsageError, match="has formats whose tables are not in the run folder yet"):
         explain(lost, book.number)
 
 
@@ -91,16 +90,8 @@ def test_codebooks_are_replaced_only_where_the_device_or_the_budget_forbids_them
     assert found
     for trial in found:
         if trial.knobs["scheme"].startswith("lsq"):
-            why = "budget has no room" if bench.targets[trial.knobs["accelerator"]].codebooks else "mpic has no codebook look-up"
+            why = "mpic cannot run cb2" if trial.knobs["accelerator"] == "mpic" else "budget has no room"
             assert any(why in note for note in trial.notes)
-
-
-def test_codebooks_of_unknown_cost_are_replaced_and_it_is_said(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan.of(config(budgets=[["weights <= 60% of w8a8"]]), bench)
-    monkeypatch.setitem(bench.__dict__, "codebooks_refused", "the cost model of cycles does not say what they cost.")
-    scheme, notes = scheme_for(Knobs("adq", "npu", 0), bench, plan)
-    assert not scheme.codebook
-    assert any("uniform levels (lsq), for the cost model of cycles does not say" in note for note in notes)
 
 
 def test_codebook_weights_are_charged_for_their_codes(bench: Workbench, tmp_path: Path) -> None:
@@ -108,9 +99,10 @@ def test_codebook_weights_are_charged_for_their_codes(bench: Workbench, tmp_path
     trial = run_trial(bench, plan, Knobs("adq", "npu", 0), 0, tmp_path)
     assert trial.knobs["scheme"] == "codebook+n2uq@mse"
     assert trial.allocation is not None
-    codes = sum((2**w.weight - 1) * max(8, w.weight) // 8 for w in trial.allocation.values())
-    assert trial.measures["weights"] == pytest.approx(bench.tables["weights"].total(trial.allocation) + codes)
-    eight = Allocation({n: BitWidths(8, w.activation) for n, w in trial.allocation.items()})
+    codes = sum((2**w.weight.bits - 1) * max(8, w.weight.bits) // 8 for w in trial.allocation.values())
+    plain = Allocation({n: LayerFormat(plain_integer(w.weight.bits), w.activation) for n, w in trial.allocation.items()})
+    assert trial.measures["weights"] == pytest.approx(bench.tables["weights"].total(plain) + codes)
+    eight = Allocation({n: LayerFormat(plain_integer(8), w.activation) for n, w in trial.allocation.items()})
     for key in ("bitops", "latency@npu", "energy@npu"):  # the multiplier sees 8-bit codes, whatever the index width
         assert trial.measures[key] == pytest.approx(bench.tables[key].total(eight))
     assert trial.measures["latency@mpic"] == float("inf")  # no look-up there

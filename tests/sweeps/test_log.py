@@ -105,7 +105,7 @@ def test_a_new_sweep_file_says_every_key_and_can_be_read(tmp_path: Path) -> None
     defaults = SweepConfig.load(path)
     for line in shown:
         ((key, value),) = tomllib.loads(line).items()
-        if key not in ("quantizers", "objective", "patience", "decode", "device"):  # examples, not defaults
+        if key not in ("formats", "quantizers", "objective", "patience", "decode", "device"):  # examples, not defaults
             assert json.loads(json.dumps(defaults.plain()[key])) == value, key
     with pytest.raises(UsageError, match="there already"):
         new_sweep(path, "digits", [], [])

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwdse.bits import Allocation, BitWidths, grid
 from hwdse.choices import Choices
 from hwdse.constraints import Budget, Constraint
 from hwdse.costs import CostTable
 from hwdse.errors import UsageError
+from hwdse.formats import Allocation, LayerFormat, grid
 from hwdse.metrics import LOSS, Metric
 from hwdse.problem import Problem
 from hwdse.records import TrialResult
@@ -110,13 +110,13 @@ def test_a_proposal_that_is_not_promising_is_not_trained(bench: Workbench, plan:
 
 def problem(bench: Workbench, share: float) -> Problem:
     table = bench.tables["weights"]
-    widest = float(table.totals(bench.choices.indices(bench.choices.uniform(BitWidths(8, 8))))[0])
+    widest = float(table.totals(bench.choices.indices(bench.choices.uniform(LayerFormat.of(8, 8))))[0])
     return Problem(bench.choices, bench.loss(), (table,), Budget((Constraint(COST, share * widest),)))
 
 
 def test_neighbours_differ_by_a_step_or_a_swap_and_keep_the_budget(bench: Workbench) -> None:
     made = problem(bench, 0.6)
-    start = Allocation(made.choices.uniform(BitWidths(4, 4)))
+    start = Allocation(made.choices.uniform(LayerFormat.of(4, 4)))
     found = neighbours(made, start)
     assert len(found) == len(set(found)) > 10
     assert start not in found
@@ -125,7 +125,9 @@ def test_neighbours_differ_by_a_step_or_a_swap_and_keep_the_budget(bench: Workbe
     kinds = set()
     for allocation in found:
         assert not made.broken(allocation)
-        steps = [(allocation[n].weight - start[n].weight, allocation[n].activation - start[n].activation) for n in start]
+        steps = [
+            (allocation[n].weight.bits - start[n].weight.bits, allocation[n].activation.bits - start[n].activation.bits) for n in start
+        ]
         changed = sorted(step for step in steps if step != (0, 0))
         kinds.add(tuple(changed))
     # weights move by a bit; activations, which weigh nothing here, go up to 8 bits at once
@@ -137,26 +139,26 @@ def test_neighbours_differ_by_a_step_or_a_swap_and_keep_the_budget(bench: Workbe
 def test_a_step_that_saves_nothing_and_loses_more_is_no_neighbour(bench: Workbench) -> None:
     made = problem(bench, 0.9)
     table = made.table["weights"]
-    eights = [table.options.index(BitWidths(8, o.activation)) for o in table.options]
-    sevens = np.array([o.weight == 7 for o in table.options])
+    eights = [table.options.index(LayerFormat.of(8, o.activation.bits)) for o in table.options]
+    sevens = np.array([o.weight.bits == 7 for o in table.options])
     rounded = table.dense.copy()
     rounded[..., sevens] = rounded[..., np.array(eights)[sevens]]  # a device that runs 7 bits as 8
     device = CostTable.one_row(table.metric, table.layers, table.options, rounded[0])
     layer = made.choices.layers[1]
     for costs, below in (((table,), 7), ((device,), 6)):
-        here = Problem(made.choices, made.loss, costs, Budget((Constraint(COST, table.total(made.choices.uniform(BitWidths(8, 8)))),)))
-        start = Allocation(made.choices.uniform(BitWidths(8, 4)))
+        here = Problem(made.choices, made.loss, costs, Budget((Constraint(COST, table.total(made.choices.uniform(LayerFormat.of(8, 8)))),)))
+        start = Allocation(made.choices.uniform(LayerFormat.of(8, 4)))
         alone = [a[layer] for a in neighbours(here, start) if {**a, layer: 0} == {**start, layer: 0}]
-        assert {w.weight for w in alone} == {8, below}
-    from_below = Allocation({**start, layer: BitWidths(6, 4)})
+        assert {w.weight.bits for w in alone} == {8, below}
+    from_below = Allocation({**start, layer: LayerFormat.of(6, 4)})
     alone = [a[layer] for a in neighbours(here, from_below) if {**a, layer: 0} == {**start, layer: 0}]
-    assert {w.weight for w in alone} == {5, 6, 8}  # 7 costs what 8 does, and loses more
+    assert {w.weight.bits for w in alone} == {5, 6, 8}  # 7 costs what 8 does, and loses more
 
 
 def test_swaps_are_found_in_a_wide_network_on_its_limit() -> None:
     rng, count = np.random.default_rng(0), 200
     names, options = tuple(f"l{i}" for i in range(count)), grid((2, 4, 6, 8), (8,))
-    bits = np.array([o.weight for o in options], float)
+    bits = np.array([o.weight.bits for o in options], float)
     size = rng.lognormal(0, 1, (count, 1))
     cost = CostTable.one_row(COST, names, options, size * bits)
     loss = CostTable.one_row(LOSS, names, options, rng.lognormal(0, 1, (count, 1)) * 4.0**-bits)

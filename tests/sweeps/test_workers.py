@@ -22,11 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from postgres import Server
 
-from hwdse.bits import BitWidths
 from hwdse.cli.worker import bench_of, make_team
 from hwdse.constraints import Budget
 from hwdse.costmodels import cost_model, load_accelerator
 from hwdse.errors import HwdseError, UsageError
+from hwdse.formats import LayerFormat
 from hwdse.records import SweepRecord, TrialResult
 from hwdse.storage import StorageError, locked
 from hwdse.sweeps import Knobs, Place, Plan, SweepConfig, Team, run_sweep, run_trial, run_worker
@@ -675,8 +675,8 @@ def test_a_search_is_scaled_by_widths_that_the_device_can_run(at_home: Path, tmp
     bench = Workbench(load_task("digits"), [load_accelerator("mpic")], [cost_model("weights")], **widths)
     sweep = _Sweep(bench, config, Place(tmp_path), None, None)
     table = bench.tables["latency@mpic"]
-    assert table.total(bench.choices.uniform(BitWidths(16, 16))) == float("inf")
-    assert sweep._scale("latency@mpic") == table.total(bench.choices.uniform(BitWidths(8, 8)))
+    assert table.total(bench.choices.uniform(LayerFormat.of(16, 16))) == float("inf")
+    assert sweep._scale("latency@mpic") == table.total(bench.choices.uniform(LayerFormat.of(8, 8)))
     sweep.study.close()
 
 

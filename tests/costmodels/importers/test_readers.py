@@ -25,12 +25,12 @@ from profiler_files import (
 )
 
 from hwdse import registry
-from hwdse.bits import BitWidths
 from hwdse.costmodels.importers import IMPORTERS, Profile, ProfileRow, importer, importer_names, in_seconds
 from hwdse.costmodels.importers.reading import cost_of
 from hwdse.errors import FileFormatError, HwdseError, UnknownName, UsageError
+from hwdse.formats import LayerFormat
 
-W8A8 = BitWidths(8, 8)
+W8A8 = LayerFormat.of(8, 8)
 
 
 def read(folder: Path, name: str, files: Mapping[str, str | bytes] | None = None) -> Profile:
@@ -84,7 +84,7 @@ def test_trtexec_takes_onnx_names_from_the_metadata(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("type_", "bits"), [("Half", 16), ("FP8", 8), ("Float", 32), ("BFloat16", 16), ("Int4", 4)])
 def test_trtexec_precisions(tmp_path: Path, type_: str, bits: int) -> None:
     profile = read(tmp_path, "trtexec", {"p.json": trt_profile(), "l.json": trt_layers(type_)})
-    assert by_label(profile)[ROWS["stem"]].widths == BitWidths(bits, bits)
+    assert by_label(profile)[ROWS["stem"]].widths == LayerFormat.of(bits, bits)
 
 
 def test_several_runs_of_trtexec_give_median_and_spread(tmp_path: Path) -> None:
@@ -105,7 +105,9 @@ def test_onnxruntime_leaves_the_first_run_out(tmp_path: Path) -> None:
 
 
 def test_onnxruntime_floats_nodes_that_do_not_run_each_time_and_times_below_the_clock(tmp_path: Path) -> None:
-    assert by_label(read(tmp_path, "onnxruntime", {"t.json": ort_trace(quantised=False)}))["/stem/Conv_quant"].widths == BitWidths(32, 32)
+    assert by_label(read(tmp_path, "onnxruntime", {"t.json": ort_trace(quantised=False)}))["/stem/Conv_quant"].widths == LayerFormat.of(
+        32, 32
+    )
     events = json.loads(ort_trace())
     extra = next(e for e in events if e["cat"] == "Node")
     (row, *_) = read(tmp_path, "onnxruntime", {"t.json": json.dumps([*events, extra])}).rows

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from profiler_files import CLOCKS, MACS, SAMPLES, sample, save, trt_layers, trt_profile
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import load_accelerator
 from hwdse.costmodels.importers import IMPORTERS, at_widths, importer, in_seconds, match, table_text
 from hwdse.costmodels.signature import signature_of
 from hwdse.costmodels.table_file import read_table
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat
 from hwdse.testing.graphs import small_graph
 
-GRAPH, W8A8 = small_graph(), BitWidths(8, 8)
+GRAPH, W8A8 = small_graph(), LayerFormat.of(8, 8)
 ACCELERATOR = """schema = "hwdse.accelerator/1"
 name = "mine"
 [provenance]
@@ -76,13 +76,13 @@ def test_no_cell_is_zero_and_the_sources_are_named(tmp_path: Path, name: str) ->
 
 
 def test_widths_come_from_the_file_or_from_the_user_and_must_agree(tmp_path: Path) -> None:
-    def at(asked: BitWidths | None, kind: str | None = "Int8") -> dict[str, str]:
+    def at(asked: LayerFormat | None, kind: str | None = "Int8") -> dict[str, str]:
         files = {"p.json": trt_profile()} | ({"l.json": trt_layers(kind)} if kind else {})
         return {k: str(v) for k, v in at_widths(match(GRAPH, importer("trtexec")(save(tmp_path, files))), lambda layer: asked)[1].items()}
 
     assert set(at(None).values()) == {"w8a8"}
-    assert set(at(BitWidths(8, 8)).values()) == {"w8a8"}
-    assert set(at(BitWidths(4, 8), None).values()) == {"w4a8"}
+    assert set(at(LayerFormat.of(8, 8)).values()) == {"w8a8"}
+    assert set(at(LayerFormat.of(4, 8), None).values()) == {"w4a8"}
     with pytest.raises(UsageError, match=r"the file does not say at which widths 'stem' ran; give --widths, such as --widths w8a8"):
         at(None, None)
     with pytest.raises(UsageError, match=r"no row ran at the given widths: .*it ran at w16a16, not at w8a8"):
@@ -91,7 +91,7 @@ def test_widths_come_from_the_file_or_from_the_user_and_must_agree(tmp_path: Pat
 
 def test_layers_that_ran_at_other_widths_are_left_out(tmp_path: Path) -> None:
     found = match(GRAPH, importer("trtexec")(sample(tmp_path, "trtexec")))
-    kept, widths = at_widths(found, lambda layer: BitWidths(16, 16) if layer == "body" else None)
+    kept, widths = at_widths(found, lambda layer: LayerFormat.of(16, 16) if layer == "body" else None)
     assert list(widths) == ["stem", "skip", "head"]
     assert kept.rows[-1].reason == "it ran at w8a8, not at w16a16"
     assert [(layer.name, why) for layer, why in kept.layers] == [("body", "refused: it ran at w8a8, not at w16a16")]

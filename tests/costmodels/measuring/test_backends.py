@@ -11,7 +11,6 @@ import pytest
 import torch
 from measuring_fakes import INPUTS, Kinds
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels.measuring import BACKENDS, FP32, INT8, NoKernel, backend, backend_names, distinct_shapes, measure, torch_int8
 from hwdse.costmodels.measuring.extents import extents
 from hwdse.costmodels.measuring.onnx_backend import refuse_floats
@@ -19,6 +18,7 @@ from hwdse.costmodels.measuring.onnx_layout import in_own_layout
 from hwdse.costmodels.measuring.onnx_models import OneNode, one_node
 from hwdse.costmodels.signature import Signature
 from hwdse.errors import UnknownName, UsageError
+from hwdse.formats import LayerFormat
 from hwdse.graph import LayerGraph
 
 EMBEDDING = Signature("embedding", 2, 50, 16, tokens=3)
@@ -64,7 +64,7 @@ def test_a_row_says_int8_only_of_an_int8_kernel(kinds: LayerGraph, name: str) ->
             "quantized::embedding_byte (8-bit rows -> float32)", "Gather (int8 -> int8)",
         )  # fmt: skip
     with pytest.raises(NoKernel), timer.running():
-        timer.kernel(kinds_signature(kinds), BitWidths(4, 4))
+        timer.kernel(kinds_signature(kinds), LayerFormat.of(4, 4))
 
 
 def kinds_signature(kinds: LayerGraph) -> Signature:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from measuring_fakes import Scripted
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels import check_accelerator, load_accelerator
 from hwdse.costmodels.measuring import FP32, INT8, Measurement, accelerator_text, check_name, measure, table_of
 from hwdse.costmodels.table_file import read_table
 from hwdse.errors import MissingCost, UsageError
+from hwdse.formats import LayerFormat
 from hwdse.graph import LayerGraph
 
 
@@ -53,7 +53,7 @@ def test_the_accelerator_says_what_it_is_and_prices_by_the_table(tmp_path: Path,
     assert (provenance.kind, provenance.tool, provenance.device) == ("measured", "Scripted 1.0", "a clock, 1 thread")
     assert "Not measured at w8a8: up: there is none." in provenance.notes
     assert accelerator.precision.native == (INT8, FP32)
-    assert accelerator.precision.executed(BitWidths(4, 8)) == INT8
+    assert accelerator.precision.executed(LayerFormat.of(4, 8)) == INT8
     assert accelerator.precision.other == FP32
     table = accelerator.latency.tabulate(kinds, [FP32])
     uniform = dict.fromkeys((layer.name for layer in kinds.quantisable), FP32)

@@ -7,12 +7,12 @@ import math
 import pytest
 from measuring_fakes import Scripted
 
-from hwdse.bits import BitWidths
 from hwdse.costmodels.measuring import FP32, INT8, Kernel, distinct_shapes, measure
 from hwdse.costmodels.measuring.measure import EMPTY
 from hwdse.costmodels.measuring.timing import in_turn, summary
 from hwdse.costmodels.signature import signature_of, work_of_signature
 from hwdse.errors import UsageError
+from hwdse.formats import LayerFormat
 from hwdse.graph import Layer, LayerGraph
 
 
@@ -95,4 +95,4 @@ def test_a_measurement_is_what_its_backend_says(kinds: LayerGraph) -> None:
     assert all(row.timing.seconds < 2 * found.empty[row.widths].seconds for row in found.mostly_call)
     assert found.copy_rate == pytest.approx(2 * 2**26 / 1e-2)
     assert (found.network, found.no_network) == (None, "one operation at a time")
-    assert found.widths == (BitWidths(8, 8), BitWidths(32, 32))
+    assert found.widths == (LayerFormat.of(8, 8), LayerFormat.of(32, 32))
