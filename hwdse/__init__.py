@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Allocation": "bits",
-    "LayerFormat": "bits",
+    "Allocation": "formats",
+    "LayerFormat": "formats",
     "Budget": "constraints",
     "Choices": "choices",
     "CostTable": "costs",

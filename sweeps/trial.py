@@ -21,8 +21,8 @@ from hwdse.checksums import digest
 from hwdse.choices import Choices
 from hwdse.constraints import reference_notes
 from hwdse.errors import HwdseError, InfeasibleBudget, TrainingDiverged
-from hwdse.evaluation import evaluate
 from hwdse.formats import Allocation, LayerFormat
+from hwdse.measure import measure
 from hwdse.problem import Problem
 from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
@@ -33,7 +33,7 @@ from hwdse.sample_scores import keep_scores
 from hwdse.solvers import solve
 from hwdse.storage import key_of, write
 from hwdse.task import Recipe, recipes_of
-from hwdse.training import Allocator, Progress, train_quantized
+from hwdse.training import Allocator, Progress
 from hwdse.workbench import Workbench
 
 from .knobs import Knobs, Plan, no_loss
@@ -137,24 +137,20 @@ def _measured(
     before = measured_before(history, said, str(scheme), known)
     if before is not None:
         return _again(before, said, number, problem, folder, time.perf_counter() - began)
-    torch.manual_seed(knobs.seed)
-    model = bench.quantized(scheme)
     recipe = recipes_of(bench.task).finetune.at(knobs.epochs, adaptive=plan.adaptive)
     # named after what is tried, not after the number: an interrupted trial is tried again under another
     partial = folder / "checkpoints" / f"{key_of(str(said))}.partial" if folder and knobs.epochs else None
     if partial is not None and drop_damaged(partial):
         notes = (*notes, "its unfinished training was damaged on the disk, and began anew")
-    teacher = bench.network() if recipe.distillation else None
     try:
-        trained = train_quantized(
-            model, bench.task, problem, allocator, recipe, seed=knobs.seed, progress=progress, teacher=teacher, checkpoint=partial
-        )
+        measured = measure(bench, problem, allocator, scheme, recipe, seed=knobs.seed, progress=progress, checkpoint=partial)
     except TrainingDiverged:
         if partial is not None:
             partial.unlink(missing_ok=True)  # it would diverge again
         raise
+    model, trained, score = measured.model, measured.trained, measured.score
+    assert score is not None  # it was asked for
     allocation = trained.solution.allocation
-    score = evaluate(model.network, bench.task, "validation")
     indices = problem.choices.indices(allocation)
     measures = {key: float(table.totals(indices)[0]) for key, table in bench.tables_by(scheme).items()}
     found = {key: table.error(indices) for key, table in bench.tables_by(scheme).items() if table.metric.on and np.isfinite(measures[key])}

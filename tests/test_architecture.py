@@ -66,6 +66,7 @@ ORDER = [
     "allocators",
     "tasks",
     "workbench",
+    "measure",
     "handoff",
     "testing",
     "cli",

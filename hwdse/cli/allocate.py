@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hwdse.allocation_files import read_allocation, replaceable
 from hwdse.allocators import Fixed, Uniform, make_allocator
@@ -17,19 +16,18 @@ from hwdse.choices import ENDS
 from hwdse.constraints import reference_notes
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
-from hwdse.evaluation import evaluate
 from hwdse.formats import LayerFormat, NumberFormat, grid, listed, parse_options
+from hwdse.measure import measure
 from hwdse.names import file_name
 from hwdse.numerals import whole
 from hwdse.problem import Problem, Solution, Status
-from hwdse.quantized import QuantizedModel
 from hwdse.quantizers import Scheme
 from hwdse.records import learnt_nothing
 from hwdse.reports.commands import WIDTHS
 from hwdse.solvers import solve
 from hwdse.storage import write
 from hwdse.task import Recipe, recipes_of
-from hwdse.training import Allocator, Trained, train_quantized
+from hwdse.training import Allocator
 from hwdse.workbench import Say, Workbench
 
 from .allocated import print_allocation, stands
@@ -107,9 +105,13 @@ def run(asked: Request, json: bool) -> None:
         problem = bench.problem(*asked.budget, target=target, scheme=scheme)
         recipe = _recipe(bench, asked)
         unfinished = path.with_name(f"{path.name}.partial") if asked.epochs else None
-        model, trained = _trained(asked, bench, problem, allocator, scheme, recipe, unfinished, say)
-        measured = evaluate(model.network, bench.task, "validation").mean if asked.measure else None
-        score = None if measured is None else (measured, bench.reference["validation"])
+        what = f"{'training' if asked.epochs else 'quantising'} {'at given widths' if asked.given else f'with {asked.chooser}'}"
+        measured = measure(
+            bench, problem, allocator, scheme, recipe, seed=asked.seed, score=asked.measure, checkpoint=unfinished,
+            progress=lambda done, total: say(what, done, total),
+        )  # fmt: skip
+        trained = measured.trained
+        score = None if measured.score is None else (measured.score.mean, bench.reference["validation"])
         doubt = learnt_nothing(bench.task.metric, bench.reference) if asked.measure else ""
     notes = (
         *filter(None, [doubt]),
@@ -218,33 +220,6 @@ def _elsewhere(given: Mapping[str, Any], bench: Workbench) -> tuple[str, ...]:
 def _recipe(bench: Workbench, asked: Request) -> Recipe:
     recipe = recipes_of(bench.task).finetune.at(asked.epochs, adaptive=asked.rounding == "adaptive")
     return recipe if asked.distillation is None else replace(recipe, distillation=asked.distillation)
-
-
-def _trained(
-    asked: Request,
-    bench: Workbench,
-    problem: Problem,
-    allocator: Allocator,
-    scheme: Scheme,
-    recipe: Recipe,
-    unfinished: Path | None,
-    say: Say,
-) -> tuple[QuantizedModel, Trained]:
-    torch.manual_seed(asked.seed)
-    model = bench.quantized(scheme)
-    what = f"{'training' if asked.epochs else 'quantising'} {'at given widths' if asked.given else f'with {asked.chooser}'}"
-    trained = train_quantized(
-        model,
-        bench.task,
-        problem,
-        allocator,
-        recipe,
-        seed=asked.seed,
-        progress=lambda done, total: say(what, done, total),
-        checkpoint=unfinished,
-        teacher=bench.network() if recipe.distillation else None,
-    )
-    return model, trained
 
 
 def _judged(problem: Problem, solution: Solution) -> Solution:

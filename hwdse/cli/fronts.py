@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import typer
 
 from hwdse.allocators import Fixed
@@ -16,9 +15,9 @@ from hwdse.constraints import find_metric, metric_names
 from hwdse.costmodels import Accelerator, cost_model, load_accelerator
 from hwdse.costmodels.variants import parse_vary, variants
 from hwdse.errors import InfeasibleBudget, UsageError
-from hwdse.evaluation import evaluate
 from hwdse.formats import parse_options
 from hwdse.ladder import Rung, at, ladder, merged, solved
+from hwdse.measure import measure
 from hwdse.metrics import Metric
 from hwdse.names import file_name
 from hwdse.problem import Problem
@@ -27,7 +26,6 @@ from hwdse.reports.commands import COST_MODELS
 from hwdse.reports.figures import figure_format, save_figure
 from hwdse.task import recipes_of
 from hwdse.tasks import load_task
-from hwdse.training import train_quantized
 from hwdse.workbench import Say, Workbench
 
 from .setup import prepared, writable
@@ -225,10 +223,9 @@ def _measured(bench: Workbench, fronts: Sequence[Front], say: Say) -> list[Front
     recipe = recipes_of(bench.task).finetune.at(0, adaptive=True)
     for number, allocation in enumerate(wanted):
         say("measuring without training", number, len(wanted))
-        torch.manual_seed(bench.seed)
-        model = bench.quantized(scheme)
-        train_quantized(model, bench.task, problem, Fixed(allocation), recipe, seed=bench.seed)
-        scores[allocation] = evaluate(model.network, bench.task, "validation").mean
+        found = measure(bench, problem, Fixed(allocation), scheme, recipe, seed=bench.seed).score
+        assert found is not None  # it was asked for
+        scores[allocation] = found.mean
     return [replace(f, scores=[scores[r.solution.allocation] for r in f.rungs]) for f in fronts]
 
 
