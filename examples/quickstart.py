@@ -1,20 +1,20 @@
-"""From a task and an accelerator to one allocation, and to a small sweep with its report: the command line's work from Python."""
+"""From a task and an accelerator to an allocation, its score, a front and a small sweep: the command line's work from Python."""
 
-from pathlib import Path
+import hwdse
 
-from hwdse.costmodels import cost_model, load_accelerator
-from hwdse.reports import pick, write_report
-from hwdse.solvers import solve
-from hwdse.sweeps import SweepConfig, run_sweep
-from hwdse.tasks import load_task
-from hwdse.workbench import Workbench
+bench = hwdse.Workbench("digits", accelerators=["mpic"])  # names, files, or objects of your own
+plan = bench.allocate(
+    "latency <= 70% of w8a8", "weights <= 50% of w8a8"
+)  # any other budget takes milliseconds
+print(plan.status, plan.allocation, plan.slack)
+print(bench.measure(plan))  # rounded without training; epochs=5 trains
+print(bench.tradeoff("latency", points=8))  # the exact front of the tables
+mixed = bench.allocate("weights <= 40% of w8a8", formats="int2..int8, int4.g32:int8")
+print(mixed.allocation)
 
-bench = Workbench(load_task("digits"), [load_accelerator("npu")], [cost_model("bitops"), cost_model("weights")])
-problem = bench.problem("energy <= 60% of w8a8", "weights <= 50% of w8a8")  # traces, trains FP32, scores the layers: once
-solution = solve(problem)  # milliseconds; so is any other budget from here on
-print(solution.status, solution.allocation, solution.slack)
-
-config = SweepConfig.make(task="digits", accelerators=["npu"], budgets=["energy <= 60% of w8a8"], trials=10, epochs=[0, 2])
-record = run_sweep(bench, config, Path("runs/quickstart"))
-print(write_report(Path("runs/quickstart")))
-print(pick(record, maxima=["energy = 5 uJ"]).explanation)
+run = hwdse.sweep(bench, budgets=["latency <= 70% of w8a8"], trials=10, epochs=[0, 2], output="runs/quickstart")
+best = run.pick("latency <= 2 ms")
+print(best.explanation)
+print(run.trials.head())
+print(run.report())
+print(run.export(best, "deployed", onnx=False)["trial"])

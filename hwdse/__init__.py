@@ -22,6 +22,9 @@ _WHERE = {
     "Solution": "problem",
     "SweepRecord": "records",
     "TrialResult": "records",
+    "Workbench": "api",
+    "load_run": "api",
+    "sweep": "api",
 }
 __all__ = [
     "Allocation",
@@ -36,10 +39,14 @@ __all__ = [
     "Solution",
     "SweepRecord",
     "TrialResult",
+    "Workbench",
     "__version__",
+    "load_run",
+    "sweep",
 ]
 
 if TYPE_CHECKING:
+    from .api import Workbench, load_run, sweep
     from .choices import Choices
     from .constraints import Budget
     from .costs import CostTable

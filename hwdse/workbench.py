@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -153,6 +153,16 @@ class Workbench:
     def choices(self) -> Choices:
         """The decision space before any accelerator's limits."""
         return Choices.of(self.graph, self._weights, self._activations, formats=self._formats, pins=self._pins, ends=self._ends)
+
+    def choosing_from(self, formats: Iterable[LayerFormat], pins: Mapping[str, LayerFormat] | None = None) -> Self:
+        """The same task and network with other formats to choose from; ``pins`` hold more layers at one."""
+        self.graph, self.fingerprint  # noqa: B018  # traced and read once for both
+        made = copy.copy(self)
+        made._formats, made._pins = tuple(formats), {**(self._pins or {}), **(pins or {})}
+        made._losses, made._tables = {}, {}
+        for name in ("choices", "costs_fingerprint"):
+            made.__dict__.pop(name, None)
+        return made
 
     def choices_for(self, scheme: Scheme | None) -> Choices:
         """The decision space in the formats of some quantisers: a codebook quantiser makes codebooks of plain widths."""
