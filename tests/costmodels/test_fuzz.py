@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdse.cli.calibrate import read_measured
@@ -16,6 +16,7 @@ from hwdse.costmodels.table_columns import KNOWN
 from hwdse.errors import HwdseError, MissingCost
 from hwdse.formats import LayerFormat, grid
 
+fuzz = settings(max_examples=max(200, settings().max_examples))  # the thorough profile takes more
 OPTIONS = (*grid([2, 3, 4, 8], [4, 8]), LayerFormat.of(8, 16))
 HEAD = "op,batch,in_channels,out_channels,in_h,in_w,kernel_h,kernel_w,pad_h,pad_w,groups,w_bits,a_bits,instance,latency_ms,energy_uj,source"
 TABLE = f"""# hwdse.table/1
@@ -199,6 +200,7 @@ def test_the_files_to_damage_are_whole(name: str, folder: Path, build) -> None:
     costs_are_sound(folder / "mine.toml", build)
 
 
+@fuzz
 @given(damaged_files())
 def test_damaged_accelerators(folder: Path, build, content: bytes) -> None:
     (folder / "mine.toml").write_bytes(content)
@@ -206,6 +208,7 @@ def test_damaged_accelerators(folder: Path, build, content: bytes) -> None:
     assert_read_or_explained(folder / "mine.toml", build)
 
 
+@fuzz
 @given(st.sampled_from(sorted(FILES)), damaged_rows())
 def test_damaged_tables(folder: Path, build, name: str, content: bytes) -> None:
     (folder / "mine.toml").write_text(FILES[name])
@@ -213,6 +216,7 @@ def test_damaged_tables(folder: Path, build, name: str, content: bytes) -> None:
     assert_read_or_explained(folder / "mine.toml", build)
 
 
+@fuzz
 @given(st.binary(max_size=200))
 def test_any_bytes_are_explained(folder: Path, build, content: bytes) -> None:
     for name in ("any.toml", "any.csv"):
@@ -229,6 +233,7 @@ def test_any_bytes_are_explained(folder: Path, build, content: bytes) -> None:
 TIMES = ("", "0 ms", "-1 ms", "1e400 s", "nan s", "inf ms", "1e-400 s", "3", "3 KiB", "1,5 ms", "digits", "w8a8", "8", '"', "\x00", "٣ ms")
 
 
+@fuzz
 @given(damaged_rows(MEASURED, TIMES))
 def test_damaged_measurements_of_networks(folder: Path, content: bytes) -> None:
     (folder / "measured.csv").write_bytes(content)

@@ -28,6 +28,7 @@ from hwdse.storage import read_checkpoint, tables_from_bytes, tables_to_bytes
 from hwdse.sweeps import SweepConfig
 from hwdse.sweeps import log as logs
 
+fuzz = settings(max_examples=max(200, settings().max_examples))  # the thorough profile takes more
 ALLOCATION = Allocation({"conv1": LayerFormat.of(4, 8), "fc": LayerFormat.of(8, 8)})
 TABLE = CostTable.one_row(WEIGHTS, ("conv1", "fc"), grid([4, 8], [8]), np.array([[1.0, 2.0], [3.0, 4.0]]))
 CHOICES = Choices(("conv1", "fc"), grid([4, 8], [8]), np.ones((2, 2), bool))
@@ -75,6 +76,7 @@ def read_or_explained(read: Callable[[], object], *names: str) -> None:
 
 
 @FAST
+@fuzz
 @given(damaged_json(json.loads(ALLOCATION.to_json(number=3, knobs={"scheme": "lsq+lsq@mse"}))))
 def test_allocations(folder: Path, content: bytes) -> None:
     (folder / "a.json").write_bytes(content)
@@ -82,6 +84,7 @@ def test_allocations(folder: Path, content: bytes) -> None:
 
 
 @FAST
+@fuzz
 @given(damaged_json(RECORD.to_dict()))
 def test_records(folder: Path, content: bytes) -> None:
     (folder / "record.json").write_bytes(content)
@@ -89,6 +92,7 @@ def test_records(folder: Path, content: bytes) -> None:
 
 
 @FAST
+@fuzz
 @given(damaged_bytes(SWEEP) | damaged_bytes(SWEEP.replace(b"30", b'"30"')) | damaged_bytes(SWEEP.replace(b"0.5", b"nan")))
 def test_sweep_files(folder: Path, content: bytes) -> None:
     (folder / "sweep.toml").write_bytes(content)
@@ -122,6 +126,7 @@ LOG = b"".join(
 
 
 @FAST
+@fuzz
 @given(damaged_bytes(LOG))
 def test_logs(folder: Path, content: bytes) -> None:
     (folder / logs.FILE).write_bytes(content)
@@ -131,6 +136,7 @@ def test_logs(folder: Path, content: bytes) -> None:
 
 
 @FAST
+@fuzz
 @given(damaged_bytes(tables_to_bytes({"weights": TABLE})))
 def test_tables_of_a_run(content: bytes) -> None:
     read_or_explained(lambda: tables_from_bytes(content, "tables.npz"), "tables.npz")
@@ -145,6 +151,7 @@ def _checkpoint() -> bytes:
 
 
 @FAST
+@fuzz
 @given(damaged_bytes(_checkpoint()))
 def test_checkpoints(content: bytes) -> None:
     read_or_explained(lambda: read_checkpoint(content, "3.pt"), "3.pt")
@@ -158,6 +165,7 @@ UNITS = st.sampled_from(
 ) | st.text(max_size=4)
 
 
+@fuzz
 @given(st.sampled_from(["weights <= ", "weights<=", "weights ≤ ", "latency <= ", "weights < ", "", "x <= "]), NUMBERS, UNITS)
 def test_limits(metric: str, number: str, unit: str) -> None:
     latency = CostTable.one_row(LATENCY, TABLE.layers, TABLE.options, np.array([[1.0, 2.0], [3.0, 4.0]]))
@@ -171,6 +179,7 @@ def test_limits(metric: str, number: str, unit: str) -> None:
     read_or_explained(lambda: parse_confidence(number + unit))
 
 
+@fuzz
 @given(st.text(max_size=30) | st.tuples(st.just("clock.hz="), NUMBERS).map("".join) | st.just("a=" + "[" * 3000))
 def test_varied_keys(text: str) -> None:
     read_or_explained(lambda: parse_vary(text))
