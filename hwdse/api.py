@@ -93,7 +93,7 @@ class Workbench(Core):
         **settings: Any,
     ) -> None:
         accelerators, cost_models = list(accelerators), list(cost_models)
-        self._given = {
+        self._given: dict[str, Any] = {
             "task": task, "accelerators": accelerators, "cost_models": cost_models,
             **{key: settings[key] for key in ("seed", "device", "decode") if key in settings},
             **({"sensitivity": settings["method"]} if "method" in settings else {}),
