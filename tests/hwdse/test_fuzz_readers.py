@@ -55,7 +55,7 @@ weights = [2, 4, 8]
 baselines = ["w8a8", "w4a4"]
 seed = 0
 """
-FAST = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(max_examples=fuzz.max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,6 @@ def read_or_explained(read: Callable[[], object], *names: str) -> None:
 
 
 @FAST
-@fuzz
 @given(damaged_json(json.loads(ALLOCATION.to_json(number=3, knobs={"scheme": "lsq+lsq@mse"}))))
 def test_allocations(folder: Path, content: bytes) -> None:
     (folder / "a.json").write_bytes(content)
@@ -84,7 +83,6 @@ def test_allocations(folder: Path, content: bytes) -> None:
 
 
 @FAST
-@fuzz
 @given(damaged_json(RECORD.to_dict()))
 def test_records(folder: Path, content: bytes) -> None:
     (folder / "record.json").write_bytes(content)
@@ -92,7 +90,6 @@ def test_records(folder: Path, content: bytes) -> None:
 
 
 @FAST
-@fuzz
 @given(damaged_bytes(SWEEP) | damaged_bytes(SWEEP.replace(b"30", b'"30"')) | damaged_bytes(SWEEP.replace(b"0.5", b"nan")))
 def test_sweep_files(folder: Path, content: bytes) -> None:
     (folder / "sweep.toml").write_bytes(content)
@@ -126,7 +123,6 @@ LOG = b"".join(
 
 
 @FAST
-@fuzz
 @given(damaged_bytes(LOG))
 def test_logs(folder: Path, content: bytes) -> None:
     (folder / logs.FILE).write_bytes(content)
@@ -136,7 +132,6 @@ def test_logs(folder: Path, content: bytes) -> None:
 
 
 @FAST
-@fuzz
 @given(damaged_bytes(tables_to_bytes({"weights": TABLE})))
 def test_tables_of_a_run(content: bytes) -> None:
     read_or_explained(lambda: tables_from_bytes(content, "tables.npz"), "tables.npz")
@@ -151,7 +146,6 @@ def _checkpoint() -> bytes:
 
 
 @FAST
-@fuzz
 @given(damaged_bytes(_checkpoint()))
 def test_checkpoints(content: bytes) -> None:
     read_or_explained(lambda: read_checkpoint(content, "3.pt"), "3.pt")
