@@ -3,9 +3,7 @@
 import hwdse
 
 bench = hwdse.Workbench("digits", accelerators=["mpic"])  # names, files, or objects of your own
-plan = bench.allocate(
-    "latency <= 70% of w8a8", "weights <= 50% of w8a8"
-)  # any other budget takes milliseconds
+plan = bench.allocate("latency <= 70% of w8a8", "weights <= 50% of w8a8")  # any other budget takes milliseconds
 print(plan.status, plan.allocation, plan.slack)
 print(bench.measure(plan))  # rounded without training; epochs=5 trains
 print(bench.tradeoff("latency", points=8))  # the exact front of the tables
