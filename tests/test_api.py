@@ -37,6 +37,7 @@ def test_formats_of_one_question(bench: hwdse.Workbench) -> None:
     assert len(bench.choices.options) == 49  # the bench's own stay
 
 
+@pytest.mark.slow
 def test_an_edited_allocation_is_measured_as_it_is(bench: hwdse.Workbench) -> None:
     plan = bench.allocate("weights <= 60% of w8a8")
     edited = {**plan.allocation, "stem": LayerFormat.of(6, 8)}

@@ -37,14 +37,8 @@ def same(line: str) -> str:
     return " ".join(re.split(r"(?<![\w.])[+-]?\d", line)[0].split())
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        pytest.param((), marks=pytest.mark.slow, id="to the letter"),
-        pytest.param(("--trials", "4", "--epochs", "0", "--no-report"), id="short sweep"),
-    ],
-)
-def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]) -> None:
+@pytest.mark.slow
+def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     commands, printed, trained = 0, "", False
@@ -54,7 +48,7 @@ def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             for line in content.replace("\\\n", "").splitlines():
                 name, *arguments = shlex.split(line)
                 assert name == "hwdse"
-                ran = hwdse(*arguments, *(more if arguments[0] == "sweep" else ()), columns=110)
+                ran = hwdse(*arguments, columns=110)
                 assert ran.code == 0, (line, ran.err)
                 commands, printed, trained = commands + 1, printed + ran.out, trained or arguments[0] in TRAINED
         elif kind == "text":

@@ -112,6 +112,7 @@ def assert_both_agree(model: QuantizedModel, task: Any) -> None:
     st.lists(st.builds(LayerFormat.of, BITS, BITS), min_size=4, max_size=4),
     st.sampled_from(["lsq+lsq@mse", "lsq_channel+pact@minmax", "dorefa+pact@mse", "codebook+lsq@mse", "affine+affine@mse"]),
 )
+@pytest.mark.slow
 def test_any_widths_of_a_small_network(widths: list[LayerFormat], scheme: str) -> None:
     torch.manual_seed(0)
     task = Random(Small(), 2, 6, 6)

@@ -274,6 +274,7 @@ def test_a_folder_that_cannot_be_written(bench: Workbench, tmp_path: Path) -> No
         run_sweep(bench, config(), tmp_path / "file" / "run")
 
 
+@pytest.mark.slow
 def test_two_costs_as_objectives(bench: Workbench, tmp_path: Path) -> None:
     record = run_sweep(bench, config(objective=["bitops", "weights"], trials=6), tmp_path)
     assert len(record.complete) == 6

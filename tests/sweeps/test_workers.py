@@ -378,7 +378,7 @@ def test_a_sweep_without_workers_of_its_own_waits_for_those_of_others(toy: tuple
     assert any(t.test is not None for t in record.trials)
 
 
-@pytest.mark.parametrize("place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
 def test_killed_at_random_moments(toy: tuple[SweepConfig, Workbench], place: Place, request: pytest.FixtureRequest, at_home: Path) -> None:
     config, bench = toy
     whole = run_sweep(bench, config, place.folder / "whole")
