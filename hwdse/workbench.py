@@ -233,11 +233,12 @@ class Workbench:
         return tuple(t for t in self.tables_by(scheme).values() if target is None or t.metric.on in (None, target))
 
     def cannot_run(self, scheme: Scheme | None, target: str | None) -> str:
-        """The weight formats of some quantisers that an accelerator cannot run at all, as text; empty where it runs one of them."""
+        """The formats of some quantisers, where an accelerator runs no pair of them; empty where it runs one."""
         choices, tables = self.choices_for(scheme), self.tables_for(target, scheme)
         if target is None or any(np.isfinite(table.cells).all(axis=0).any() for table in tables if table.metric.on == target):
             return ""
-        return ", ".join(map(str, choices.weight_formats))
+        odd = [number for number in (*choices.weight_formats, *choices.activation_formats) if not number.plain]
+        return ", ".join(map(str, dict.fromkeys(odd)))
 
     def problem(self, *budget: str, target: str | None = None, scheme: Scheme | None = None) -> Problem:
         """The problem under a budget.

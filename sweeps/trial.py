@@ -51,13 +51,21 @@ def scheme_for(knobs: Knobs, bench: Workbench, plan: Plan) -> tuple[Scheme, tupl
     if bench.choices_for(scheme) is not bench.choices:
         unable = bench.cannot_run(scheme, knobs.accelerator)
         if unable or not _possible(scheme, knobs, bench, plan):
-            scheme = replace(scheme, weight="lsq")
-            why = f"{knobs.accelerator} cannot run {unable}" if unable else "the budget has no room for codebooks, which multiply at 8 bits"
-            notes.append(f"{why}: weights on uniform levels (lsq)")
+            why = f"{knobs.accelerator} cannot run {unable}" if unable else f"the budget has no room for the formats of {scheme}"
+            scheme, parts = _on_uniform_levels(scheme)
+            notes.append(f"{why}: {parts} on uniform levels (lsq)")
     if not knobs.epochs:
         scheme, said = scheme.post_training()
         notes.extend(said)
     return scheme, tuple(notes)
+
+
+def _on_uniform_levels(scheme: Scheme) -> tuple[Scheme, str]:
+    """The quantisers with plain integers where theirs are none, and which of the two operands that changed."""
+    formats = scheme.formats(LayerFormat.of(8, 8))
+    changed = {"weight": not formats.weight.plain, "activation": not formats.activation.plain}
+    made = replace(scheme, **{part: "lsq" for part, odd in changed.items() if odd})
+    return made, " and ".join(f"{part}s" for part, odd in changed.items() if odd)
 
 
 def _possible(scheme: Scheme, knobs: Knobs, bench: Workbench, plan: Plan) -> bool:

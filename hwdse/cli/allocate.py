@@ -16,7 +16,7 @@ from hwdse.choices import ENDS
 from hwdse.constraints import reference_notes
 from hwdse.costmodels import accelerator_names, load_accelerator
 from hwdse.errors import SolverError, UsageError
-from hwdse.formats import LayerFormat, NumberFormat, grid, listed, parse_options
+from hwdse.formats import Codebook, LayerFormat, NumberFormat, grid, listed, parse_options
 from hwdse.measure import measure
 from hwdse.names import file_name
 from hwdse.numerals import whole
@@ -281,13 +281,19 @@ def _scheme(scheme: Scheme, bench: Workbench, target: str | None, epochs: int) -
     """The quantisers, where the device and the regime can take them, and what must be said of them.
 
     Raises:
-        UsageError: codebooks on a device without look-up.
+        UsageError: the device runs none of their formats.
     """
-    if bench.choices_for(scheme) is not bench.choices and bench.cannot_run(scheme, target):
+    plain = bench.choices_for(scheme) is bench.choices
+    if not plain and (unable := bench.cannot_run(scheme, target)):
+        if isinstance(scheme.formats(ENDS).weight.element, Codebook):
+            raise UsageError(
+                f"{scheme} stores weights as indices into a codebook, as adq does by default, and {target} has no codebook look-up "
+                "(its file says codebooks = false); use --allocator qbitopt, --quantizers lsq+lsq, or an accelerator with codebooks "
+                f"({_with_codebooks()})."
+            )
         raise UsageError(
-            f"{scheme} stores weights as indices into a codebook, as adq does by default, and {target} has no codebook look-up "
-            "(its file says codebooks = false); use --allocator qbitopt, --quantizers lsq+lsq, or an accelerator with codebooks "
-            f"({_with_codebooks()})."
+            f"{scheme} holds numbers as {unable}, and {target} runs none of these; use --quantizers lsq+lsq, or let its file list them "
+            "(precision.native, precision.promote)."
         )
     scheme, said = (scheme, ()) if epochs else scheme.post_training()
     return scheme, said
