@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .allocators import Fixed
 from .constraints import find_metric
 from .costmodels import Accelerator, cost_model, load_accelerator
@@ -25,7 +27,7 @@ from .handoff import hand_off
 from .ladder import ladder
 from .measure import measure
 from .metrics import Metric
-from .problem import Problem, Solution
+from .problem import Problem, Solution, loss_table
 from .quantizers import Scheme
 from .records import SweepRecord, TrialResult
 from .reports import Pick, front_frame, pick, trials_frame, write_report
@@ -47,7 +49,7 @@ class Result:
     Attributes:
         score: mean over the validation split, in the metric's stored unit. interval: its 95 % interval; None where there is none.
         fp32: the FP32 network's score there. samples: how many.
-        costs: metric key -> cost, in the metric's stored unit.
+        costs: metric key -> cost, in the metric's stored unit; infinite where the accelerator cannot run it.
         notes: what must be said of it, a sentence each.
     """
 
@@ -115,7 +117,7 @@ class Workbench(Core):
         Args:
             budget: texts such as ``"latency <= 3 ms"`` and ``"weights <= 50% of w8a8"``.
             formats: in place of the bench's own, ``"int2..int8, mxfp4"``.
-            accelerator: whose limits hold; default: that of the metrics named, or the only one.
+            accelerator: whose limits hold; default: the only one, or of several those of all.
             scheme: quantisers, ``"lsq_channel+lsq@mse"``.
 
         Raises:
@@ -137,28 +139,27 @@ class Workbench(Core):
         Args:
             plan: what :meth:`allocate` gave, or an allocation.
             epochs: of fine-tuning at these formats; 0: adaptive rounding without training.
-            scheme: quantisers; default: lsq+lsq@mse.
+            scheme: quantisers; default: lsq+lsq@mse. One that makes codebooks of plain widths does so here too.
             seed: of the order of the data; default: the bench's.
 
         Raises:
             UsageError: layers without a format, or formats that ties contradict. TrainingDiverged: the loss is not finite.
         """
-        allocation = plan.allocation if isinstance(plan, Solution) else Allocation(plan)
-        given = Scheme.parse(scheme) if scheme else Scheme()
-        options, held = listed(allocation.values()), {n: allocation[n] for n in self.choices.pinned if n in allocation}
-        bench = self.choosing_from(options, held)
-        missing = [name for name in self.choices.layers if name not in allocation]
+        given, chosen = Scheme.parse(scheme) if scheme else Scheme(), plan.allocation if isinstance(plan, Solution) else plan
+        missing = [name for name in self.choices.layers if name not in chosen]
         if missing:
             raise UsageError(f"the allocation must give a format to every layer; it has none for {', '.join(missing[:8])}.")
-        problem = Problem(bench.choices, bench.loss(given), bench.tables_for(None))
+        allocation = Allocation({name: given.formats(chosen[name]) for name in self.choices.layers})
+        bench = self.choosing_from(listed(allocation.values()), {name: allocation[name] for name in self.choices.pinned})
+        # no losses, since nothing is chosen, and no device's limits: one that cannot run it costs infinity
+        problem = Problem(bench.choices, loss_table(bench.choices, np.zeros(bench.choices.allowed.shape)), ())
         recipe = recipes_of(bench.task).finetune.at(epochs, adaptive=True)
         found = measure(bench, problem, Fixed(allocation), given, recipe, seed=bench.seed if seed is None else seed)
         assert found.score is not None  # it was asked for
-        said = (*bench.loss(given).said, *given.requirements(allocation.values()), *bench.notes, *found.trained.notes)
-        return Result(
-            bench.task.metric, allocation, found.score.mean, found.score.interval, found.score.samples, bench.reference["validation"],
-            dict(found.trained.solution.costs), said,
-        )  # fmt: skip
+        notes = (*given.requirements(allocation.values()), *bench.notes, *found.trained.notes)
+        costs = {key: table.total(allocation) for key, table in bench.tables.items()}
+        score = found.score
+        return Result(bench.task.metric, allocation, score.mean, score.interval, score.samples, bench.reference["validation"], costs, notes)
 
     def tradeoff(self, metric: str, *budget: str, points: int = 16, accelerator: str | None = None) -> pd.DataFrame:
         """The front of expected loss against one cost, exact in the tables: a line a point, the cheapest first.
@@ -167,7 +168,7 @@ class Workbench(Core):
             metric: ``"latency"``, or ``"latency@mpic"`` where several accelerators have it.
             budget: limits that hold throughout.
             points: limits that are solved for.
-            accelerator: whose limits hold.
+            accelerator: as for :meth:`allocate`.
 
         Returns:
             Columns ``cost`` (in the metric's stored unit), ``expected_loss`` (nats), ``status`` and ``allocation``.

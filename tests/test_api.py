@@ -68,3 +68,11 @@ def test_a_sweep_is_run_read_and_handed_over(tmp_path: Path, monkeypatch: pytest
     assert "<table" in again._repr_html_()
     with pytest.raises(UsageError, match="make the workbench from names"):
         hwdse.sweep(hwdse.Workbench(bench.task), budgets=["weights <= 60% of w8a8"], output="other")
+
+
+def test_quantisers_that_are_asked_for_are_those_that_round() -> None:
+    bench = hwdse.Workbench("digits", accelerators=["mpic", "t4"], cost_models=["weights"])
+    result = bench.measure(bench.choices.uniform(LayerFormat.of(4, 8)), scheme="codebook+lsq")
+    assert {str(one) for one in result.allocation.values()} == {"cb8:int8", "cb4:int8"}
+    assert result.costs["latency@t4"] == float("inf")  # it has no look-up
+    assert any("codebook" in note for note in result.notes)

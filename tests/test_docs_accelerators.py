@@ -33,7 +33,7 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 
 
 def same(line: str) -> str:
-    """Of a line that is made of scores, what is the same on every machine: the words before its first number."""
+    """The part of a line of scores that is the same on every machine: the words before its first number."""
     return " ".join(re.split(r"(?<![\w.])[+-]?\d", line)[0].split())
 
 

@@ -165,7 +165,7 @@ def test_uniform_is_the_nearest_that_a_tie_with_a_pinned_layer_allows() -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_uniform_against_every_allocation(seed: int) -> None:
-    """Of all that is permitted none has fewer layers at other widths, and ties always hold."""
+    """No permitted allocation has fewer layers at other widths, and ties always hold."""
     rng = np.random.default_rng(seed)
     options = grid((2, 4, 8), (2, 4, 8))
     names = tuple("abcd")
