@@ -136,7 +136,7 @@ def _short(row: dict[str, Any]) -> str:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Summaries of each network and look over seeds and widths: the median and the range of each correlation, and which sum ranks better."""
+    """Summaries of each network and look, over seeds and widths: median and range of each correlation, and which sum ranks better."""
     found = []
     for network, epochs in dict.fromkeys((row["network"], row["epochs"]) for row in rows):
         mine = [row for row in rows if (row["network"], row["epochs"]) == (network, epochs)]
