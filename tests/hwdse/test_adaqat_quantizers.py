@@ -174,7 +174,7 @@ class TestPact:
     @pytest.mark.parametrize("bits", [2, 3, 8])
     @pytest.mark.parametrize("signed", [True, False])
     def test_gradients_are_sats(self, bits: int, signed: bool) -> None:
-        """The gradient of alpha: q(x/alpha) - x/alpha inside, the bound outside; the slope of clip(x) + alpha (q(u) - u) with q(u) - u held."""
+        """The gradient of alpha: q(x/alpha) - x/alpha inside, the bound outside: the slope of clip(x) + alpha (q(u) - u), q(u) - u held."""
         x = torch.tensor([-5.0, -0.7, -0.31, 0.05, 0.5, 1.1, 1.9, 3.0], requires_grad=True)
         pull = torch.tensor([1.0, -2.0, 0.5, 3.0, 1.5, -1.0, 2.0, 0.7])
         q, alpha = pact(2.0, signed), 2.0
